@@ -1,0 +1,1 @@
+//! The Sonde agent: opens, reads, waits, asks the OS, writes.

@@ -1,0 +1,2 @@
+//! The `sonde` command.
+fn main() {}

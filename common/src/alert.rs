@@ -1,0 +1,265 @@
+//! What comes out: an [`Alert`] is a scored finding with everything that explains it.
+//!
+//! The wire form (Elastic Common Schema names plus `sonde.*`) is made by [`crate::encode`]; the field comments here are
+//! its reference.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{AppProtocol, Ja4};
+use crate::net::Transport;
+use crate::process::{ProcessInfo, ProcessKey};
+use crate::time::Timestamp;
+
+/// The name of a score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Scored, but not regular.
+    Info,
+    /// Regular, but below an alert: listed by `--all`.
+    Low,
+    /// Score from 0.5.
+    Medium,
+    /// Score from 0.8.
+    High,
+    /// Score from 0.95, or a confirmed indicator.
+    Critical,
+}
+
+impl Severity {
+    /// Lower-case name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Identity of a finding: the same beacon has the same id in every run and on every update.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FindingId(pub u128);
+
+impl fmt::Display for FindingId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for FindingId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why an alert is emitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// First emission.
+    Created,
+    /// Severity rose, the callbacks doubled, or a day went by.
+    Updated,
+    /// The state at the end of a replay.
+    Final,
+}
+
+/// A scored finding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alert {
+    /// Same beacon, same id.
+    pub id: FindingId,
+    /// Counts the emissions of this id, from 1.
+    pub revision: u32,
+    /// Why it is emitted.
+    pub change: Change,
+    /// The host, as its source names it.
+    pub host: String,
+    /// Data time of the evaluation that this alert shows.
+    pub time: Timestamp,
+    /// Data time at which the finding first was an alert; `None` if it never was.
+    pub detected: Option<Timestamp>,
+    /// Callbacks seen when it first was an alert; 0 if it never was.
+    pub detected_after_callbacks: u32,
+    /// Name of the score.
+    pub severity: Severity,
+    /// 0..=1, from `points` (DESIGN section 4).
+    pub score: f64,
+    /// The raw score S of the scorer, sum of the parts.
+    pub points: f64,
+    /// What the score is made of; their points add up to `points`.
+    pub parts: Vec<ScorePart>,
+    /// Facts that the source could not tell; each adds its neutral expectation to the score.
+    pub missing: Vec<&'static str>,
+    /// One plain sentence.
+    pub reason: String,
+    /// Who called, where the source told.
+    pub process: Option<Process>,
+    /// Who was called.
+    pub destination: Destination,
+    /// What was measured.
+    pub evidence: Evidence,
+    /// ATT&CK techniques that the evidence supports.
+    pub techniques: Vec<Technique>,
+}
+
+/// One part of a score.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ScorePart {
+    /// Short name, such as `regularity` or `bare_address`.
+    pub name: &'static str,
+    /// Points that it adds.
+    pub points: f64,
+    /// What it says, in words.
+    pub detail: String,
+}
+
+/// The process behind a finding: that of its latest callback.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Process {
+    /// Instance, where the source tells.
+    pub key: Option<ProcessKey>,
+    /// What is known of it.
+    pub info: ProcessInfo,
+}
+
+/// Where the callbacks go.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Destination {
+    /// What a defender would call it: FQDN where known, else the address; for a group the first of its members.
+    pub name: String,
+    /// Registrable domain, empty for a bare address.
+    pub registrable_domain: String,
+    /// What the client resolved.
+    pub fqdn: String,
+    /// Server name that the client claimed in TLS or QUIC.
+    pub sni: String,
+    /// Target of a proxy's CONNECT.
+    pub connect_host: String,
+    /// Host header that the client claimed.
+    pub http_host: String,
+    /// User-Agent that the client claimed.
+    pub user_agent: String,
+    /// Latest address.
+    pub ip: Option<IpAddr>,
+    /// Port; 0 for ICMP.
+    pub port: u16,
+    /// Transport protocol.
+    pub transport: Transport,
+    /// What the client spoke first.
+    pub protocol: AppProtocol,
+    /// Client TLS fingerprint.
+    pub ja4: Option<Ja4>,
+    /// The destinations of one program's schedule (rotation, fail-over): at most six, sorted. Empty for a single one.
+    pub group: Vec<String>,
+}
+
+/// At which level the rhythm was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Connections of one program to one destination and port.
+    Connection,
+    /// Connections of one program to all destinations that share its TLS fingerprint or service.
+    Group,
+    /// Exchanges inside open connections.
+    Exchange,
+    /// DNS queries of one program below one registrable domain.
+    Dns,
+}
+
+impl Level {
+    /// Lower-case name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Group => "group",
+            Self::Exchange => "exchange",
+            Self::Dns => "dns",
+        }
+    }
+}
+
+/// What was measured of a series of callbacks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evidence {
+    /// At which level the rhythm was found.
+    pub level: Level,
+    /// Strength of the timing evidence, in bans (log10 of the odds against chance); 0 = none.
+    pub bans: f64,
+    /// Timing test that found it, such as `w2`; empty if none did.
+    pub test: &'static str,
+    /// That test in words, such as "one interval with small jitter"; empty if none did.
+    pub shape: &'static str,
+    /// Intervals that obey the test…
+    pub matched: u32,
+    /// …of so many.
+    pub of: u32,
+    /// Period found, in seconds; 0 if none.
+    pub period_secs: f64,
+    /// Median of the intervals kept, in seconds.
+    pub interval_median_secs: f64,
+    /// Median absolute deviation of the intervals over their median.
+    pub jitter_mad_ratio: f64,
+    /// Check-ins so far (events within a second of each other are one).
+    pub callbacks: u32,
+    /// Callbacks that a steady period would have brought, but that were not seen, among the intervals kept.
+    pub missed: u32,
+    /// First callback.
+    pub first_seen: Timestamp,
+    /// Latest callback.
+    pub last_seen: Timestamp,
+    /// Histogram of the intervals kept.
+    pub histogram: Histogram,
+    /// Latest callbacks, oldest first, at most 65.
+    pub recent: Vec<Timestamp>,
+    /// Median payload bytes sent per callback; `None` with fewer than three sizes known.
+    pub bytes_out_median: Option<f64>,
+    /// Median payload bytes received per callback; `None` with fewer than three sizes known.
+    pub bytes_in_median: Option<f64>,
+    /// Payload bytes sent in all.
+    pub bytes_out: u64,
+    /// Payload bytes received in all.
+    pub bytes_in: u64,
+    /// Connections that the server refused.
+    pub refused: u32,
+    /// Connections that were never answered.
+    pub unanswered: u32,
+}
+
+/// Number of bins of an interval [`Histogram`].
+pub const HISTOGRAM_BINS: usize = 24;
+
+/// Intervals in equal bins of a logarithmic axis from `low_secs` to `high_secs`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Histogram {
+    /// Lower edge of the first bin, in seconds.
+    pub low_secs: f64,
+    /// Upper edge of the last bin, in seconds.
+    pub high_secs: f64,
+    /// Intervals per bin.
+    pub counts: [u16; HISTOGRAM_BINS],
+}
+
+/// A MITRE ATT&CK technique.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Technique {
+    /// Id such as `T1071.001`.
+    pub id: &'static str,
+    /// Its name.
+    pub name: &'static str,
+}

@@ -1,0 +1,3 @@
+//! Detectors: observations in, findings out.
+
+pub mod beacon;

@@ -1,0 +1,1 @@
+//! Alerts in the form a reader wants: pure functions with golden tests.

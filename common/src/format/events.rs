@@ -1,0 +1,1 @@
+//! Sonde's own events as NDJSON: what `--events` writes and `replay` reads.

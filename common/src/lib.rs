@@ -1,0 +1,23 @@
+//! What Sonde knows about traffic: bytes and times in, values out.
+//!
+//! This crate is pure. It opens no file or socket, starts no thread, reads no clock and has no OS `cfg`, so the same
+//! engine runs in the live sensor, in offline replay, in tests, benches and fuzzers, and gives the same answer.
+//!
+//! Data flows one way through these rooms:
+//!
+//! ```text
+//! format ─Frame─▶ decode ─Packet─▶ conntrack ─Observation─▶ engine { names, detect ─Finding─▶ score, suppress } ─Alert─▶ encode
+//! format (logs) ───────────────────────────────Observation─▶
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod alert;
+pub mod decode;
+pub mod detect;
+pub mod encode;
+pub mod event;
+pub mod format;
+pub mod net;
+pub mod process;
+pub mod text;
+pub mod time;

@@ -1,0 +1,97 @@
+//! Who made a connection: the process instance, and the program identity that a beacon series is keyed by.
+//!
+//! A pid alone is reused, so a process is (pid, start time). A program outlives its processes: a `curl` loop that starts
+//! a new pid each time is one program and so one series.
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
+
+/// One process instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProcessKey {
+    /// Process id as the host counts it.
+    pub pid: u32,
+    /// When it started.
+    pub start: Timestamp,
+}
+
+/// Where the executable lies, as far as trust goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageLocation {
+    /// The operating system's own folders.
+    System,
+    /// Where programs are installed by an administrator.
+    Programs,
+    /// A user's home.
+    Home,
+    /// A folder that anyone can write to.
+    Temporary,
+    /// Deleted after start, or never on disk (memfd).
+    Memory,
+}
+
+/// What kind of program started the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParentClass {
+    /// The service manager or another service.
+    Service,
+    /// An interactive shell or desktop.
+    Shell,
+    /// A job scheduler such as cron.
+    Scheduler,
+    /// An office program or mail client.
+    Office,
+    /// A web browser.
+    Browser,
+    /// A web or application server.
+    WebServer,
+    /// Something else.
+    Other,
+}
+
+/// What is known of a process. A field that the source cannot tell is `None` or empty: unknown is not benign.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessInfo {
+    /// Path of the executable, or its name where the source has no more.
+    pub image: String,
+    /// Command line, as started.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub command_line: String,
+    /// SHA-256 of the executable, lower-case hex.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub sha256: String,
+    /// Script that an interpreter runs.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub script: String,
+    /// Path or name of the parent's executable.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub parent_image: String,
+    /// Account name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// Container id.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub container: String,
+    /// Signed by a trusted publisher, or owned by an installed package and unchanged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed: Option<bool>,
+    /// Where the executable lies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<ImageLocation>,
+    /// What kind of program started it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_class: Option<ParentClass>,
+    /// Script interpreter or living-off-the-land tool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub script_host: Option<bool>,
+    /// Web browser.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub browser: Option<bool>,
+    /// Days for which this program has been known on this host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_days: Option<f64>,
+}
