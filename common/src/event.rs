@@ -116,6 +116,8 @@ pub struct Names<'a> {
 pub enum Phase {
     /// It was opened (or an attempt was made) and is named as well as it will be.
     Opened,
+    /// It was found already open: its start was not seen, so it is no callback, but exchanges inside it count.
+    Joined,
     /// Payload after at least a second of silence in both directions, until the next silence.
     Exchange {
         /// First packet of the exchange.
@@ -125,7 +127,7 @@ pub enum Phase {
         /// Payload bytes received.
         bytes_in: u64,
     },
-    /// It ended, or was forgotten; an `Opened` went before.
+    /// It ended, or was forgotten; an `Opened` or `Joined` went before.
     Closed(Totals),
     /// The source tells only of whole connections: opened and closed in one.
     Whole(Totals),

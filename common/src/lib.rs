@@ -12,12 +12,21 @@
 #![forbid(unsafe_code)]
 
 pub mod alert;
+pub mod config;
+pub mod conntrack;
+pub mod context;
 pub mod decode;
 pub mod detect;
+pub mod domain;
 pub mod encode;
+pub mod engine;
 pub mod event;
+pub mod explain;
 pub mod format;
+pub mod names;
 pub mod net;
 pub mod process;
+pub mod program;
+pub mod score;
 pub mod text;
 pub mod time;

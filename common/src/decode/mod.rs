@@ -2,5 +2,6 @@
 
 pub mod dns;
 pub mod http;
+pub mod packet;
 pub mod quic;
 pub mod tls;

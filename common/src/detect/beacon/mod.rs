@@ -1,5 +1,316 @@
-//! Beacons: calls on a schedule, at four levels.
+//! Beacons: calls on a schedule, at four levels (scorer specification 2.1).
+//!
+//! | level | series of | key |
+//! |---|---|---|
+//! | connection | connection starts | program, name or address, port |
+//! | group | connection starts | program, JA4 (without TLS: transport and port) |
+//! | exchange | payload after a second of silence | program, name or address, port |
+//! | dns | queries with a new full name | program, registrable domain |
 
+pub mod evidence;
 pub mod ghost;
+pub mod label;
 pub mod series;
 pub mod stats;
+pub mod table;
+
+use std::hash::Hasher as _;
+use std::net::IpAddr;
+
+use siphasher::sip::SipHasher24;
+
+use self::ghost::GhostTable;
+use self::label::{Label, Peak};
+use self::series::{Series, Update};
+use self::stats::Timing;
+use self::table::{Admission, SeriesTable};
+use super::{Seen, What};
+use crate::alert::Level;
+use crate::domain::literal_address;
+use crate::event::{ConnectionEvent, DnsEvent, Phase};
+use crate::net::{is_internal, is_no_peer};
+use crate::time::Timestamp;
+
+/// Share of the budget that goes to first sightings: the table that does the work in a flood (scorer specification 5).
+const GHOST_SHARE: usize = 8;
+/// What one series takes: its state, its key and a label with names of common length.
+const BYTES_PER_SERIES: usize = size_of::<Series>() + 32 + size_of::<Label>() + 160;
+
+/// A series that was evaluated and found regular.
+#[derive(Clone, Copy, Debug)]
+pub struct Evaluated {
+    /// Its place in the table.
+    pub slot: u32,
+    /// What the timing tests say.
+    pub timing: Timing,
+}
+
+/// Watches all series of one host.
+#[derive(Debug)]
+pub struct BeaconDetector {
+    ghosts: GhostTable,
+    table: SeriesTable<Label>,
+    seed: (u64, u64),
+    ignored_internal: u64,
+}
+
+/// What became of the sightings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BeaconCounters {
+    /// Series that were created: keys seen at least twice.
+    pub series: u64,
+    /// Series dropped because the table was full.
+    pub series_evicted: u64,
+    /// First sightings dropped because their table was full.
+    pub sightings_evicted: u64,
+}
+
+impl BeaconDetector {
+    /// A detector within `memory_bytes`. `seed` keys the hash that decides which series leave when memory is short: random
+    /// in a sensor, fixed in a replay so that it gives the same answer twice.
+    #[must_use]
+    pub fn new(memory_bytes: usize, seed: (u64, u64)) -> Self {
+        Self {
+            ghosts: GhostTable::new(memory_bytes / GHOST_SHARE),
+            table: SeriesTable::new(Self::capacity(memory_bytes)),
+            seed,
+            ignored_internal: 0,
+        }
+    }
+
+    fn capacity(memory_bytes: usize) -> usize {
+        (memory_bytes - memory_bytes / GHOST_SHARE) / BYTES_PER_SERIES
+    }
+
+    /// Changes the budget; what no longer fits leaves by the eviction rule.
+    pub fn set_memory(&mut self, memory_bytes: usize, now: Timestamp) {
+        self.ghosts.set_capacity_bytes(memory_bytes / GHOST_SHARE);
+        self.table.set_capacity(Self::capacity(memory_bytes), now);
+    }
+
+    /// What became of the sightings.
+    #[must_use]
+    pub fn counters(&self) -> BeaconCounters {
+        BeaconCounters {
+            series: self.table.created(),
+            series_evicted: self.table.evicted(),
+            sightings_evicted: self.ghosts.evicted(),
+        }
+    }
+
+    /// Memory held, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.ghosts.memory_bytes() + self.table.memory_bytes()
+    }
+
+    /// A series by its place.
+    #[must_use]
+    pub fn get(&self, slot: u32) -> Option<(&Series, &Label)> {
+        self.table.get(slot)
+    }
+
+    /// All series, in the order of their places.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Series, &Label)> {
+        self.table.iter()
+    }
+
+    /// Remembers the evaluation with the highest score.
+    pub fn note_peak(&mut self, slot: u32, peak: Peak) {
+        if let Some((_, label)) = self.table.get_mut(slot) {
+            label.peak = Some(peak);
+        }
+    }
+
+    /// Takes an event; calls `regular` for each series that it brought to a checkpoint and that is regular there.
+    pub fn observe(&mut self, seen: &Seen<'_>, mut regular: impl FnMut(&mut Self, Evaluated)) {
+        match seen.what {
+            What::Connection(event) => self.connection(seen, event, &mut regular),
+            What::Query(query) => self.query(seen, query, &mut regular),
+        }
+    }
+
+    fn connection(
+        &mut self,
+        seen: &Seen<'_>,
+        event: &ConnectionEvent<'_>,
+        regular: &mut impl FnMut(&mut Self, Evaluated),
+    ) {
+        let target = Target::of(seen, event);
+        if target.name.is_empty() && is_no_peer(target.ip) {
+            self.ignored_internal += 1;
+            return;
+        }
+        let program = seen.program.map_or(0, |program| program.key);
+        let destination = self.key(Level::Connection, program, |hash| target.write(hash));
+        match event.phase {
+            Phase::Joined => {}
+            Phase::Opened | Phase::Whole(_) => {
+                let sizes = match event.phase {
+                    Phase::Whole(totals) => totals.bytes_out.zip(totals.bytes_in),
+                    _ => None,
+                };
+                self.sight(Level::Connection, destination, seen, &target, event.start, sizes, regular);
+                if let Some(group) = self.group_key(program, seen, event) {
+                    self.sight(Level::Group, group, seen, &target, event.start, sizes, regular);
+                }
+                if let Phase::Whole(totals) = event.phase {
+                    self.outcome(destination, &totals);
+                }
+            }
+            Phase::Exchange { start, bytes_out, bytes_in } => {
+                let key = self.key(Level::Exchange, program, |hash| target.write(hash));
+                self.sight(Level::Exchange, key, seen, &target, start, Some((bytes_out, bytes_in)), regular);
+            }
+            Phase::Closed(totals) => {
+                let group = self.group_key(program, seen, event);
+                for key in [Some(destination), group].into_iter().flatten() {
+                    let Some((series, label)) = self.table.find_mut(key) else { continue };
+                    if let Some((bytes_out, bytes_in)) = totals.bytes_out.zip(totals.bytes_in)
+                        && series.add_sizes(event.start, bytes_out, bytes_in)
+                    {
+                        label.add_bytes(bytes_out, bytes_in);
+                    }
+                }
+                self.outcome(destination, &totals);
+            }
+        }
+    }
+
+    /// Programs that call several destinations with one client: rotation and fail-over. A browser does so by nature, and
+    /// without a process only the TLS fingerprint tells a client.
+    fn group_key(&self, program: u64, seen: &Seen<'_>, event: &ConnectionEvent<'_>) -> Option<u64> {
+        let known = match seen.program {
+            Some(program) => program.info.browser != Some(true),
+            None => event.ja4.is_some(),
+        };
+        known.then(|| {
+            self.key(Level::Group, program, |hash| match event.ja4 {
+                Some(ja4) => hash.write(&ja4.0),
+                None => {
+                    hash.write_u8(event.tuple.transport as u8);
+                    hash.write_u16(event.tuple.remote.port());
+                }
+            })
+        })
+    }
+
+    fn outcome(&mut self, key: u64, totals: &crate::event::Totals) {
+        if let Some((_, label)) = self.table.find_mut(key) {
+            label.note_outcome(totals.outcome);
+        }
+    }
+
+    fn query(&mut self, seen: &Seen<'_>, query: &DnsEvent<'_>, regular: &mut impl FnMut(&mut Self, Evaluated)) {
+        let program = seen.program.map_or(0, |program| program.key);
+        // A query for the domain itself carries no message, and names under reverse zones are look-ups of addresses.
+        if query.query.len() <= seen.registrable.len() || seen.registrable.ends_with(".arpa") {
+            return;
+        }
+        let target = Target { name: seen.registrable, ip: IpAddr::from([0, 0, 0, 0]), port: 53 };
+        let key = self.key(Level::Dns, program, |hash| hash.write(seen.registrable.as_bytes()));
+        let fingerprint = self.key(Level::Dns, 1, |hash| hash.write(query.query.as_bytes()));
+        if let Some((_, label)) = self.table.find_mut(key)
+            && !label.note_query(fingerprint)
+        {
+            return;
+        }
+        let size = u64::try_from(query.query.len()).unwrap_or(0);
+        self.sight(Level::Dns, key, seen, &target, query.start, Some((size, 0)), regular);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call per level; a struct would only rename them")]
+    fn sight(
+        &mut self,
+        level: Level,
+        key: u64,
+        seen: &Seen<'_>,
+        target: &Target<'_>,
+        start: Timestamp,
+        sizes: Option<(u64, u64)>,
+        regular: &mut impl FnMut(&mut Self, Evaluated),
+    ) {
+        let slot = match self.table.admit(key, start, &mut self.ghosts, || Label::new(level)) {
+            Admission::Remembered => return,
+            Admission::Created { slot } | Admission::Existing { slot } => slot,
+        };
+        let fingerprint = destination_fingerprint(if target.name.is_empty() { None } else { Some(seen.registrable) }, target.ip);
+        let Some((series, label)) = self.table.get_mut(slot) else { return };
+        let update = series.observe(start, sizes);
+        if let Some((bytes_out, bytes_in)) = sizes {
+            label.add_bytes(bytes_out, bytes_in);
+        }
+        if series.note_destination(fingerprint) && level == Level::Group {
+            label.note_member(if target.name.is_empty() { target.ip.to_string() } else { target.name.to_owned() });
+        }
+        label.describe(seen, target);
+        if let Update::NewCheckIn { evaluate: true } = update {
+            let timing = series.timing();
+            if timing.bans >= crate::score::MIN_BANS {
+                regular(self, Evaluated { slot, timing });
+            }
+        }
+    }
+
+    fn key(&self, level: Level, program: u64, write: impl FnOnce(&mut SipHasher24)) -> u64 {
+        let mut hash = SipHasher24::new_with_keys(self.seed.0, self.seed.1);
+        hash.write_u8(level as u8);
+        hash.write_u64(program);
+        write(&mut hash);
+        hash.finish()
+    }
+}
+
+/// Where a connection goes, as a series is keyed by it.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// Name, empty for a bare address.
+    pub name: &'a str,
+    /// Address.
+    pub ip: IpAddr,
+    /// Port; that of CONNECT where a proxy was asked.
+    pub port: u16,
+}
+
+impl<'a> Target<'a> {
+    fn of(seen: &Seen<'a>, event: &ConnectionEvent<'a>) -> Self {
+        let port = match event.names.connect_port {
+            0 => event.tuple.remote.port(),
+            port => port,
+        };
+        match literal_address(seen.name) {
+            Some(ip) => Self { name: "", ip, port },
+            None => Self { name: seen.name, ip: event.tuple.remote.ip(), port },
+        }
+    }
+
+    fn write(&self, hash: &mut SipHasher24) {
+        if self.name.is_empty() {
+            match self.ip {
+                IpAddr::V4(ip) => hash.write(&ip.octets()),
+                IpAddr::V6(ip) => hash.write(&ip.octets()),
+            }
+        } else {
+            hash.write(self.name.as_bytes());
+        }
+        hash.write_u16(self.port);
+    }
+
+    /// Whether it is a bare address inside the site.
+    #[must_use]
+    pub fn is_bare_internal(&self) -> bool {
+        self.name.is_empty() && is_internal(self.ip)
+    }
+}
+
+fn destination_fingerprint(name: Option<&str>, ip: IpAddr) -> u16 {
+    let mut hash = SipHasher24::new();
+    match (name, ip) {
+        (Some(name), _) => hash.write(name.as_bytes()),
+        (None, IpAddr::V4(ip)) => hash.write(&ip.octets()),
+        (None, IpAddr::V6(ip)) => hash.write(&ip.octets()),
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "sixteen bits of the hash are wanted")]
+    let short = hash.finish() as u16;
+    short
+}

@@ -1,0 +1,352 @@
+//! The bounded connection table: a slab of two-cache-line slots, an index by five-tuple, and a timer wheel.
+//!
+//! Eviction rule: when the table is full, of [`EVICTION_SAMPLE`] neighbouring slots the one that matters least goes
+//! (closed before unanswered before open, then longest silent), and [`Table::evicted`] counts it.
+
+use std::hash::BuildHasher as _;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use crate::decode::packet::Addr;
+use crate::net::Transport;
+
+/// No slot, no label, no stream.
+pub(super) const NONE: u32 = u32::MAX;
+/// Slots looked at to find one to evict.
+const EVICTION_SAMPLE: u32 = 16;
+/// Timer resolution in nanoseconds.
+pub(super) const TICK: i64 = 250_000_000;
+/// Slots of the wheel: 64 s in all; a later deadline goes round again.
+const WHEEL: usize = 256;
+const WHEEL_SPAN: i64 = 256;
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum State {
+    /// Not in use.
+    Free,
+    /// Over; kept for a while so that late packets do not open it again.
+    Closed,
+    /// The client asked, nobody answered yet.
+    Asked,
+    /// Both sides are (or may be) there.
+    Open,
+}
+
+/// What is to be remembered of a connection, as bits.
+pub(super) mod mark {
+    /// Opened from outside, or between two others: not ours to report.
+    pub(in super::super) const FOREIGN: u16 = 1;
+    /// `Opened` or `Joined` was emitted.
+    pub(in super::super) const REPORTED: u16 = 2;
+    /// Its start was not seen.
+    pub(in super::super) const JOINED: u16 = 4;
+    /// An exchange is under way.
+    pub(in super::super) const EXCHANGE: u16 = 8;
+    /// The remote side sent something.
+    pub(in super::super) const ANSWERED: u16 = 16;
+    /// FIN from the local side.
+    pub(in super::super) const FIN_OUT: u16 = 32;
+    /// FIN from the remote side.
+    pub(in super::super) const FIN_IN: u16 = 64;
+    /// `next_out` is valid.
+    pub(in super::super) const SEQ_OUT: u16 = 128;
+    /// `next_in` is valid.
+    pub(in super::super) const SEQ_IN: u16 = 256;
+    /// The proxy was asked to connect; a ClientHello may follow.
+    pub(in super::super) const PROXIED: u16 = 512;
+    /// A QUIC handshake is being looked at; `stream` counts in the assemblers.
+    pub(in super::super) const QUIC: u16 = 1024;
+}
+
+/// One connection, oriented: `local` is the side that opened it (or the host, for one opened from outside).
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    pub(super) local: Addr,
+    pub(super) remote: Addr,
+    /// Nanoseconds of the first packet.
+    pub(super) start: i64,
+    /// … of the latest packet.
+    pub(super) last: i64,
+    /// … of the latest new payload, or of the handshake before any.
+    pub(super) last_payload: i64,
+    /// … of the first payload of the exchange under way.
+    pub(super) exchange_start: i64,
+    pub(super) bytes_out: u64,
+    pub(super) bytes_in: u64,
+    pub(super) exchange_out: u32,
+    pub(super) exchange_in: u32,
+    pub(super) next_out: u32,
+    pub(super) next_in: u32,
+    /// First sequence number of the client's stream that is looked at for names.
+    pub(super) stream_base: u32,
+    pub(super) label: u32,
+    pub(super) stream: u32,
+    wheel_next: u32,
+    wheel_previous: u32,
+    wheel_slot: u16,
+    pub(super) local_port: u16,
+    pub(super) remote_port: u16,
+    pub(super) marks: u16,
+    pub(super) transport: Transport,
+    pub(super) state: State,
+}
+
+const _: () = assert!(size_of::<Slot>() <= 128, "a slot is two cache lines");
+
+impl Slot {
+    pub(super) const fn is(&self, mark: u16) -> bool {
+        self.marks & mark != 0
+    }
+}
+
+/// Both ends of a packet, as the index sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ends {
+    pub(super) source: Addr,
+    pub(super) destination: Addr,
+    pub(super) source_port: u16,
+    pub(super) destination_port: u16,
+    pub(super) transport: Transport,
+}
+
+#[derive(Debug)]
+pub(super) struct Table {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    index: HashTable<u32>,
+    hasher: RandomState,
+    heads: [u32; WHEEL],
+    /// The wheel's time, in ticks.
+    tick: i64,
+    started: bool,
+    capacity: u32,
+    hand: u32,
+    evicted: u64,
+}
+
+impl Table {
+    /// A table of at most `capacity` connections.
+    pub(super) fn new(capacity: u32) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
+            hasher: RandomState::default(),
+            heads: [NONE; WHEEL],
+            tick: 0,
+            started: false,
+            capacity: capacity.max(EVICTION_SAMPLE),
+            hand: 0,
+            evicted: 0,
+        }
+    }
+
+    /// Direction-free hash. The seed is random per process: the addresses are the sender's choice.
+    fn hash(hasher: &RandomState, ends: &Ends) -> u64 {
+        let source = (ends.source, ends.source_port);
+        let destination = (ends.destination, ends.destination_port);
+        let (low, high) = if source <= destination { (source, destination) } else { (destination, source) };
+        let ports = (u64::from(low.1) << 32) | (u64::from(high.1) << 8) | ends.transport as u64;
+        hasher.hash_one((low.0.0, high.0.0, ports))
+    }
+
+    fn ends_of(slot: &Slot) -> Ends {
+        Ends {
+            source: slot.local,
+            destination: slot.remote,
+            source_port: slot.local_port,
+            destination_port: slot.remote_port,
+            transport: slot.transport,
+        }
+    }
+
+    /// The slot of a packet's connection, and whether the packet comes from the local side.
+    pub(super) fn find(&self, ends: &Ends) -> Option<(u32, bool)> {
+        let mut from_local = false;
+        let found = self.index.find(Self::hash(&self.hasher, ends), |&at| {
+            let Some(slot) = self.slots.get(at as usize) else { return false };
+            if slot.transport != ends.transport {
+                return false;
+            }
+            from_local = slot.local == ends.source
+                && slot.local_port == ends.source_port
+                && slot.remote == ends.destination
+                && slot.remote_port == ends.destination_port;
+            from_local
+                || (slot.local == ends.destination
+                    && slot.local_port == ends.destination_port
+                    && slot.remote == ends.source
+                    && slot.remote_port == ends.source_port)
+        });
+        found.map(|&at| (at, from_local))
+    }
+
+    /// A fresh slot for `ends.source` (local) → `ends.destination`, first seen at `time`. The caller has made room:
+    /// see [`Table::victim`].
+    pub(super) fn insert(&mut self, ends: &Ends, time: i64) -> u32 {
+        let slot = Slot {
+            local: ends.source,
+            remote: ends.destination,
+            start: time,
+            last: time,
+            last_payload: time,
+            exchange_start: time,
+            bytes_out: 0,
+            bytes_in: 0,
+            exchange_out: 0,
+            exchange_in: 0,
+            next_out: 0,
+            next_in: 0,
+            stream_base: 0,
+            label: NONE,
+            stream: NONE,
+            wheel_next: NONE,
+            wheel_previous: NONE,
+            wheel_slot: u16::MAX,
+            local_port: ends.source_port,
+            remote_port: ends.destination_port,
+            marks: 0,
+            transport: ends.transport,
+            state: State::Open,
+        };
+        let at = if let Some(at) = self.free.pop() {
+            if let Some(place) = self.slots.get_mut(at as usize) {
+                *place = slot;
+            }
+            at
+        } else {
+            let at = u32::try_from(self.slots.len()).unwrap_or(NONE);
+            self.slots.push(slot);
+            at
+        };
+        let hash = Self::hash(&self.hasher, ends);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.index.insert_unique(hash, at, |&at| {
+            slots.get(at as usize).map_or(0, |slot| Self::hash(hasher, &Self::ends_of(slot)))
+        });
+        at
+    }
+
+    /// The slot to give up before the next [`Table::insert`]; `None` while there is room.
+    pub(super) fn victim(&mut self) -> Option<u32> {
+        if !self.free.is_empty() || (self.slots.len() as u64) < u64::from(self.capacity) {
+            return None;
+        }
+        let mut best: Option<(State, i64, u32)> = None;
+        for _ in 0..EVICTION_SAMPLE {
+            self.hand = (self.hand + 1) % self.capacity;
+            if let Some(slot) = self.slots.get(self.hand as usize).filter(|slot| slot.state != State::Free) {
+                let candidate = (slot.state, slot.last, self.hand);
+                best = Some(best.map_or(candidate, |best| best.min(candidate)));
+            }
+        }
+        self.evicted += u64::from(best.is_some());
+        best.map(|(_, _, at)| at)
+    }
+
+    /// Gives a slot back.
+    pub(super) fn remove(&mut self, at: u32) {
+        self.unschedule(at);
+        let Some(slot) = self.slots.get_mut(at as usize) else { return };
+        slot.state = State::Free;
+        let ends = Self::ends_of(slot);
+        if let Ok(entry) = self.index.find_entry(Self::hash(&self.hasher, &ends), |&other| other == at) {
+            entry.remove();
+        }
+        self.free.push(at);
+    }
+
+    pub(super) fn get(&self, at: u32) -> Option<&Slot> {
+        self.slots.get(at as usize)
+    }
+
+    pub(super) fn get_mut(&mut self, at: u32) -> Option<&mut Slot> {
+        self.slots.get_mut(at as usize)
+    }
+
+    /// Number of slots ever used, for walks in slab order.
+    pub(super) fn len(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or(NONE)
+    }
+
+    pub(super) const fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Memory held, in bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot>() + self.free.capacity() * 4 + self.index.capacity() * 5
+    }
+
+    /// Puts a connection's timer at `deadline`, or at the end of the wheel if that comes first.
+    pub(super) fn schedule(&mut self, at: u32, deadline: i64) {
+        self.unschedule(at);
+        let tick = deadline.div_euclid(TICK).saturating_add(1).clamp(self.tick + 1, self.tick + WHEEL_SPAN - 1);
+        let position = wheel_position(tick);
+        let Some(head) = self.heads.get_mut(usize::from(position)) else { return };
+        let next = std::mem::replace(head, at);
+        if let Some(slot) = self.slots.get_mut(at as usize) {
+            slot.wheel_next = next;
+            slot.wheel_previous = NONE;
+            slot.wheel_slot = position;
+        }
+        if let Some(next) = self.slots.get_mut(next as usize) {
+            next.wheel_previous = at;
+        }
+    }
+
+    fn unschedule(&mut self, at: u32) {
+        let Some(slot) = self.slots.get_mut(at as usize) else { return };
+        let (next, previous, position) = (slot.wheel_next, slot.wheel_previous, slot.wheel_slot);
+        if position == u16::MAX {
+            return;
+        }
+        slot.wheel_slot = u16::MAX;
+        if let Some(slot) = self.slots.get_mut(next as usize) {
+            slot.wheel_previous = previous;
+        }
+        if let Some(slot) = self.slots.get_mut(previous as usize) {
+            slot.wheel_next = next;
+        } else if let Some(head) = self.heads.get_mut(usize::from(position)) {
+            *head = next;
+        }
+    }
+
+    /// Whether the wheel has to turn before a packet of this time.
+    #[inline]
+    pub(super) const fn is_due(&self, now: i64) -> bool {
+        now.div_euclid(TICK) > self.tick || !self.started
+    }
+
+    /// Turns the wheel by one step towards `now` and hands out, into `due`, the connections whose timer stood there.
+    /// Returns the wheel's time in nanoseconds, or `None` once it has arrived.
+    pub(super) fn turn(&mut self, now: i64, due: &mut Vec<u32>) -> Option<i64> {
+        let target = now.div_euclid(TICK);
+        if !self.started {
+            self.started = true;
+            self.tick = target;
+            return None;
+        }
+        if self.tick >= target {
+            return None;
+        }
+        // After a long silence every position is passed once; more rounds would find nothing.
+        self.tick = (self.tick + 1).max(target - WHEEL_SPAN);
+        let position = usize::from(wheel_position(self.tick));
+        let mut at = self.heads.get_mut(position).map_or(NONE, |head| std::mem::replace(head, NONE));
+        while let Some(slot) = self.slots.get_mut(at as usize) {
+            due.push(at);
+            at = slot.wheel_next;
+            slot.wheel_slot = u16::MAX;
+            slot.wheel_next = NONE;
+            slot.wheel_previous = NONE;
+        }
+        Some(self.tick.saturating_mul(TICK))
+    }
+}
+
+fn wheel_position(tick: i64) -> u16 {
+    u16::try_from(tick.rem_euclid(WHEEL_SPAN)).unwrap_or(0)
+}

@@ -1,0 +1,396 @@
+//! Frame -> [`Packet`]: link, network and transport headers, nothing allocated, nothing owned.
+//!
+//! Two levels, as measured in docs/decisions/0002: a small fast path for what nearly every frame is (Ethernet, VLAN,
+//! cooked or raw; IPv4; IPv6 without extension headers; TCP, UDP, ICMP), and etherparse's lax slicing for the rest.
+//! etherparse is also the oracle of the fast path's tests. Truncated frames are normal: a snap length cuts payload, and
+//! the lengths on the wire are still known from the headers.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use etherparse::{LaxNetSlice, LaxSlicedPacket};
+
+use crate::format::{Frame, LinkType};
+use crate::time::Timestamp;
+
+/// An IP address as 16 bytes in network order; IPv4 as `::ffff:a.b.c.d`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Addr(pub u128);
+
+const V4_MAPPED: u128 = 0xffff_0000_0000;
+
+impl Addr {
+    /// From four bytes.
+    #[must_use]
+    pub fn v4(bytes: [u8; 4]) -> Self {
+        Self(V4_MAPPED | u128::from(u32::from_be_bytes(bytes)))
+    }
+
+    /// From sixteen bytes.
+    #[must_use]
+    pub const fn v6(bytes: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(bytes))
+    }
+
+    /// As the standard library's type.
+    #[must_use]
+    pub fn ip(self) -> IpAddr {
+        Ipv6Addr::from(self.0).to_canonical()
+    }
+}
+
+impl From<IpAddr> for Addr {
+    fn from(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(v4) => Self::v4(v4.octets()),
+            IpAddr::V6(v6) => Self::v6(v6.octets()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Addr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.ip().fmt(f)
+    }
+}
+
+/// One decoded packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// When it was captured.
+    pub time: Timestamp,
+    /// Sender.
+    pub source: Addr,
+    /// Receiver.
+    pub destination: Addr,
+    /// Transport header.
+    pub transport: Header,
+    /// Payload that the capture kept.
+    pub payload: &'a [u8],
+    /// Payload bytes on the wire: at least what was kept.
+    pub payload_len: u32,
+}
+
+/// Transport header of a [`Packet`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Header {
+    /// TCP.
+    Tcp {
+        /// Source port.
+        source_port: u16,
+        /// Destination port.
+        destination_port: u16,
+        /// Sequence number.
+        sequence: u32,
+        /// FIN 1, SYN 2, RST 4, PSH 8, ACK 16.
+        flags: u8,
+    },
+    /// UDP.
+    Udp {
+        /// Source port.
+        source_port: u16,
+        /// Destination port.
+        destination_port: u16,
+    },
+    /// ICMP or ICMPv6 echo.
+    Echo {
+        /// Identifier.
+        id: u16,
+        /// Whether it is the reply.
+        reply: bool,
+    },
+    /// ICMP or ICMPv6 destination unreachable, about a packet that its receiver had sent.
+    Unreachable {
+        /// 6 for TCP, 17 for UDP.
+        protocol: u8,
+        /// Source port of the packet in question.
+        source_port: u16,
+        /// Destination of the packet in question.
+        destination: Addr,
+        /// Destination port of the packet in question.
+        destination_port: u16,
+    },
+}
+
+/// TCP flag bits.
+pub mod flags {
+    /// No more data from the sender.
+    pub const FIN: u8 = 1;
+    /// Opens a connection.
+    pub const SYN: u8 = 2;
+    /// Resets it.
+    pub const RST: u8 = 4;
+    /// Acknowledgement number is valid.
+    pub const ACK: u8 = 16;
+}
+
+/// Why a frame gave no [`Packet`]. This is data, not failure: it is counted, never logged per packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Undecoded {
+    /// A link type that is not known.
+    Link,
+    /// Not IP (ARP, LLDP, spanning tree…).
+    NotIp,
+    /// Cut within a header.
+    Truncated,
+    /// A later fragment: it has no ports.
+    Fragment,
+    /// IP, but neither TCP, UDP nor an ICMP message that matters here.
+    OtherTransport,
+}
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// 802.1Q, 802.1ad and the older QinQ tag.
+const ETHERTYPE_VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+/// More tags than this in a row are not decoded.
+const MAX_VLAN_TAGS: usize = 4;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+
+/// Decodes one frame.
+///
+/// # Errors
+/// [`Undecoded`] says why there is no packet in it.
+#[inline]
+pub fn decode<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Undecoded> {
+    let ip = network_layer(frame.link, frame.data)?;
+    // Bytes cut by the snap length; added back where a header does not tell (segmentation offload leaves length 0).
+    let cut = u32::try_from(frame.data.len()).map_or(0, |kept| frame.wire_len.saturating_sub(kept));
+    match ip.first().map(|byte| byte >> 4) {
+        Some(4) => ipv4(frame.time, ip, cut),
+        Some(6) => ipv6(frame.time, ip, cut),
+        Some(_) => Err(Undecoded::NotIp),
+        None => Err(Undecoded::Truncated),
+    }
+}
+
+fn be16(data: &[u8], at: usize) -> Option<u16> {
+    data.get(at..)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
+}
+
+/// The bytes from the IP header on.
+#[inline]
+fn network_layer(link: LinkType, data: &[u8]) -> Result<&[u8], Undecoded> {
+    match link {
+        LinkType::Ethernet => {
+            let mut at = 12;
+            for _ in 0..=MAX_VLAN_TAGS {
+                let ethertype = be16(data, at).ok_or(Undecoded::Truncated)?;
+                match ethertype {
+                    ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => return data.get(at + 2..).ok_or(Undecoded::Truncated),
+                    tag if ETHERTYPE_VLAN.contains(&tag) => at += 4,
+                    _ => return Err(Undecoded::NotIp),
+                }
+            }
+            Err(Undecoded::NotIp)
+        }
+        LinkType::RawIp => Ok(data),
+        // The address family differs by system (2, 10, 24, 28, 30); the version nibble is what counts.
+        LinkType::Null | LinkType::Loop => data.get(4..).ok_or(Undecoded::Truncated),
+        LinkType::LinuxSll => cooked(data, 14, 16),
+        LinkType::LinuxSll2 => cooked(data, 0, 20),
+        LinkType::Other(_) => Err(Undecoded::Link),
+    }
+}
+
+fn cooked(data: &[u8], ethertype_at: usize, header: usize) -> Result<&[u8], Undecoded> {
+    let mut ethertype = be16(data, ethertype_at).ok_or(Undecoded::Truncated)?;
+    let mut at = header;
+    for _ in 0..=MAX_VLAN_TAGS {
+        match ethertype {
+            ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => return data.get(at..).ok_or(Undecoded::Truncated),
+            tag if ETHERTYPE_VLAN.contains(&tag) => {
+                ethertype = be16(data, at + 2).ok_or(Undecoded::Truncated)?;
+                at += 4;
+            }
+            _ => return Err(Undecoded::NotIp),
+        }
+    }
+    Err(Undecoded::NotIp)
+}
+
+/// The rest of an IP packet: kept bytes limited to what the header says, and its length on the wire.
+#[inline]
+fn body(ip: &[u8], header: usize, total: usize, cut: u32) -> Result<(&[u8], u32), Undecoded> {
+    let kept = ip.get(header..).ok_or(Undecoded::Truncated)?;
+    // Length 0: segmentation offload hands super-packets to the tap before the length is filled in.
+    if total == 0 {
+        let wire = u32::try_from(kept.len()).unwrap_or(u32::MAX).saturating_add(cut);
+        return Ok((kept, wire));
+    }
+    let wire = total.checked_sub(header).ok_or(Undecoded::Truncated)?;
+    // Ethernet pads short frames: bytes after the IP length are not payload.
+    let kept = kept.get(..wire).unwrap_or(kept);
+    Ok((kept, u32::try_from(wire).unwrap_or(u32::MAX)))
+}
+
+#[inline]
+fn ipv4(time: Timestamp, ip: &[u8], cut: u32) -> Result<Packet<'_>, Undecoded> {
+    let head: &[u8; 20] = ip.first_chunk().ok_or(Undecoded::Truncated)?;
+    let [version_ihl, _, total_a, total_b, _, _, fragment_a, fragment_b, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *head;
+    let header = usize::from(version_ihl & 0x0f) * 4;
+    if header < 20 {
+        return Err(Undecoded::Truncated);
+    }
+    if u16::from_be_bytes([fragment_a, fragment_b]) & 0x1fff != 0 {
+        return Err(Undecoded::Fragment);
+    }
+    let total = usize::from(u16::from_be_bytes([total_a, total_b]));
+    let (rest, wire) = body(ip, header, total, cut)?;
+    let (source, destination) = (Addr::v4([s0, s1, s2, s3]), Addr::v4([d0, d1, d2, d3]));
+    transport(time, source, destination, protocol, rest, wire)
+}
+
+#[inline]
+fn ipv6(time: Timestamp, ip: &[u8], cut: u32) -> Result<Packet<'_>, Undecoded> {
+    let (head, after) = ip.split_first_chunk::<40>().ok_or(Undecoded::Truncated)?;
+    let [_, _, _, _, length_a, length_b, next, _, addresses @ ..] = head;
+    let (source, destination): (&[u8; 16], &[u8; 16]) = match (addresses.first_chunk(), addresses.last_chunk()) {
+        (Some(source), Some(destination)) => (source, destination),
+        _ => return Err(Undecoded::Truncated),
+    };
+    let (source, destination) = (Addr::v6(*source), Addr::v6(*destination));
+    if !matches!(*next, TCP | UDP | ICMPV6) {
+        return slow(time, ip);
+    }
+    let length = usize::from(u16::from_be_bytes([*length_a, *length_b]));
+    let total = if length == 0 { 0 } else { 40 + length };
+    let (rest, wire) = if total == 0 {
+        (after, u32::try_from(after.len()).unwrap_or(u32::MAX).saturating_add(cut))
+    } else {
+        body(ip, 40, total, cut)?
+    };
+    transport(time, source, destination, *next, rest, wire)
+}
+
+#[inline]
+fn transport(
+    time: Timestamp,
+    source: Addr,
+    destination: Addr,
+    protocol: u8,
+    rest: &[u8],
+    wire: u32,
+) -> Result<Packet<'_>, Undecoded> {
+    let (transport, header) = match protocol {
+        TCP => {
+            // Thirteen bytes hold ports, sequence and flags: RFC 792 obliges nobody to keep more of a cut header.
+            let head: &[u8; 14] = rest.first_chunk().ok_or(Undecoded::Truncated)?;
+            let [s0, s1, d0, d1, q0, q1, q2, q3, _, _, _, _, offset, flags] = *head;
+            let header = usize::from(offset >> 4) * 4;
+            if header < 20 {
+                return Err(Undecoded::Truncated);
+            }
+            let header_of = Header::Tcp {
+                source_port: u16::from_be_bytes([s0, s1]),
+                destination_port: u16::from_be_bytes([d0, d1]),
+                sequence: u32::from_be_bytes([q0, q1, q2, q3]),
+                flags,
+            };
+            (header_of, header)
+        }
+        UDP => {
+            let head: &[u8; 8] = rest.first_chunk().ok_or(Undecoded::Truncated)?;
+            let [s0, s1, d0, d1, ..] = *head;
+            let ports = Header::Udp {
+                source_port: u16::from_be_bytes([s0, s1]),
+                destination_port: u16::from_be_bytes([d0, d1]),
+            };
+            (ports, 8)
+        }
+        ICMP | ICMPV6 => (icmp(protocol, rest)?, 8),
+        _ => return Err(Undecoded::OtherTransport),
+    };
+    Ok(Packet {
+        time,
+        source,
+        destination,
+        transport,
+        payload: rest.get(header..).unwrap_or_default(),
+        payload_len: wire.saturating_sub(u32::try_from(header).unwrap_or(u32::MAX)),
+    })
+}
+
+fn icmp(protocol: u8, rest: &[u8]) -> Result<Header, Undecoded> {
+    let (head, inner) = rest.split_first_chunk::<8>().ok_or(Undecoded::Truncated)?;
+    let [kind, _, _, _, id_a, id_b, _, _] = *head;
+    let id = u16::from_be_bytes([id_a, id_b]);
+    match (protocol, kind) {
+        (ICMP, 8) | (ICMPV6, 128) => Ok(Header::Echo { id, reply: false }),
+        (ICMP, 0) | (ICMPV6, 129) => Ok(Header::Echo { id, reply: true }),
+        (ICMP, 3) | (ICMPV6, 1) => unreachable(inner),
+        _ => Err(Undecoded::OtherTransport),
+    }
+}
+
+/// The header of the packet that an ICMP error quotes (RFC 792: IP header and eight bytes; RFC 4443: as much as fits).
+fn unreachable(inner: &[u8]) -> Result<Header, Undecoded> {
+    let version = inner.first().ok_or(Undecoded::Truncated)? >> 4;
+    let (protocol, destination, ports) = if version == 4 {
+        let head: &[u8; 20] = inner.first_chunk().ok_or(Undecoded::Truncated)?;
+        let [version_ihl, _, _, _, _, _, _, _, _, protocol, _, _, _, _, _, _, d0, d1, d2, d3] = *head;
+        let ports = inner.get(usize::from(version_ihl & 0x0f) * 4..);
+        (protocol, Addr::v4([d0, d1, d2, d3]), ports)
+    } else {
+        let (head, ports) = inner.split_first_chunk::<40>().ok_or(Undecoded::Truncated)?;
+        let [_, _, _, _, _, _, next, ..] = *head;
+        let destination = head.last_chunk::<16>().copied().ok_or(Undecoded::Truncated)?;
+        (next, Addr::v6(destination), Some(ports))
+    };
+    if !matches!(protocol, TCP | UDP) {
+        return Err(Undecoded::OtherTransport);
+    }
+    let ports: [u8; 4] = ports.and_then(|bytes| bytes.first_chunk().copied()).ok_or(Undecoded::Truncated)?;
+    let [s0, s1, d0, d1] = ports;
+    Ok(Header::Unreachable {
+        protocol,
+        source_port: u16::from_be_bytes([s0, s1]),
+        destination,
+        destination_port: u16::from_be_bytes([d0, d1]),
+    })
+}
+
+/// Everything the fast path leaves out: IPv6 extension headers and fragments.
+#[cold]
+fn slow(time: Timestamp, ip: &[u8]) -> Result<Packet<'_>, Undecoded> {
+    let sliced = LaxSlicedPacket::from_ip(ip).map_err(|_| Undecoded::Truncated)?;
+    let (source, destination, fragment, next, payload) = match &sliced.net {
+        Some(LaxNetSlice::Ipv6(v6)) => {
+            let header = v6.header();
+            let payload = v6.payload();
+            (Addr::v6(header.source()), Addr::v6(header.destination()), payload.fragmented, payload.ip_number, payload.payload)
+        }
+        Some(LaxNetSlice::Ipv4(v4)) => {
+            let header = v4.header();
+            let payload = v4.payload();
+            (Addr::v4(header.source()), Addr::v4(header.destination()), payload.fragmented, payload.ip_number, payload.payload)
+        }
+        _ => return Err(Undecoded::NotIp),
+    };
+    if fragment && sliced.transport.is_none() {
+        // The first fragment holds the transport header, so it is worth a look; a later one is payload only.
+        let first = matches!(&sliced.net, Some(LaxNetSlice::Ipv6(v6)) if first_fragment(v6));
+        if !first {
+            return Err(Undecoded::Fragment);
+        }
+    }
+    let length = be16(ip, 4).map_or(0, usize::from);
+    // Bytes on the wire behind the extension headers: what IPv6 says, less what the headers took.
+    let headers = payload_offset(ip, payload).saturating_sub(40);
+    let wire = u32::try_from(length.saturating_sub(headers).max(payload.len())).unwrap_or(u32::MAX);
+    transport(time, source, destination, next.0, payload, wire)
+}
+
+fn first_fragment(v6: &etherparse::LaxIpv6Slice<'_>) -> bool {
+    v6.extensions().clone().into_iter().any(|extension| match extension {
+        etherparse::Ipv6ExtensionSlice::Fragment(fragment) => fragment.fragment_offset().value() == 0,
+        _ => false,
+    })
+}
+
+/// Where `part`, a sub-slice of `whole`, begins.
+fn payload_offset(whole: &[u8], part: &[u8]) -> usize {
+    part.as_ptr().addr().saturating_sub(whole.as_ptr().addr()).min(whole.len())
+}

@@ -1,0 +1,200 @@
+//! The cold side of a series: whom it calls and who calls, for the alert. Written when something changes, read when an
+//! alert is made.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::Target;
+use super::stats::Timing;
+use crate::alert::Level;
+use crate::detect::{Seen, What};
+use crate::event::{AppProtocol, Ja4, Outcome};
+use crate::net::Transport;
+use crate::process::{ProcessInfo, ProcessKey};
+use crate::score::Facts;
+use crate::time::Timestamp;
+
+/// Destinations of a group that are named.
+const MAX_MEMBERS: usize = 6;
+/// Query names remembered per domain, so that a repeated look-up is no callback (scorer specification 2.1).
+const RECENT_QUERIES: usize = 8;
+
+/// The evaluation with the highest score that a series had.
+#[derive(Clone, Copy, Debug)]
+pub struct Peak {
+    /// Data time of it.
+    pub time: Timestamp,
+    /// What the timing tests said.
+    pub timing: Timing,
+    /// What the context said.
+    pub facts: Facts,
+    /// Raw score S.
+    pub points: f64,
+}
+
+/// Who calls whom.
+#[derive(Clone, Debug)]
+pub struct Label {
+    /// At which level.
+    pub level: Level,
+    /// Key of the program, 0 without one.
+    pub program_key: u64,
+    /// The program, where known.
+    pub program: Option<Arc<ProcessInfo>>,
+    /// The process of the latest callback.
+    pub process: Option<ProcessKey>,
+    /// The name that counts; empty for a bare address.
+    pub name: String,
+    /// What the client resolved.
+    pub fqdn: String,
+    /// SNI.
+    pub sni: String,
+    /// CONNECT host.
+    pub connect_host: String,
+    /// HTTP Host.
+    pub http_host: String,
+    /// User-Agent.
+    pub user_agent: String,
+    /// Latest address.
+    pub ip: Option<IpAddr>,
+    /// Port.
+    pub port: u16,
+    /// Transport.
+    pub transport: Transport,
+    /// Application protocol.
+    pub protocol: AppProtocol,
+    /// Client fingerprint.
+    pub ja4: Option<Ja4>,
+    /// Destinations of a group, sorted.
+    pub members: Vec<String>,
+    /// Bytes sent in all.
+    pub bytes_out: u64,
+    /// Bytes received in all.
+    pub bytes_in: u64,
+    /// Connections refused.
+    pub refused: u32,
+    /// Connections never answered.
+    pub unanswered: u32,
+    /// Highest score so far.
+    pub peak: Option<Peak>,
+    queries: [u64; RECENT_QUERIES],
+    next_query: u8,
+}
+
+impl Label {
+    pub(super) fn new(level: Level) -> Self {
+        Self {
+            level,
+            program_key: 0,
+            program: None,
+            process: None,
+            name: String::new(),
+            fqdn: String::new(),
+            sni: String::new(),
+            connect_host: String::new(),
+            http_host: String::new(),
+            user_agent: String::new(),
+            ip: None,
+            port: 0,
+            transport: Transport::Tcp,
+            protocol: AppProtocol::Unknown,
+            ja4: None,
+            members: Vec::new(),
+            bytes_out: 0,
+            bytes_in: 0,
+            refused: 0,
+            unanswered: 0,
+            peak: None,
+            queries: [0; RECENT_QUERIES],
+            next_query: 0,
+        }
+    }
+
+    /// Takes over what the latest event says of both ends.
+    pub(super) fn describe(&mut self, seen: &Seen<'_>, target: &Target<'_>) {
+        self.process = seen.process;
+        match (seen.program, &self.program) {
+            (Some(program), Some(known)) if Arc::ptr_eq(known, &program.info) => {}
+            (Some(program), _) => {
+                self.program_key = program.key;
+                self.program = Some(Arc::clone(&program.info));
+            }
+            (None, _) => {}
+        }
+        replace(&mut self.name, target.name);
+        self.port = target.port;
+        match seen.what {
+            What::Connection(event) => {
+                self.ip = Some(target.ip);
+                self.transport = event.tuple.transport;
+                replace(&mut self.fqdn, seen.fqdn);
+                // Later stages of a connection do not repeat what was said at its start.
+                keep(&mut self.sni, event.names.sni);
+                keep(&mut self.connect_host, event.names.connect_host);
+                keep(&mut self.http_host, event.names.http_host);
+                keep(&mut self.user_agent, event.names.user_agent);
+                if event.protocol != AppProtocol::Unknown {
+                    self.protocol = event.protocol;
+                }
+                self.ja4 = event.ja4.or(self.ja4);
+            }
+            What::Query(query) => {
+                replace(&mut self.fqdn, query.query);
+                self.transport = Transport::Udp;
+                self.ip = query.resolver.map(|resolver| resolver.ip());
+            }
+        }
+    }
+
+    pub(super) fn add_bytes(&mut self, bytes_out: u64, bytes_in: u64) {
+        self.bytes_out = self.bytes_out.saturating_add(bytes_out);
+        self.bytes_in = self.bytes_in.saturating_add(bytes_in);
+    }
+
+    pub(super) fn note_outcome(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Refused => self.refused = self.refused.saturating_add(1),
+            Outcome::Unanswered => self.unanswered = self.unanswered.saturating_add(1),
+            Outcome::Unknown | Outcome::Established | Outcome::Reset => {}
+        }
+    }
+
+    pub(super) fn note_member(&mut self, name: String) {
+        if self.members.len() < MAX_MEMBERS
+            && let Err(place) = self.members.binary_search(&name)
+        {
+            self.members.insert(place, name);
+        }
+    }
+
+    /// Whether a query name (by its hash) is not among the latest ones of this domain; remembers it.
+    pub(super) fn note_query(&mut self, fingerprint: u64) -> bool {
+        if self.queries.contains(&fingerprint) {
+            return false;
+        }
+        if let Some(place) = self.queries.get_mut(usize::from(self.next_query) % RECENT_QUERIES) {
+            *place = fingerprint;
+        }
+        self.next_query = (self.next_query + 1) % RECENT_QUERIES as u8;
+        true
+    }
+
+    /// Whether the series calls several registrable domains or addresses.
+    #[must_use]
+    pub fn is_group(&self) -> bool {
+        self.level == Level::Group && self.members.len() > 1
+    }
+}
+
+fn replace(text: &mut String, new: &str) {
+    if text != new {
+        text.clear();
+        text.push_str(new);
+    }
+}
+
+fn keep(text: &mut String, new: &str) {
+    if !new.is_empty() {
+        replace(text, new);
+    }
+}

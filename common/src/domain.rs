@@ -1,0 +1,102 @@
+//! Domains: the registrable part of a name (public suffix list) and whether it is widely used.
+
+use std::net::IpAddr;
+use std::sync::LazyLock;
+
+/// Domains that many hosts ask for, sorted. From `data/popular-domains.txt`, which names its source.
+static POPULAR: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    let mut names: Vec<_> =
+        include_str!("../data/popular-domains.txt").lines().filter(|line| !line.starts_with('#')).collect();
+    names.sort_unstable();
+    names
+});
+
+/// The registrable domain of a name: one label more than its public suffix. A name that is itself a suffix, or has no
+/// dot, is returned as it is.
+#[must_use]
+pub fn registrable(name: &str) -> &str {
+    let name = name.trim_end_matches('.');
+    // Only the list's ICANN part: below a hosting company's suffix the customers' names are what a defender knows the
+    // company by, and popularity is known for the company.
+    let mut rest = psl_icann(name);
+    if rest.is_empty() {
+        rest = name;
+    }
+    rest
+}
+
+fn psl_icann(name: &str) -> &str {
+    let Some(suffix) = psl::suffix(name.as_bytes()) else { return name };
+    let mut length = suffix.as_bytes().len();
+    if suffix.typ() == Some(psl::Type::Private) {
+        // The ICANN suffix that the private one lies under: strip labels until the list gives one.
+        let mut shorter = name.get(name.len().saturating_sub(length)..).unwrap_or(name);
+        while let Some((_, parent)) = shorter.split_once('.') {
+            shorter = parent;
+            match psl::suffix(parent.as_bytes()) {
+                Some(suffix) if suffix.typ() != Some(psl::Type::Private) => {
+                    length = suffix.as_bytes().len();
+                    break;
+                }
+                _ => {}
+            }
+        }
+    }
+    let Some(before) = name.len().checked_sub(length + 1) else { return name };
+    let head = name.get(..before).unwrap_or_default();
+    let label = head.rfind('.').map_or(0, |dot| dot + 1);
+    name.get(label..).unwrap_or(name)
+}
+
+/// Whether a registrable domain is widely used.
+#[must_use]
+pub fn is_popular(registrable: &str) -> bool {
+    POPULAR.binary_search(&registrable).is_ok()
+}
+
+/// The address that a "name" is, if it is none: clients put addresses where names belong.
+#[must_use]
+pub fn literal_address(name: &str) -> Option<IpAddr> {
+    let may_be = name.as_bytes().last().is_some_and(|byte| byte.is_ascii_digit() || *byte == b']') || name.contains(':');
+    if !may_be {
+        return None;
+    }
+    name.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registrable_domains_follow_the_public_suffix_list() {
+        for (name, expected) in [
+            ("www.example.com", "example.com"),
+            ("a.b.example.co.uk", "example.co.uk"),
+            ("example.com", "example.com"),
+            ("com", "com"),
+            ("localhost", "localhost"),
+            ("x.y.internal", "y.internal"),
+            ("d111.cloudfront.net", "cloudfront.net"),
+            ("bucket.s3.amazonaws.com", "amazonaws.com"),
+            ("someone.github.io", "github.io"),
+            ("", ""),
+        ] {
+            assert_eq!(registrable(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn popular_domains_are_found_and_look_alikes_are_not() {
+        assert!(is_popular("google.com") && is_popular("microsoft.com"));
+        assert!(!is_popular("notmicrosoft.com") && !is_popular("") && !is_popular("evil.example"));
+    }
+
+    #[test]
+    fn an_address_in_the_place_of_a_name_is_seen_as_one() {
+        assert_eq!(literal_address("198.51.100.7"), Some("198.51.100.7".parse().unwrap()));
+        assert_eq!(literal_address("[2001:db8::1]"), Some("2001:db8::1".parse().unwrap()));
+        assert_eq!(literal_address("host7"), None);
+        assert_eq!(literal_address("www.example.com"), None);
+    }
+}

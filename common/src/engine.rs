@@ -1,0 +1,410 @@
+//! Sole owner of detection state: observations in, alerts out. One [`Engine`] per host, a set of them ([`Engines`]) for
+//! an input that holds several.
+//!
+//! The engine resolves what an event leaves open (the name from passive DNS, the program from the process), asks the
+//! detectors, scores what they find, and keeps the ledger of findings. It has no clock: time comes with the events.
+
+mod ledger;
+
+pub use self::ledger::Standing;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+
+use hashbrown::HashMap;
+
+use self::ledger::Ledger;
+use crate::alert::{Alert, Change};
+use crate::config::Config;
+use crate::context;
+use crate::detect::beacon::label::Peak;
+use crate::detect::beacon::{BeaconCounters, BeaconDetector, Evaluated};
+use crate::detect::{Seen, What};
+use crate::domain::registrable;
+use crate::event::{ConnectionEvent, Event, HostFacts, HostId, Names, Observation, Phase};
+use crate::explain;
+use crate::names::PassiveNames;
+use crate::process::ProcessKey;
+use crate::program::Program;
+use crate::score;
+use crate::time::Timestamp;
+
+/// Processes remembered per host; beyond it the one told of first is forgotten.
+const MAX_PROCESSES: usize = 16_384;
+/// Known destinations remembered per host.
+const MAX_KNOWN_DESTINATIONS: usize = 65_536;
+/// Share of a host's budget that goes to passive DNS, as a divisor.
+const NAMES_SHARE: usize = 8;
+/// Hosts followed at a time; events of further ones are counted and dropped.
+pub const MAX_HOSTS: usize = 65_536;
+/// Budget below which a host's tables are not cut: a few hundred series.
+const MIN_HOST_MEMORY: usize = 192 * 1024;
+
+/// What became of a host's events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EngineCounters {
+    /// Observations taken.
+    pub events: u64,
+    /// Connections opened or told of as a whole.
+    pub connections: u64,
+    /// Exchanges inside open connections.
+    pub exchanges: u64,
+    /// DNS queries.
+    pub queries: u64,
+    /// Events of hosts beyond the limit.
+    pub hosts_refused: u64,
+    /// Addresses forgotten by passive DNS.
+    pub names_evicted: u64,
+    /// Processes forgotten.
+    pub processes_evicted: u64,
+    /// Series, and what was dropped for want of memory.
+    pub beacon: BeaconCounters,
+    /// Findings dropped because the ledger was full.
+    pub findings_evicted: u64,
+}
+
+impl EngineCounters {
+    fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.connections += other.connections;
+        self.exchanges += other.exchanges;
+        self.queries += other.queries;
+        self.hosts_refused += other.hosts_refused;
+        self.names_evicted += other.names_evicted;
+        self.processes_evicted += other.processes_evicted;
+        self.beacon.series += other.beacon.series;
+        self.beacon.series_evicted += other.beacon.series_evicted;
+        self.beacon.sightings_evicted += other.beacon.sightings_evicted;
+        self.findings_evicted += other.findings_evicted;
+    }
+}
+
+/// Detection state of one host.
+#[derive(Debug)]
+pub struct Engine {
+    scope: Scope,
+    names: PassiveNames,
+    processes: Processes,
+    beacons: BeaconDetector,
+    ledger: Ledger,
+    counters: EngineCounters,
+}
+
+/// What scoring needs to know of the host.
+#[derive(Debug)]
+struct Scope {
+    host: String,
+    facts: HostFacts,
+    now: Timestamp,
+    known: HashMap<Box<str>, f64, foldhash::fast::RandomState>,
+}
+
+impl Scope {
+    /// Days for which a registrable domain or address was known before the observation began; `None` if the source has
+    /// no history.
+    fn known_days(&self, name: &str, ip: Option<IpAddr>) -> Option<f64> {
+        if !self.facts.history {
+            return None;
+        }
+        let known = if name.is_empty() {
+            ip.and_then(|ip| self.known.get(ip.to_string().as_str()))
+        } else {
+            self.known.get(name)
+        };
+        Some(known.copied().unwrap_or(0.0))
+    }
+}
+
+/// The programs of the processes told of, the oldest forgotten first.
+#[derive(Debug, Default)]
+struct Processes {
+    programs: HashMap<ProcessKey, Program, foldhash::fast::RandomState>,
+    order: VecDeque<ProcessKey>,
+    evicted: u64,
+}
+
+impl Processes {
+    fn learn(&mut self, key: ProcessKey, program: Program) {
+        if self.programs.insert(key, program).is_some() {
+            return;
+        }
+        self.order.push_back(key);
+        if self.order.len() > MAX_PROCESSES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.programs.remove(&oldest);
+            self.evicted += 1;
+        }
+    }
+
+    fn get(&self, key: Option<ProcessKey>) -> Option<&Program> {
+        self.programs.get(&key?)
+    }
+}
+
+impl Engine {
+    /// An engine for one host within `memory_bytes`.
+    #[must_use]
+    pub fn new(host: String, memory_bytes: usize, seed: (u64, u64)) -> Self {
+        let names = memory_bytes / NAMES_SHARE;
+        let now = Timestamp::from_nanos(i64::MIN);
+        Self {
+            scope: Scope { host, facts: HostFacts::default(), now, known: HashMap::default() },
+            names: PassiveNames::new(names),
+            processes: Processes::default(),
+            beacons: BeaconDetector::new(memory_bytes - names, seed),
+            ledger: Ledger::default(),
+            counters: EngineCounters::default(),
+        }
+    }
+
+    fn set_memory(&mut self, memory_bytes: usize) {
+        self.beacons.set_memory(memory_bytes - memory_bytes / NAMES_SHARE, self.scope.now);
+    }
+
+    /// What became of the events.
+    #[must_use]
+    pub fn counters(&self) -> EngineCounters {
+        EngineCounters {
+            names_evicted: self.names.evicted(),
+            processes_evicted: self.processes.evicted,
+            beacon: self.beacons.counters(),
+            findings_evicted: self.ledger.evicted(),
+            ..self.counters
+        }
+    }
+
+    /// Memory held, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.names.memory_bytes() + self.beacons.memory_bytes() + self.ledger.memory_bytes()
+    }
+
+    /// Takes one observation of this host; hands alerts that are due to `sink`, as the live sensor emits them.
+    pub fn observe(&mut self, observation: &Observation<'_>, sink: &mut impl FnMut(Alert)) {
+        self.scope.now = self.scope.now.max(observation.time);
+        self.counters.events += 1;
+        match observation.event {
+            Event::Host(facts) => self.scope.facts = facts,
+            Event::Process(key, info) => self.processes.learn(key, Program::of(info.clone())),
+            Event::KnownDestination { name, age_days } => {
+                if self.scope.known.len() < MAX_KNOWN_DESTINATIONS {
+                    self.scope.known.insert(name.into(), age_days);
+                }
+            }
+            Event::Connection(event) => self.connection(event, sink),
+            Event::Dns(query) => {
+                self.counters.queries += 1;
+                for &ip in query.addresses {
+                    self.names.learn(ip, query.query, observation.time);
+                }
+                let seen = Seen {
+                    time: self.scope.now,
+                    process: query.process,
+                    program: self.processes.get(query.process),
+                    name: query.query,
+                    fqdn: query.query,
+                    registrable: registrable(query.query),
+                    what: What::Query(&query),
+                };
+                let Self { scope, beacons, ledger, .. } = self;
+                beacons.observe(&seen, |beacons, evaluated| evaluate(scope, ledger, beacons, evaluated, &seen, sink));
+            }
+        }
+    }
+
+    fn connection(&mut self, mut event: ConnectionEvent<'_>, sink: &mut impl FnMut(Alert)) {
+        match event.phase {
+            Phase::Opened | Phase::Whole(_) => self.counters.connections += 1,
+            Phase::Exchange { .. } => self.counters.exchanges += 1,
+            Phase::Joined | Phase::Closed(_) => {}
+        }
+        let Self { scope, names, processes, beacons, ledger, .. } = self;
+        if event.names.fqdn.is_empty() {
+            event.names.fqdn = names.name(event.tuple.remote.ip(), event.start);
+        }
+        let name = name_of(&event.names);
+        let seen = Seen {
+            time: scope.now,
+            process: event.process,
+            program: processes.get(event.process),
+            name,
+            fqdn: event.names.fqdn,
+            registrable: registrable(name),
+            what: What::Connection(&event),
+        };
+        beacons.observe(&seen, |beacons, evaluated| evaluate(scope, ledger, beacons, evaluated, &seen, sink));
+    }
+
+    /// The final state of each finding that is an alert.
+    pub fn alerts(&self) -> impl Iterator<Item = Alert> {
+        let host = &self.scope.host;
+        self.ledger.iter().filter_map(move |(id, entry)| {
+            let standing = entry.standing(Change::Final, false);
+            // The series may have left since; then the alert stands as it was.
+            match self.beacons.get(entry.slot).filter(|(_, label)| ledger::finding_id(host, label) == *id) {
+                Some((series, label)) => Some(explain::alert(host, series, label, &standing)),
+                None => entry.snapshot(&standing),
+            }
+        })
+    }
+
+    /// A row for each series that has at least three intervals, alerts among them.
+    pub fn series(&self) -> impl Iterator<Item = Alert> {
+        let host = &self.scope.host;
+        self.beacons.iter().filter(|(_, series, _)| series.interval_count() >= 3).map(move |(_, series, label)| {
+            let standing = self.ledger.standing_of(&ledger::finding_id(host, label));
+            explain::alert(host, series, label, &standing)
+        })
+    }
+}
+
+/// Scores a regular series at a checkpoint, and emits what is new of its finding.
+fn evaluate(
+    scope: &Scope,
+    ledger: &mut Ledger,
+    beacons: &mut BeaconDetector,
+    Evaluated { slot, timing }: Evaluated,
+    seen: &Seen<'_>,
+    sink: &mut impl FnMut(Alert),
+) {
+    let Some((series, label)) = beacons.get(slot) else { return };
+    let domain = if label.name.is_empty() { "" } else { registrable(&label.name) };
+    let known_days = scope.known_days(domain, label.ip);
+    let facts = context::facts(series, label, seen.program, domain, known_days, &scope.facts, scope.now);
+    let points = score::points(timing.bans, facts);
+    if label.peak.is_none_or(|peak| points > peak.points) {
+        beacons.note_peak(slot, Peak { time: scope.now, timing, facts, points });
+    }
+    if points <= score::ALERT_POINTS {
+        return;
+    }
+    let Some((series, label)) = beacons.get(slot) else { return };
+    let id = ledger::finding_id(&scope.host, label);
+    let severity = score::severity(timing.bans, points, context::ceiling(label));
+    let Some(standing) = ledger.note(id, slot, points, severity, series.check_ins(), scope.now) else { return };
+    let alert = explain::alert(&scope.host, series, label, &standing);
+    ledger.keep(id, &alert);
+    if standing.emit {
+        sink(alert);
+    }
+}
+
+/// The name that counts (scorer specification 2.1). The HTTP Host is only a claim: it never names a destination.
+fn name_of<'a>(names: &Names<'a>) -> &'a str {
+    [names.sni, names.connect_host, names.fqdn].into_iter().find(|name| !name.is_empty()).unwrap_or("")
+}
+
+/// The engines of all hosts in an input, under one memory setting that they share equally.
+#[derive(Debug)]
+pub struct Engines {
+    hosts: BTreeMap<HostKey, Engine>,
+    memory_bytes: usize,
+    seed: (u64, u64),
+    hosts_refused: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum HostKey {
+    Address(IpAddr),
+    Name(Box<str>),
+}
+
+impl Engines {
+    /// No host yet. `seed` as in [`BeaconDetector::new`].
+    #[must_use]
+    pub const fn new(config: &Config, seed: (u64, u64)) -> Self {
+        Self { hosts: BTreeMap::new(), memory_bytes: config.limits.memory.detection_bytes(), seed, hosts_refused: 0 }
+    }
+
+    /// Takes one observation.
+    pub fn observe(&mut self, observation: &Observation<'_>, sink: &mut impl FnMut(Alert)) {
+        let key = match observation.host {
+            HostId::Address(ip) => HostKey::Address(ip),
+            HostId::Name(name) => HostKey::Name(name.into()),
+        };
+        let count = self.hosts.len();
+        let engine = match self.hosts.entry(key) {
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                if count >= MAX_HOSTS {
+                    self.hosts_refused += 1;
+                    return;
+                }
+                let share = share(self.memory_bytes, count + 1);
+                // Shares shrink as hosts appear: at each doubling, so that the tables are not cut for every new host.
+                let engine = entry.insert(Engine::new(observation.host.to_string(), share, self.seed));
+                if !(count + 1).is_power_of_two() {
+                    engine.observe(observation, sink);
+                    return;
+                }
+                for engine in self.hosts.values_mut() {
+                    engine.set_memory(share);
+                }
+                return self.observe(observation, sink);
+            }
+        };
+        engine.observe(observation, sink);
+    }
+
+    /// Number of hosts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// Whether no host was seen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// Sums over all hosts.
+    #[must_use]
+    pub fn counters(&self) -> EngineCounters {
+        let mut sum = EngineCounters { hosts_refused: self.hosts_refused, ..Default::default() };
+        for engine in self.hosts.values() {
+            sum.add(&engine.counters());
+        }
+        sum
+    }
+
+    /// Memory held, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.hosts.values().map(Engine::memory_bytes).sum()
+    }
+
+    /// The final state of each finding, highest score first; ties by host, program, destination, then id.
+    #[must_use]
+    pub fn alerts(&self) -> Vec<Alert> {
+        ranked(self.hosts.values().flat_map(Engine::alerts).collect())
+    }
+
+    /// A row for each series that was evaluated at least once, highest score first.
+    #[must_use]
+    pub fn series(&self) -> Vec<Alert> {
+        ranked(self.hosts.values().flat_map(Engine::series).collect())
+    }
+}
+
+/// The budget of one of `hosts` hosts: equal shares, at the next power of two.
+fn share(memory_bytes: usize, hosts: usize) -> usize {
+    (memory_bytes / hosts.next_power_of_two()).max(MIN_HOST_MEMORY)
+}
+
+fn ranked(mut alerts: Vec<Alert>) -> Vec<Alert> {
+    fn image(alert: &Alert) -> &str {
+        alert.process.as_ref().map_or("", |process| &process.info.image)
+    }
+    alerts.sort_by(|a, b| {
+        (b.severity.cmp(&a.severity))
+            .then_with(|| b.points.total_cmp(&a.points))
+            .then_with(|| a.host.cmp(&b.host))
+            .then_with(|| image(a).cmp(image(b)))
+            .then_with(|| a.destination.name.cmp(&b.destination.name))
+            .then_with(|| a.evidence.level.cmp(&b.evidence.level))
+            .then_with(|| a.id.cmp(&b.id))
+    });
+    alerts
+}

@@ -1,0 +1,196 @@
+//! The ledger of findings: what is already an alert, when it became one, and whether there is news to emit.
+//!
+//! An alert is emitted when it is made, when its severity rises, when its callbacks have doubled, and once a day.
+
+use std::collections::BTreeMap;
+use std::hash::Hasher as _;
+
+use siphasher::sip128::{Hasher128 as _, SipHasher24};
+
+use crate::alert::{Alert, Change, FindingId, Level, Severity};
+use crate::detect::beacon::label::Label;
+use crate::time::{NANOS_PER_SEC, Timestamp};
+
+/// Findings kept per host. Beyond it the one with the lowest score leaves, and is counted.
+const MAX_FINDINGS: usize = 4096;
+/// An alert that goes on is emitted again after so long.
+const REPEAT_AFTER: i64 = 86_400 * NANOS_PER_SEC;
+/// Layout of what the id is made of: raise it, and every id changes.
+const ID_VERSION: u8 = 1;
+
+/// Where a finding stands.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// Its id.
+    pub id: FindingId,
+    /// Emissions so far, this one included.
+    pub revision: u32,
+    /// Why it is told.
+    pub change: Change,
+    /// When it first was an alert.
+    pub detected: Option<Timestamp>,
+    /// Callbacks at that moment.
+    pub detected_after: u32,
+    /// Whether it is to be emitted now.
+    pub emit: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    id: FindingId,
+    pub(super) slot: u32,
+    points: f64,
+    severity: Severity,
+    revision: u32,
+    detected: Timestamp,
+    detected_after: u32,
+    emitted: Timestamp,
+    emitted_callbacks: u32,
+    snapshot: Option<Box<Alert>>,
+}
+
+impl Entry {
+    pub(super) fn standing(&self, change: Change, emit: bool) -> Standing {
+        Standing {
+            id: self.id,
+            revision: self.revision,
+            change,
+            detected: Some(self.detected),
+            detected_after: self.detected_after,
+            emit,
+        }
+    }
+
+    pub(super) fn snapshot(&self, standing: &Standing) -> Option<Alert> {
+        self.snapshot.as_ref().map(|alert| Alert { change: standing.change, revision: standing.revision, ..(**alert).clone() })
+    }
+}
+
+/// All findings of a host that are alerts.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    entries: BTreeMap<FindingId, Entry>,
+    evicted: u64,
+}
+
+impl Ledger {
+    /// Notes a score above the alert threshold. Returns where the finding stands if its best score rose or there is news
+    /// to emit.
+    pub(super) fn note(
+        &mut self,
+        id: FindingId,
+        slot: u32,
+        points: f64,
+        severity: Severity,
+        callbacks: u32,
+        now: Timestamp,
+    ) -> Option<Standing> {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            let better = points > entry.points;
+            let worse_news = severity > entry.severity;
+            let due = callbacks >= entry.emitted_callbacks.saturating_mul(2) || now.since(entry.emitted) >= REPEAT_AFTER;
+            // Two levels may find the same beacon: the better one speaks for it.
+            if !better && slot != entry.slot {
+                return None;
+            }
+            entry.slot = slot;
+            entry.points = entry.points.max(points);
+            entry.severity = entry.severity.max(severity);
+            let emit = worse_news || due;
+            if emit {
+                entry.revision += 1;
+                entry.emitted = now;
+                entry.emitted_callbacks = callbacks;
+            }
+            return (better || emit).then(|| entry.standing(Change::Updated, emit));
+        }
+        self.make_room();
+        let entry = Entry {
+            id,
+            slot,
+            points,
+            severity,
+            revision: 1,
+            detected: now,
+            detected_after: callbacks,
+            emitted: now,
+            emitted_callbacks: callbacks,
+            snapshot: None,
+        };
+        let standing = entry.standing(Change::Created, true);
+        self.entries.insert(id, entry);
+        Some(standing)
+    }
+
+    /// Keeps the alert as it is now, for when its series has left the table.
+    pub(super) fn keep(&mut self, id: FindingId, alert: &Alert) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.snapshot = Some(Box::new(alert.clone()));
+        }
+    }
+
+    fn make_room(&mut self) {
+        if self.entries.len() < MAX_FINDINGS {
+            return;
+        }
+        let weakest = self.entries.values().min_by(|a, b| a.points.total_cmp(&b.points).then(a.id.cmp(&b.id)));
+        if let Some(id) = weakest.map(|entry| entry.id) {
+            self.entries.remove(&id);
+            self.evicted += 1;
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&FindingId, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// Where a finding stands that is listed, whether it is an alert or not.
+    pub(super) fn standing_of(&self, id: &FindingId) -> Standing {
+        self.entries.get(id).map_or(
+            Standing { id: *id, revision: 0, change: Change::Final, detected: None, detected_after: 0, emit: false },
+            |entry| entry.standing(Change::Final, false),
+        )
+    }
+
+    pub(super) const fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.entries.len() * (size_of::<Entry>() + size_of::<Alert>() + 1024)
+    }
+}
+
+/// The id of what a series finds: host, program, and destination. Several levels that find one destination share it.
+pub(super) fn finding_id(host: &str, label: &Label) -> FindingId {
+    let mut hash = SipHasher24::new();
+    hash.write_u8(ID_VERSION);
+    hash.write(host.as_bytes());
+    hash.write_u8(0xff);
+    hash.write_u64(label.program_key);
+    match label.level {
+        Level::Dns => {
+            hash.write_u8(b'd');
+            hash.write(label.name.as_bytes());
+        }
+        Level::Group if label.is_group() => {
+            hash.write_u8(b'g');
+            match label.ja4 {
+                Some(ja4) => hash.write(&ja4.0),
+                None => {
+                    hash.write_u8(label.transport as u8);
+                    hash.write_u16(label.port);
+                }
+            }
+        }
+        Level::Connection | Level::Group | Level::Exchange => {
+            hash.write_u8(b'c');
+            match (label.name.as_str(), label.ip) {
+                ("", Some(ip)) => hash.write(ip.to_string().as_bytes()),
+                (name, _) => hash.write(name.as_bytes()),
+            }
+            hash.write_u16(label.port);
+        }
+    }
+    FindingId(hash.finish128().as_u128())
+}

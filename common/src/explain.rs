@@ -1,0 +1,258 @@
+//! Finding -> [`Alert`]: the sentence that explains it, the parts of its score, the techniques that its evidence supports.
+
+use crate::alert::{Alert, Destination, Evidence, Level, Process, Severity, Technique};
+use crate::context;
+use crate::detect::beacon::evidence;
+use crate::detect::beacon::label::Label;
+use crate::detect::beacon::series::Series;
+use crate::domain::registrable;
+use crate::engine::Standing;
+use crate::event::AppProtocol;
+use crate::net::Transport;
+use crate::process::ProcessInfo;
+use crate::score::{self, Fact, Facts};
+
+/// The alert (or, below the threshold, the row) that a series makes.
+#[must_use]
+pub fn alert(host: &str, series: &Series, label: &Label, standing: &Standing) -> Alert {
+    let evidence = evidence::of(series, label);
+    let (facts, points) = label.peak.map_or_else(
+        || (Facts::default(), score::points(evidence.bans, Facts::default())),
+        |peak| (peak.facts, peak.points),
+    );
+    let severity = score::severity(evidence.bans, points, context::ceiling(label));
+    let (parts, mut missing) = score::parts(evidence.bans, facts, rhythm(&evidence));
+    if label.program.is_none() {
+        missing.insert(0, "process");
+    }
+    let destination = destination(label);
+    Alert {
+        id: standing.id,
+        revision: standing.revision,
+        change: standing.change,
+        host: host.to_owned(),
+        time: label.peak.map_or(evidence.last_seen, |peak| peak.time),
+        detected: standing.detected,
+        detected_after_callbacks: standing.detected_after,
+        severity,
+        score: score::scale(points),
+        points,
+        parts,
+        missing,
+        reason: sentence(label, &destination, &evidence, facts, severity),
+        process: label
+            .program
+            .as_ref()
+            .map(|info| Process { key: label.process, info: ProcessInfo::clone(info) }),
+        techniques: techniques(label, severity),
+        destination,
+        evidence,
+    }
+}
+
+fn destination(label: &Label) -> Destination {
+    let name = if label.name.is_empty() {
+        label.ip.map_or_else(String::new, |ip| ip.to_string())
+    } else {
+        label.name.clone()
+    };
+    let group = if label.is_group() { label.members.clone() } else { Vec::new() };
+    Destination {
+        registrable_domain: registrable(&label.name).to_owned(),
+        name,
+        fqdn: label.fqdn.clone(),
+        sni: label.sni.clone(),
+        connect_host: label.connect_host.clone(),
+        http_host: label.http_host.clone(),
+        user_agent: label.user_agent.clone(),
+        ip: label.ip,
+        port: label.port,
+        transport: label.transport,
+        protocol: label.protocol,
+        ja4: label.ja4,
+        group,
+    }
+}
+
+/// A span of time as a person says it.
+#[must_use]
+pub fn human_secs(secs: f64) -> String {
+    match secs {
+        s if s < 0.9995 => format!("{:.0} ms", s * 1000.0),
+        s if s < 120.0 => format!("{} s", trimmed(s)),
+        s if s < 7_200.0 => format!("{} min", trimmed(s / 60.0)),
+        s if s < 172_800.0 => format!("{} h", trimmed(s / 3_600.0)),
+        s => format!("{} days", trimmed(s / 86_400.0)),
+    }
+}
+
+fn trimmed(value: f64) -> String {
+    let text = if value < 10.0 { format!("{value:.2}") } else { format!("{value:.1}") };
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// The rhythm in half a sentence.
+fn rhythm(evidence: &Evidence) -> String {
+    if evidence.test.is_empty() {
+        return "no rhythm".to_owned();
+    }
+    format!(
+        "{} of {} intervals fit {} around {}",
+        evidence.matched,
+        evidence.of,
+        evidence.shape,
+        human_secs(evidence.period_secs)
+    )
+}
+
+fn sentence(
+    label: &Label,
+    destination: &Destination,
+    evidence: &Evidence,
+    facts: Facts,
+    severity: Severity,
+) -> String {
+    let caller = match &label.program {
+        Some(info) if !info.script.is_empty() => format!("{} running {}", file_name(&info.image), file_name(&info.script)),
+        Some(info) => file_name(&info.image).to_owned(),
+        None => "An unknown program".to_owned(),
+    };
+    let dwell = human_secs(evidence.last_seen.since(evidence.first_seen).max(0) as f64 / 1e9);
+    let whom = whom(label, destination);
+    let calls = evidence.callbacks;
+    if severity == Severity::Info {
+        return format!("{caller} {} {whom} {calls} times in {dwell}, without a rhythm.", verb(label, false));
+    }
+    let period = human_secs(evidence.period_secs);
+    let jitter = evidence.jitter_mad_ratio * 100.0;
+    let how = if jitter < 0.5 { "almost to the tick".to_owned() } else { format!("± {jitter:.0} %") };
+    let mut text = format!(
+        "{caller} {} {whom} about every {period} ({how}): {calls} times in {dwell}, {}.",
+        verb(label, true),
+        rhythm(evidence)
+    );
+    let failed = evidence.refused + evidence.unanswered;
+    if failed > 0 && u64::from(failed) * 2 >= u64::from(calls) {
+        let what = if evidence.refused >= evidence.unanswered { "refuses the connection" } else { "never answers" };
+        text.push_str(&format!(" The server {what} ({failed} times)."));
+    } else if evidence.missed > 0 {
+        text.push_str(&format!(" {} callbacks were missed.", evidence.missed));
+    }
+    let mut why: Vec<_> = score::WEIGHTS
+        .iter()
+        .filter(|weight| weight.points > 0.0 && facts.get(weight.fact) == Some(true))
+        .collect();
+    why.sort_by(|a, b| b.points.total_cmp(&a.points));
+    let why: Vec<_> = why.iter().take(3).map(|weight| weight.detail).collect();
+    if let Some((last, rest)) = why.split_last() {
+        let list = if rest.is_empty() { (*last).to_owned() } else { format!("{}, and {last}", rest.join(", ")) };
+        let mut letters = list.chars();
+        if let Some(first) = letters.next() {
+            text.push_str(&format!(" {}{}.", first.to_uppercase(), letters.as_str()));
+        }
+    }
+    if facts.get(Fact::Established) == Some(true) {
+        text.push_str(" Both are long established here.");
+    }
+    text
+}
+
+const fn verb(label: &Label, present: bool) -> &'static str {
+    match (label.level, present) {
+        (Level::Dns, true) => "asks for new names below",
+        (Level::Dns, false) => "asked for new names below",
+        (Level::Exchange, true) => "exchanges data inside open connections to",
+        (Level::Exchange, false) => "exchanged data inside open connections to",
+        (_, true) => "calls",
+        (_, false) => "called",
+    }
+}
+
+fn whom(label: &Label, destination: &Destination) -> String {
+    if !destination.group.is_empty() {
+        let shown: Vec<_> = destination.group.iter().take(3).map(String::as_str).collect();
+        let more = if destination.group.len() > 3 { " and others" } else { "" };
+        return format!("{} destinations in turn ({}{more})", destination.group.len(), shown.join(", "));
+    }
+    if label.level == Level::Dns {
+        return destination.name.clone();
+    }
+    if label.transport == Transport::Icmp {
+        return format!("{} by ICMP echo", destination.name);
+    }
+    let name = if destination.name.contains(':') { format!("[{}]", destination.name) } else { destination.name.clone() };
+    let through = if destination.connect_host.is_empty() { "" } else { " through a proxy" };
+    format!("{name}:{}{through}", destination.port)
+}
+
+/// The last part of a path of either system.
+#[must_use]
+pub fn file_name(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().filter(|name| !name.is_empty()).unwrap_or(path)
+}
+
+/// Techniques that the evidence itself supports, by id. None below an alert.
+fn techniques(label: &Label, severity: Severity) -> Vec<Technique> {
+    if severity < Severity::Medium {
+        return Vec::new();
+    }
+    let mut list = Vec::new();
+    let mut add = |id, name| list.push(Technique { id, name });
+    match label.level {
+        Level::Group if label.is_group() => add("T1008", "Fallback Channels"),
+        _ => {}
+    }
+    match (label.level, label.protocol, label.transport) {
+        (Level::Dns, ..) => add("T1071.004", "Application Layer Protocol: DNS"),
+        (_, AppProtocol::Http | AppProtocol::Tls | AppProtocol::Quic, _) => {
+            add("T1071.001", "Application Layer Protocol: Web Protocols");
+        }
+        (_, _, Transport::Icmp) => add("T1095", "Non-Application Layer Protocol"),
+        _ => {}
+    }
+    if !label.connect_host.is_empty() {
+        add("T1090", "Proxy");
+    }
+    if matches!(label.protocol, AppProtocol::Tls | AppProtocol::Quic) {
+        add("T1573", "Encrypted Channel");
+    }
+    let usual: &[u16] = match label.protocol {
+        AppProtocol::Tls | AppProtocol::Quic => &[443, 465, 636, 853, 989, 990, 993, 995, 5061, 5223, 5228, 8443],
+        AppProtocol::Http => &[80, 3128, 8000, 8008, 8080, 8888],
+        AppProtocol::Ssh => &[22],
+        AppProtocol::Unknown => &[],
+    };
+    if !usual.is_empty() && label.level != Level::Dns && !usual.contains(&label.port) {
+        add("T1571", "Non-Standard Port");
+    }
+    list.sort_unstable();
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_of_time_read_as_a_person_says_them() {
+        for (secs, text) in [
+            (0.25, "250 ms"),
+            (5.064, "5.06 s"),
+            (60.02, "60 s"),
+            (300.0, "5 min"),
+            (1680.0, "28 min"),
+            (14_400.0, "4 h"),
+            (259_200.0, "3 days"),
+        ] {
+            assert_eq!(human_secs(secs), text);
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_program_is_the_last_part_of_its_path() {
+        assert_eq!(file_name("/usr/bin/curl"), "curl");
+        assert_eq!(file_name(r"C:\Windows\System32\svchost.exe"), "svchost.exe");
+        assert_eq!(file_name("curl"), "curl");
+        assert_eq!(file_name("odd/"), "odd/");
+    }
+}

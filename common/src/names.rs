@@ -1,0 +1,161 @@
+//! Passive DNS: the name by which this host last came to an address.
+//!
+//! Bounded: at most `capacity` addresses; when full, of a few neighbours the one learnt longest ago goes, and is counted.
+
+use std::hash::BuildHasher as _;
+use std::net::IpAddr;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use crate::time::Timestamp;
+
+/// Neighbouring entries compared to find one to evict.
+const EVICTION_SAMPLE: u32 = 8;
+/// What an entry is taken to weigh: two names of common length and the entry itself.
+const BYTES_PER_ENTRY: usize = 192;
+
+/// Address -> name.
+#[derive(Debug)]
+pub struct PassiveNames {
+    entries: Vec<Entry>,
+    index: HashTable<u32>,
+    hasher: RandomState,
+    capacity: u32,
+    hand: u32,
+    evicted: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    ip: IpAddr,
+    name: String,
+    since: Timestamp,
+    /// The name before, for connections that began before `since`.
+    previous: String,
+}
+
+impl PassiveNames {
+    /// A table that takes about `memory_bytes`.
+    #[must_use]
+    pub fn new(memory_bytes: usize) -> Self {
+        let capacity = u32::try_from(memory_bytes / BYTES_PER_ENTRY).unwrap_or(u32::MAX);
+        Self {
+            entries: Vec::new(),
+            index: HashTable::new(),
+            hasher: RandomState::default(),
+            capacity: capacity.max(EVICTION_SAMPLE),
+            hand: 0,
+            evicted: 0,
+        }
+    }
+
+    /// Remembers that `name` led to `ip` at `time`.
+    pub fn learn(&mut self, ip: IpAddr, name: &str, time: Timestamp) {
+        if let Some(at) = self.find(ip) {
+            if let Some(entry) = self.entries.get_mut(at as usize)
+                && entry.name != name
+            {
+                std::mem::swap(&mut entry.name, &mut entry.previous);
+                entry.name.clear();
+                entry.name.push_str(name);
+                entry.since = time;
+            }
+            return;
+        }
+        let entry = Entry { ip, name: name.to_owned(), since: time, previous: String::new() };
+        let at = if self.entries.len() < self.capacity as usize {
+            self.entries.push(entry);
+            u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
+        } else {
+            let at = self.victim();
+            self.forget(at);
+            if let Some(place) = self.entries.get_mut(at as usize) {
+                *place = entry;
+            }
+            at
+        };
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        self.index.insert_unique(hasher.hash_one(ip), at, |&at| {
+            entries.get(at as usize).map_or(0, |entry| hasher.hash_one(entry.ip))
+        });
+    }
+
+    /// The name by which a connection that began at `start` came to `ip`; empty if none is known.
+    #[must_use]
+    pub fn name(&self, ip: IpAddr, start: Timestamp) -> &str {
+        match self.find(ip).and_then(|at| self.entries.get(at as usize)) {
+            Some(entry) if entry.since <= start => &entry.name,
+            Some(entry) => &entry.previous,
+            None => "",
+        }
+    }
+
+    /// Addresses forgotten because the table was full.
+    #[must_use]
+    pub const fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Memory held, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let text: usize = self.entries.iter().map(|entry| entry.name.capacity() + entry.previous.capacity()).sum();
+        self.entries.capacity() * size_of::<Entry>() + self.index.capacity() * 5 + text
+    }
+
+    fn find(&self, ip: IpAddr) -> Option<u32> {
+        let same = |&at: &u32| self.entries.get(at as usize).is_some_and(|entry| entry.ip == ip);
+        self.index.find(self.hasher.hash_one(ip), same).copied()
+    }
+
+    fn victim(&mut self) -> u32 {
+        let mut oldest = (Timestamp::MAX, 0);
+        for _ in 0..EVICTION_SAMPLE {
+            self.hand = (self.hand + 1) % self.capacity;
+            if let Some(entry) = self.entries.get(self.hand as usize) {
+                oldest = oldest.min((entry.since, self.hand));
+            }
+        }
+        oldest.1
+    }
+
+    fn forget(&mut self, at: u32) {
+        let Some(entry) = self.entries.get(at as usize) else { return };
+        if let Ok(found) = self.index.find_entry(self.hasher.hash_one(entry.ip), |&other| other == at) {
+            found.remove();
+            self.evicted += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_secs_nanos(secs, 0)
+    }
+
+    #[test]
+    fn a_connection_keeps_the_name_that_held_when_it_began() {
+        let ip = "198.51.100.7".parse().unwrap();
+        let mut names = PassiveNames::new(1 << 20);
+        assert_eq!(names.name(ip, at(0)), "");
+        names.learn(ip, "a.example", at(10));
+        names.learn(ip, "a.example", at(15));
+        names.learn(ip, "b.example", at(20));
+        assert_eq!(names.name(ip, at(12)), "a.example");
+        assert_eq!(names.name(ip, at(20)), "b.example");
+    }
+
+    #[test]
+    fn a_flood_of_answers_stays_within_the_table() {
+        let mut names = PassiveNames::new(64 * BYTES_PER_ENTRY);
+        for number in 0..10_000u32 {
+            names.learn(IpAddr::V4(number.into()), "flood.example", at(i64::from(number)));
+        }
+        assert_eq!((names.entries.len(), names.index.len(), names.evicted()), (64, 64, 10_000 - 64));
+        assert_eq!(names.name(IpAddr::V4(9_999.into()), at(20_000)), "flood.example");
+    }
+}

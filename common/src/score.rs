@@ -1,0 +1,223 @@
+//! Points -> score and severity: regularity joined with what only the host knows.
+//!
+//! The weights are those of the scorer specification 2.5, fitted on simulated host-days (non-negative logistic fit,
+//! rounded to a quarter). Nothing here is a black box: every point has a name and a sentence.
+
+use crate::alert::{ScorePart, Severity};
+
+/// Facts that add points. Each is true, false or unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fact {
+    /// Executable in a home, in a temporary folder, deleted or memory-only.
+    BadLocation,
+    /// Signed system program that calls a new and unpopular or nameless destination.
+    SystemToNew,
+    /// Connection to a bare public address.
+    BareAddress,
+    /// Script interpreter or living-off-the-land tool.
+    ScriptHost,
+    /// Started by an office program, a browser or a web server.
+    BadParent,
+    /// Neither signed nor owned by a package.
+    Unsigned,
+    /// Median sizes below 4 KiB both ways.
+    Small,
+    /// Destination not known before.
+    NewDestination,
+    /// Registrable domain not among the widely used ones.
+    Unpopular,
+    /// Replies of one size.
+    ConstantReply,
+    /// Program known for a week, signed, destination not new.
+    Established,
+}
+
+/// What a fact weighs, and what it says.
+#[derive(Clone, Copy, Debug)]
+pub struct Weight {
+    /// Which fact.
+    pub fact: Fact,
+    /// Name in alerts.
+    pub name: &'static str,
+    /// Points if true.
+    pub points: f64,
+    /// Points if unknown: unknown is not benign. About the share of regular series for which the fact holds, times its
+    /// points.
+    pub neutral: f64,
+    /// What it says if true.
+    pub detail: &'static str,
+    /// What is missing if unknown.
+    pub missing: &'static str,
+}
+
+/// All facts. Names, points: scorer specification 2.5; neutral values: see docs/detection.md.
+pub const WEIGHTS: [Weight; 11] = [
+    weight(Fact::BadLocation, "location", 2.5, 0.25, "the program runs from a home or temporary folder, or from memory", "program location"),
+    weight(Fact::SystemToNew, "system_to_new", 2.5, 0.0, "a signed system program calls a destination that is new and unknown", "whether a system program calls a new destination"),
+    weight(Fact::BareAddress, "bare_address", 2.0, 0.0, "the destination is a bare address without any name", "destination name"),
+    weight(Fact::ScriptHost, "script_host", 2.0, 0.25, "the program is a script interpreter or living-off-the-land tool", "whether the program interprets scripts"),
+    weight(Fact::BadParent, "parent", 1.5, 0.0, "it was started by an office program, a browser or a web server", "parent process"),
+    weight(Fact::Unsigned, "unsigned", 1.25, 0.25, "the program is neither signed nor owned by a package", "signature or package of the program"),
+    weight(Fact::Small, "small", 1.25, 0.0, "the exchanges are small both ways", "sizes"),
+    weight(Fact::NewDestination, "new_destination", 1.0, 0.25, "the destination was not known on this host before", "history of the destination"),
+    weight(Fact::Unpopular, "unpopular", 0.75, 0.0, "the domain is not a widely used one", "domain"),
+    weight(Fact::ConstantReply, "constant_reply", 0.5, 0.0, "the replies have one size", "sizes"),
+    weight(Fact::Established, "established", -1.5, -0.5, "the program and the destination are long established here", "history of the program"),
+];
+
+const fn weight(fact: Fact, name: &'static str, points: f64, neutral: f64, detail: &'static str, missing: &'static str) -> Weight {
+    Weight { fact, name, points, neutral, detail, missing }
+}
+
+/// Points per ban of timing evidence.
+pub const POINTS_PER_BAN: f64 = 1.25;
+/// Timing evidence counts up to this many bans.
+pub const MAX_BANS: f64 = 8.0;
+/// What every series starts from: the rarity of implants.
+pub const BIAS: f64 = -13.0;
+/// Timing evidence below which nothing is regular, whatever the context.
+pub const MIN_BANS: f64 = 3.0;
+/// Points above which a regular series is an alert (score 0.5).
+pub const ALERT_POINTS: f64 = -0.5;
+
+/// The facts of one series, as two bit sets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    holds: u16,
+    unknown: u16,
+}
+
+impl Facts {
+    /// Notes a fact; `None` is unknown.
+    pub fn set(&mut self, fact: Fact, value: Option<bool>) {
+        let bit = 1 << fact as u16;
+        self.holds &= !bit;
+        self.unknown &= !bit;
+        match value {
+            Some(true) => self.holds |= bit,
+            Some(false) => {}
+            None => self.unknown |= bit,
+        }
+    }
+
+    /// The fact: true, false or unknown.
+    #[must_use]
+    pub const fn get(self, fact: Fact) -> Option<bool> {
+        let bit = 1 << fact as u16;
+        if self.unknown & bit != 0 { None } else { Some(self.holds & bit != 0) }
+    }
+
+    fn points(self, weight: &Weight) -> f64 {
+        match self.get(weight.fact) {
+            Some(true) => weight.points,
+            Some(false) => 0.0,
+            None => weight.neutral,
+        }
+    }
+}
+
+/// The raw score S: 1.25 per ban of timing evidence up to 8 bans, less 13, plus the facts' points.
+#[must_use]
+pub fn points(bans: f64, facts: Facts) -> f64 {
+    let context: f64 = WEIGHTS.iter().map(|weight| facts.points(weight)).sum();
+    POINTS_PER_BAN * bans.min(MAX_BANS) + BIAS + context
+}
+
+/// S -> 0..=1 such that S = -0.5 gives 0.5 and S = 1.0 gives 0.8.
+#[must_use]
+pub fn scale(points: f64) -> f64 {
+    1.0 / (1.0 + 4f64.powf(-(points + 0.5) / 1.5))
+}
+
+/// The name of a score. `ceiling` is the highest severity that the source's blind spots allow.
+#[must_use]
+pub fn severity(bans: f64, points: f64, ceiling: Severity) -> Severity {
+    if bans < MIN_BANS {
+        return Severity::Info;
+    }
+    let severity = match scale(points) {
+        score if score >= 0.95 => Severity::Critical,
+        // Exactly the specification's strict threshold: S > 1.0.
+        _ if points > 1.0 => Severity::High,
+        _ if points > ALERT_POINTS => Severity::Medium,
+        _ => Severity::Low,
+    };
+    severity.min(ceiling)
+}
+
+/// Every part of a score with its points, largest first, and what was missing.
+#[must_use]
+pub fn parts(bans: f64, facts: Facts, rhythm: String) -> (Vec<ScorePart>, Vec<&'static str>) {
+    let mut parts = vec![ScorePart { name: "regularity", points: POINTS_PER_BAN * bans.min(MAX_BANS), detail: rhythm }];
+    let mut missing = Vec::new();
+    let mut context = Vec::new();
+    let mut unknown = 0.0;
+    for weight in &WEIGHTS {
+        match facts.get(weight.fact) {
+            Some(true) => context.push(ScorePart { name: weight.name, points: weight.points, detail: weight.detail.to_owned() }),
+            Some(false) => {}
+            None => {
+                unknown += weight.neutral;
+                missing.push(weight.missing);
+            }
+        }
+    }
+    context.sort_by(|a, b| b.points.total_cmp(&a.points));
+    parts.append(&mut context);
+    if !missing.is_empty() {
+        let detail = "neutral expectation of what the source could not tell".to_owned();
+        parts.push(ScorePart { name: "unknown", points: unknown, detail });
+    }
+    parts.push(ScorePart { name: "base", points: BIAS, detail: "implants are rare".to_owned() });
+    missing.dedup();
+    (parts, missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(holding: &[Fact]) -> Facts {
+        let mut facts = Facts::default();
+        for fact in holding {
+            facts.set(*fact, Some(true));
+        }
+        facts
+    }
+
+    /// The three sums of the scorer specification, section 3.
+    #[test]
+    fn points_equal_the_check_values_of_the_specification() {
+        let four = [Fact::BadLocation, Fact::Unsigned, Fact::Unpopular, Fact::NewDestination];
+        assert!((points(8.0, facts(&four)) - 2.5).abs() < 1e-9);
+        assert!((points(3.98, facts(&four)) - -2.525).abs() < 1e-9);
+        assert!((points(107.0, facts(&[Fact::Established])) - -4.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_scale_puts_the_thresholds_where_the_design_says() {
+        assert!((scale(-0.5) - 0.5).abs() < 1e-12 && (scale(1.0) - 0.8).abs() < 1e-12);
+        assert_eq!(severity(8.0, -0.5, Severity::Critical), Severity::Low);
+        assert_eq!(severity(8.0, -0.4, Severity::Critical), Severity::Medium);
+        assert_eq!(severity(8.0, 1.01, Severity::Critical), Severity::High);
+        assert_eq!(severity(8.0, 6.0, Severity::Critical), Severity::Critical);
+        assert_eq!(severity(8.0, 6.0, Severity::Medium), Severity::Medium);
+        assert_eq!(severity(2.9, 6.0, Severity::Critical), Severity::Info, "context alone never alerts");
+    }
+
+    #[test]
+    fn regularity_alone_never_alerts() {
+        assert!(points(1e9, Facts::default()) < ALERT_POINTS);
+    }
+
+    #[test]
+    fn the_parts_add_up_to_the_points() {
+        let mut some = facts(&[Fact::BareAddress, Fact::Small]);
+        some.set(Fact::BadLocation, None);
+        some.set(Fact::Established, None);
+        let (parts, missing) = parts(5.5, some, String::new());
+        let sum: f64 = parts.iter().map(|part| part.points).sum();
+        assert!((sum - points(5.5, some)).abs() < 1e-9);
+        assert_eq!(missing, ["program location", "history of the program"]);
+    }
+}
