@@ -168,10 +168,11 @@ pub struct Destination {
 }
 
 /// At which level the rhythm was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Connections of one program to one destination and port.
+    #[default]
     Connection,
     /// Connections of one program to all destinations that share its TLS fingerprint or service.
     Group,

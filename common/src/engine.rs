@@ -252,7 +252,7 @@ impl Engine {
     /// A row for each series that has at least three intervals, alerts among them.
     pub fn series(&self) -> impl Iterator<Item = Alert> {
         let host = &self.scope.host;
-        self.beacons.iter().filter(|(_, series, _)| series.interval_count() >= 3).map(move |(_, series, label)| {
+        self.beacons.iter().filter(|(series, _)| series.interval_count() >= 3).map(move |(series, label)| {
             let standing = self.ledger.standing_of(&ledger::finding_id(host, label));
             explain::alert(host, series, label, &standing)
         })

@@ -9,6 +9,7 @@ use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use crate::alert::{Alert, Change, FindingId, Level, Severity};
 use crate::detect::beacon::label::Label;
+use crate::detect::beacon::table::Slot;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// Findings kept per host. Beyond it the one with the lowest score leaves, and is counted.
@@ -38,7 +39,7 @@ pub struct Standing {
 #[derive(Debug)]
 pub(super) struct Entry {
     id: FindingId,
-    pub(super) slot: u32,
+    pub(super) slot: Slot,
     points: f64,
     severity: Severity,
     revision: u32,
@@ -79,7 +80,7 @@ impl Ledger {
     pub(super) fn note(
         &mut self,
         id: FindingId,
-        slot: u32,
+        slot: Slot,
         points: f64,
         severity: Severity,
         callbacks: u32,

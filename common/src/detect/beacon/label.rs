@@ -33,7 +33,7 @@ pub struct Peak {
 }
 
 /// Who calls whom.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Label {
     /// At which level.
     pub level: Level,
@@ -82,36 +82,9 @@ pub struct Label {
 }
 
 impl Label {
-    pub(super) fn new(level: Level) -> Self {
-        Self {
-            level,
-            program_key: 0,
-            program: None,
-            process: None,
-            name: String::new(),
-            fqdn: String::new(),
-            sni: String::new(),
-            connect_host: String::new(),
-            http_host: String::new(),
-            user_agent: String::new(),
-            ip: None,
-            port: 0,
-            transport: Transport::Tcp,
-            protocol: AppProtocol::Unknown,
-            ja4: None,
-            members: Vec::new(),
-            bytes_out: 0,
-            bytes_in: 0,
-            refused: 0,
-            unanswered: 0,
-            peak: None,
-            queries: [0; RECENT_QUERIES],
-            next_query: 0,
-        }
-    }
-
     /// Takes over what the latest event says of both ends.
-    pub(super) fn describe(&mut self, seen: &Seen<'_>, target: &Target<'_>) {
+    pub(super) fn describe(&mut self, level: Level, seen: &Seen<'_>, target: &Target<'_>) {
+        self.level = level;
         self.process = seen.process;
         match (seen.program, &self.program) {
             (Some(program), Some(known)) if Arc::ptr_eq(known, &program.info) => {}

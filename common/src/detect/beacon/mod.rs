@@ -23,7 +23,7 @@ use self::ghost::GhostTable;
 use self::label::{Label, Peak};
 use self::series::{Series, Update};
 use self::stats::Timing;
-use self::table::{Admission, SeriesTable};
+use self::table::{Admission, SeriesTable, Slot};
 use super::{Seen, What};
 use crate::alert::Level;
 use crate::domain::literal_address;
@@ -40,7 +40,7 @@ const BYTES_PER_SERIES: usize = size_of::<Series>() + 32 + size_of::<Label>() + 
 #[derive(Clone, Copy, Debug)]
 pub struct Evaluated {
     /// Its place in the table.
-    pub slot: u32,
+    pub slot: Slot,
     /// What the timing tests say.
     pub timing: Timing,
 }
@@ -84,7 +84,7 @@ impl BeaconDetector {
 
     /// Changes the budget; what no longer fits leaves by the eviction rule.
     pub fn set_memory(&mut self, memory_bytes: usize, now: Timestamp) {
-        self.ghosts.set_capacity_bytes(memory_bytes / GHOST_SHARE);
+        self.ghosts.set_capacity(memory_bytes / GHOST_SHARE);
         self.table.set_capacity(Self::capacity(memory_bytes), now);
     }
 
@@ -106,17 +106,17 @@ impl BeaconDetector {
 
     /// A series by its place.
     #[must_use]
-    pub fn get(&self, slot: u32) -> Option<(&Series, &Label)> {
+    pub fn get(&self, slot: Slot) -> Option<(&Series, &Label)> {
         self.table.get(slot)
     }
 
     /// All series, in the order of their places.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &Series, &Label)> {
-        self.table.iter()
+    pub fn iter(&self) -> impl Iterator<Item = (&Series, &Label)> {
+        self.table.iter().map(|(_, series, label)| (series, label))
     }
 
     /// Remembers the evaluation with the highest score.
-    pub fn note_peak(&mut self, slot: u32, peak: Peak) {
+    pub fn note_peak(&mut self, slot: Slot, peak: Peak) {
         if let Some((_, label)) = self.table.get_mut(slot) {
             label.peak = Some(peak);
         }
@@ -165,7 +165,7 @@ impl BeaconDetector {
             Phase::Closed(totals) => {
                 let group = self.group_key(program, seen, event);
                 for key in [Some(destination), group].into_iter().flatten() {
-                    let Some((series, label)) = self.table.find_mut(key) else { continue };
+                    let Some((series, label)) = self.find_mut(key) else { continue };
                     if let Some((bytes_out, bytes_in)) = totals.bytes_out.zip(totals.bytes_in)
                         && series.add_sizes(event.start, bytes_out, bytes_in)
                     {
@@ -196,7 +196,7 @@ impl BeaconDetector {
     }
 
     fn outcome(&mut self, key: u64, totals: &crate::event::Totals) {
-        if let Some((_, label)) = self.table.find_mut(key) {
+        if let Some((_, label)) = self.find_mut(key) {
             label.note_outcome(totals.outcome);
         }
     }
@@ -210,7 +210,7 @@ impl BeaconDetector {
         let target = Target { name: seen.registrable, ip: IpAddr::from([0, 0, 0, 0]), port: 53 };
         let key = self.key(Level::Dns, program, |hash| hash.write(seen.registrable.as_bytes()));
         let fingerprint = self.key(Level::Dns, 1, |hash| hash.write(query.query.as_bytes()));
-        if let Some((_, label)) = self.table.find_mut(key)
+        if let Some((_, label)) = self.find_mut(key)
             && !label.note_query(fingerprint)
         {
             return;
@@ -230,9 +230,9 @@ impl BeaconDetector {
         sizes: Option<(u64, u64)>,
         regular: &mut impl FnMut(&mut Self, Evaluated),
     ) {
-        let slot = match self.table.admit(key, start, &mut self.ghosts, || Label::new(level)) {
+        let slot = match self.table.entry(key, start, &mut self.ghosts) {
             Admission::Remembered => return,
-            Admission::Created { slot } | Admission::Existing { slot } => slot,
+            Admission::Created { slot, .. } | Admission::Existing { slot } => slot,
         };
         let fingerprint = destination_fingerprint(if target.name.is_empty() { None } else { Some(seen.registrable) }, target.ip);
         let Some((series, label)) = self.table.get_mut(slot) else { return };
@@ -243,13 +243,18 @@ impl BeaconDetector {
         if series.note_destination(fingerprint) && level == Level::Group {
             label.note_member(if target.name.is_empty() { target.ip.to_string() } else { target.name.to_owned() });
         }
-        label.describe(seen, target);
+        label.describe(level, seen, target);
         if let Update::NewCheckIn { evaluate: true } = update {
             let timing = series.timing();
             if timing.bans >= crate::score::MIN_BANS {
                 regular(self, Evaluated { slot, timing });
             }
         }
+    }
+
+    fn find_mut(&mut self, key: u64) -> Option<(&mut Series, &mut Label)> {
+        let slot = self.table.find(key)?;
+        self.table.get_mut(slot)
     }
 
     fn key(&self, level: Level, program: u64, write: impl FnOnce(&mut SipHasher24)) -> u64 {
