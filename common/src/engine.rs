@@ -213,23 +213,25 @@ impl Engine {
         }
     }
 
-    fn connection(&mut self, mut event: ConnectionEvent<'_>, sink: &mut impl FnMut(Alert)) {
+    fn connection(&mut self, event: ConnectionEvent<'_>, sink: &mut impl FnMut(Alert)) {
         match event.phase {
             Phase::Opened | Phase::Whole(_) => self.counters.connections += 1,
             Phase::Exchange { .. } => self.counters.exchanges += 1,
             Phase::Joined | Phase::Closed(_) => {}
         }
         let Self { scope, names, processes, beacons, ledger, .. } = self;
-        if event.names.fqdn.is_empty() {
-            event.names.fqdn = names.name(event.tuple.remote.ip(), event.start);
-        }
+        let fqdn = match event.names.fqdn {
+            "" => names.name(event.tuple.remote.ip(), event.start),
+            told => told,
+        };
+        let event = ConnectionEvent { names: Names { fqdn, ..event.names }, ..event };
         let name = name_of(&event.names);
         let seen = Seen {
             time: scope.now,
             process: event.process,
             program: processes.get(event.process),
             name,
-            fqdn: event.names.fqdn,
+            fqdn,
             registrable: registrable(name),
             what: What::Connection(&event),
         };

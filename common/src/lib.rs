@@ -13,7 +13,7 @@
 
 pub mod alert;
 pub mod config;
-// pub mod conntrack;
+pub mod conntrack;
 pub mod context;
 pub mod decode;
 pub mod detect;

@@ -634,7 +634,7 @@ impl Tracker {
         let offset = sequence.wrapping_sub(slot.stream_base) as usize;
         let cut = packet.payload.len() < packet.payload_len as usize;
         let whole = offset == 0 && slot.stream == NONE;
-        let label = self.labels.of(&mut slot.label);
+        let Some(label) = self.labels.of(&mut slot.label) else { return };
         let (progress, length) = if whole {
             (label.read(packet.payload, cut), packet.payload.len())
         } else {
@@ -693,10 +693,9 @@ impl Tracker {
             slot.stream = assembler;
             slot.marks |= mark::QUIC;
         }
-        let label = self.labels.of(&mut slot.label);
-        let done = match self.assemblers.get_mut(slot.stream) {
-            Some(assembler) => label.read_quic(assembler, packet.payload),
-            None => true,
+        let done = match (self.labels.of(&mut slot.label), self.assemblers.get_mut(slot.stream)) {
+            (Some(label), Some(assembler)) => label.read_quic(assembler, packet.payload),
+            _ => true,
         };
         if done {
             self.report(at, sink);
