@@ -87,7 +87,7 @@ pub struct Series {
 #[must_use]
 pub const fn is_checkpoint(intervals: u32) -> bool {
     matches!(intervals, 3 | 4 | 5 | 6 | 8 | 10 | 12 | 16 | 20 | 24 | 32 | 40 | 48 | 64)
-        || (intervals > 64 && intervals % 64 == 0)
+        || (intervals > 64 && intervals.is_multiple_of(64))
 }
 
 impl Series {
@@ -115,7 +115,8 @@ impl Series {
     /// Takes in an event that began at `start`, with the bytes sent and received if they are known already.
     ///
     /// An event less than a second after the one before belongs to the same check-in, and so does one that arrives late:
-    /// it cannot be told any more whether it opened a check-in of its own. A chain of events has no longest length, as
+    /// it cannot be told any more whether it opened a check-in of its own (its bytes still go where they belong, see
+    /// [`add_sizes`](Self::add_sizes)). A chain of events has no longest length, as
     /// a limit would turn continuous traffic into a perfect period (scorer specification 2.3).
     pub fn observe(&mut self, start: Timestamp, sizes: Option<(u64, u64)>) -> Update {
         let update = if start.since(self.last) < CHECK_IN_GAP {
@@ -169,8 +170,7 @@ impl Series {
         }
         let closed = self.interval_count();
         let mut age = 0.0;
-        for back in 1..=closed.min(MAX_SIZES as u32) {
-            let index = ring_index(closed - back);
+        for index in (0..closed).rev().take(MAX_SIZES).map(ring_index) {
             let interval =
                 dequantise(self.intervals.get(index % MAX_INTERVALS).copied().unwrap_or_default()) * 1e6;
             age += interval;
@@ -393,6 +393,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::cast_possible_truncation, reason = "test times are small")]
     fn at(secs: f64) -> Timestamp {
         Timestamp::from_nanos((1_700_000_000e9 + secs * 1e9) as i64)
     }
@@ -478,9 +479,9 @@ mod tests {
     #[test]
     fn sizes_known_late_find_their_check_in() {
         let mut series = beacon(3600.0, 40);
-        for i in (20..40).rev() {
+        for i in (20u32..40).rev() {
             // Sixteen closed check-ins and the open one can be told.
-            let found = series.add_sizes(at(f64::from(i) * 3600.0), 1000 + u64::from(i as u32), 77);
+            let found = series.add_sizes(at(f64::from(i) * 3600.0), 1000 + u64::from(i), 77);
             assert_eq!(found, i >= 23, "{i}");
         }
         series.observe(at(40.0 * 3600.0), None);

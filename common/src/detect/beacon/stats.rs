@@ -422,7 +422,9 @@ pub fn missed_callbacks(intervals: &[u16], timing: &Timing) -> u32 {
 /// the middle of an axis of about ± 19 %.
 const MIN_BIN_QUANTA: i32 = 21;
 /// Bins between the smallest and the largest interval; one is left free on either side.
-const INNER_BINS: i32 = HISTOGRAM_BINS as i32 - 2;
+const INNER_BINS: i32 = 22;
+
+const _: () = assert!(INNER_BINS.unsigned_abs() as usize + 2 == HISTOGRAM_BINS, "two bins are margin");
 
 /// `intervals` (quanta of milliseconds) in equal bins of a logarithmic axis that reaches one bin beyond them. The same
 /// intervals always give the same axis; none give an empty axis from 0 to 0.

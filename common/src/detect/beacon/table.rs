@@ -162,7 +162,6 @@ impl<L> SeriesTable<L> {
         self.draw ^= self.draw >> 7;
         self.draw ^= self.draw << 17;
         let scaled = (self.draw >> 32) * u64::from(slot_number(self.len()));
-        #[expect(clippy::cast_possible_truncation, reason = "the product of two u32, shifted by 32 bits")]
         let slot = (scaled >> 32) as u32;
         Slot(slot)
     }
@@ -313,7 +312,7 @@ mod tests {
     use crate::time::NANOS_PER_SEC;
 
     fn at(secs: u64) -> Timestamp {
-        Timestamp::from_nanos(1_700_000_000 * NANOS_PER_SEC + secs as i64 * NANOS_PER_SEC)
+        Timestamp::from_nanos((1_700_000_000 + secs.cast_signed()) * NANOS_PER_SEC)
     }
 
     /// The finaliser of SplitMix64, in place of the keyed hash.
@@ -364,8 +363,8 @@ mod tests {
         const SPAN: u64 = 48 * 3600;
         const PERIODS: [u64; 4] = [60, 900, 3600, 4 * 3600];
         let mut calls = Vec::new();
-        for beacon in 0..24 {
-            let period = PERIODS[beacon as usize / 6];
+        for (beacon, index) in (0u64..24).zip(0usize..) {
+            let period = PERIODS[index / 6];
             let start = hash(beacon) % period;
             calls.extend((0..).map(|i| start + i * period).take_while(|&t| t < SPAN).map(|t| (t, beacon)));
         }
@@ -386,9 +385,8 @@ mod tests {
             host.call(key, at(time));
         }
         let mut found = [0; 4];
-        for beacon in 0..24 {
-            found[beacon as usize / 6] +=
-                usize::from(host.best.get(&beacon).is_some_and(|&bans| bans >= 3.0));
+        for (beacon, index) in (0u64..24).zip(0usize..) {
+            found[index / 6] += usize::from(host.best.get(&beacon).is_some_and(|&bans| bans >= 3.0));
         }
         (host, found)
     }
