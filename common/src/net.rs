@@ -57,6 +57,12 @@ impl FiveTuple {
     /// ICMP echo is given as type 8/0 (128/129 for IPv6), the pair that the specification maps echo to.
     #[must_use]
     pub fn community_id(&self) -> String {
+        format!("1:{}", base64::engine::general_purpose::STANDARD.encode(self.community_hash()))
+    }
+
+    /// The SHA-1 inside [`Self::community_id`], for callers that must not allocate.
+    #[must_use]
+    pub fn community_hash(&self) -> [u8; 20] {
         let (protocol, local_port, remote_port) = match (self.transport, self.local.ip()) {
             (Transport::Tcp, _) => (6, self.local.port(), self.remote.port()),
             (Transport::Udp, _) => (17, self.local.port(), self.remote.port()),
@@ -77,7 +83,7 @@ impl FiveTuple {
         hash.update([protocol, 0]);
         hash.update(low.1.to_be_bytes());
         hash.update(high.1.to_be_bytes());
-        format!("1:{}", base64::engine::general_purpose::STANDARD.encode(hash.finalize()))
+        hash.finalize().into()
     }
 }
 
@@ -96,12 +102,16 @@ pub fn is_internal(ip: IpAddr) -> bool {
                 || a == 0
                 || (a == 100 && (b & 0xc0) == 64)
         }
-        IpAddr::V6(v6) => {
-            v6.to_ipv4_mapped().map_or_else(
-                || v6.is_loopback() || v6.is_unspecified() || v6.is_multicast() || v6.is_unique_local() || v6.is_unicast_link_local(),
-                |v4| is_internal(IpAddr::V4(v4)),
-            )
-        }
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or_else(
+            || {
+                v6.is_loopback()
+                    || v6.is_unspecified()
+                    || v6.is_multicast()
+                    || v6.is_unique_local()
+                    || v6.is_unicast_link_local()
+            },
+            |v4| is_internal(IpAddr::V4(v4)),
+        ),
     }
 }
 
@@ -109,7 +119,9 @@ pub fn is_internal(ip: IpAddr) -> bool {
 #[must_use]
 pub fn is_no_peer(ip: IpAddr) -> bool {
     match ip {
-        IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast() || v4.is_loopback() || v4.octets().first() == Some(&0),
+        IpAddr::V4(v4) => {
+            v4.is_multicast() || v4.is_broadcast() || v4.is_loopback() || v4.octets().first() == Some(&0)
+        }
         IpAddr::V6(v6) => v6.is_multicast() || v6.is_unspecified() || v6.is_loopback(),
     }
 }
@@ -135,7 +147,20 @@ mod tests {
 
     #[test]
     fn internal_addresses_are_told_from_public_ones() {
-        for ip in ["10.1.2.3", "172.31.0.1", "192.168.0.4", "127.0.0.1", "169.254.1.1", "100.64.0.1", "224.0.0.251", "::1", "fe80::1", "fd00::1", "ff02::1", "::ffff:10.0.0.1"] {
+        for ip in [
+            "10.1.2.3",
+            "172.31.0.1",
+            "192.168.0.4",
+            "127.0.0.1",
+            "169.254.1.1",
+            "100.64.0.1",
+            "224.0.0.251",
+            "::1",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+            "::ffff:10.0.0.1",
+        ] {
             assert!(is_internal(ip.parse().unwrap()), "{ip}");
         }
         for ip in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1"] {
