@@ -57,6 +57,12 @@ impl FiveTuple {
     /// ICMP echo is given as type 8/0 (128/129 for IPv6), the pair that the specification maps echo to.
     #[must_use]
     pub fn community_id(&self) -> String {
+        format!("1:{}", base64::engine::general_purpose::STANDARD.encode(self.community_hash()))
+    }
+
+    /// The SHA-1 inside [`Self::community_id`], for callers that must not allocate.
+    #[must_use]
+    pub fn community_hash(&self) -> [u8; 20] {
         let (protocol, local_port, remote_port) = match (self.transport, self.local.ip()) {
             (Transport::Tcp, _) => (6, self.local.port(), self.remote.port()),
             (Transport::Udp, _) => (17, self.local.port(), self.remote.port()),
@@ -77,7 +83,7 @@ impl FiveTuple {
         hash.update([protocol, 0]);
         hash.update(low.1.to_be_bytes());
         hash.update(high.1.to_be_bytes());
-        format!("1:{}", base64::engine::general_purpose::STANDARD.encode(hash.finalize()))
+        hash.finalize().into()
     }
 }
 

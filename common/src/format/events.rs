@@ -1,1 +1,0 @@
-//! Sonde's own events as NDJSON: what `--events` writes and `replay` reads.
