@@ -60,7 +60,9 @@ pub fn facts(
 }
 
 fn is_small(series: &Series) -> bool {
-    series.size_medians().is_some_and(|medians| medians.bytes_out < SMALL_BYTES && medians.bytes_in < SMALL_BYTES)
+    series
+        .size_medians()
+        .is_some_and(|medians| medians.bytes_out < SMALL_BYTES && medians.bytes_in < SMALL_BYTES)
 }
 
 fn has_constant_reply(series: &Series) -> bool {
@@ -72,7 +74,8 @@ fn has_constant_reply(series: &Series) -> bool {
 /// medium, unless the destination itself is odd: a bare public address on a service that nothing common uses.
 #[must_use]
 pub fn ceiling(label: &Label) -> Severity {
-    let bare = label.name.is_empty() && label.level != Level::Dns && label.ip.is_some_and(|ip| !is_internal(ip));
+    let bare =
+        label.name.is_empty() && label.level != Level::Dns && label.ip.is_some_and(|ip| !is_internal(ip));
     if label.program.is_some() || (bare && !is_common_service(label.transport, label.port, label.protocol)) {
         Severity::Critical
     } else {
@@ -83,9 +86,10 @@ pub fn ceiling(label: &Label) -> Severity {
 /// Services that ordinary software uses on a bare address: web, mail, time, remote administration and management,
 /// monitoring, VPN, voice. IANA's registry and the vendors' documents name them.
 const COMMON_PORTS: [u16; 60] = [
-    20, 21, 22, 23, 25, 37, 43, 53, 80, 88, 110, 111, 123, 135, 139, 143, 161, 162, 179, 389, 443, 445, 465, 500, 514, 515,
-    554, 587, 631, 636, 853, 873, 990, 993, 995, 1194, 1433, 1514, 1723, 1883, 3128, 3268, 3306, 3389, 3478, 4500, 5060,
-    5061, 5222, 5228, 5432, 5900, 5938, 5985, 6514, 6568, 8080, 8443, 10050, 10051,
+    20, 21, 22, 23, 25, 37, 43, 53, 80, 88, 110, 111, 123, 135, 139, 143, 161, 162, 179, 389, 443, 445, 465,
+    500, 514, 515, 554, 587, 631, 636, 853, 873, 990, 993, 995, 1194, 1433, 1514, 1723, 1883, 3128, 3268,
+    3306, 3389, 3478, 4500, 5060, 5061, 5222, 5228, 5432, 5900, 5938, 5985, 6514, 6568, 8080, 8443, 10050,
+    10051,
 ];
 
 fn is_common_service(transport: Transport, port: u16, protocol: AppProtocol) -> bool {

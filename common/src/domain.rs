@@ -57,7 +57,8 @@ pub fn is_popular(registrable: &str) -> bool {
 /// The address that a "name" is, if it is none: clients put addresses where names belong.
 #[must_use]
 pub fn literal_address(name: &str) -> Option<IpAddr> {
-    let may_be = name.as_bytes().last().is_some_and(|byte| byte.is_ascii_digit() || *byte == b']') || name.contains(':');
+    let may_be = name.as_bytes().last().is_some_and(|byte| byte.is_ascii_digit() || *byte == b']')
+        || name.contains(':');
     if !may_be {
         return None;
     }

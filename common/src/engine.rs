@@ -208,7 +208,9 @@ impl Engine {
                     what: What::Query(&query),
                 };
                 let Self { scope, beacons, ledger, .. } = self;
-                beacons.observe(&seen, |beacons, evaluated| evaluate(scope, ledger, beacons, evaluated, &seen, sink));
+                beacons.observe(&seen, |beacons, evaluated| {
+                    evaluate(scope, ledger, beacons, evaluated, &seen, sink)
+                });
             }
         }
     }
@@ -244,7 +246,8 @@ impl Engine {
         self.ledger.iter().filter_map(move |(id, entry)| {
             let standing = entry.standing(Change::Final, false);
             // The series may have left since; then the alert stands as it was.
-            match self.beacons.get(entry.slot).filter(|(_, label)| ledger::finding_id(host, label) == *id) {
+            match self.beacons.find(entry.series).filter(|(_, label)| ledger::finding_id(host, label) == *id)
+            {
                 Some((series, label)) => Some(explain::alert(host, series, label, &standing)),
                 None => entry.snapshot(&standing),
             }
@@ -284,7 +287,10 @@ fn evaluate(
     let Some((series, label)) = beacons.get(slot) else { return };
     let id = ledger::finding_id(&scope.host, label);
     let severity = score::severity(timing.bans, points, context::ceiling(label));
-    let Some(standing) = ledger.note(id, slot, points, severity, series.check_ins(), scope.now) else { return };
+    let series_key = beacons.key_of(slot);
+    let Some(standing) = ledger.note(id, series_key, points, severity, series.check_ins(), scope.now) else {
+        return;
+    };
     let alert = explain::alert(&scope.host, series, label, &standing);
     ledger.keep(id, &alert);
     if standing.emit {
@@ -316,7 +322,12 @@ impl Engines {
     /// No host yet. `seed` as in [`BeaconDetector::new`].
     #[must_use]
     pub const fn new(config: &Config, seed: (u64, u64)) -> Self {
-        Self { hosts: BTreeMap::new(), memory_bytes: config.limits.memory.detection_bytes(), seed, hosts_refused: 0 }
+        Self {
+            hosts: BTreeMap::new(),
+            memory_bytes: config.limits.memory.detection_bytes(),
+            seed,
+            hosts_refused: 0,
+        }
     }
 
     /// Takes one observation.

@@ -113,7 +113,9 @@ fn sentence(
     severity: Severity,
 ) -> String {
     let caller = match &label.program {
-        Some(info) if !info.script.is_empty() => format!("{} running {}", file_name(&info.image), file_name(&info.script)),
+        Some(info) if !info.script.is_empty() => {
+            format!("{} running {}", file_name(&info.image), file_name(&info.script))
+        }
         Some(info) => file_name(&info.image).to_owned(),
         None => "An unknown program".to_owned(),
     };
@@ -133,7 +135,8 @@ fn sentence(
     );
     let failed = evidence.refused + evidence.unanswered;
     if failed > 0 && u64::from(failed) * 2 >= u64::from(calls) {
-        let what = if evidence.refused >= evidence.unanswered { "refuses the connection" } else { "never answers" };
+        let what =
+            if evidence.refused >= evidence.unanswered { "refuses the connection" } else { "never answers" };
         text.push_str(&format!(" The server {what} ({failed} times)."));
     } else if evidence.missed > 0 {
         text.push_str(&format!(" {} callbacks were missed.", evidence.missed));
@@ -145,7 +148,8 @@ fn sentence(
     why.sort_by(|a, b| b.points.total_cmp(&a.points));
     let why: Vec<_> = why.iter().take(3).map(|weight| weight.detail).collect();
     if let Some((last, rest)) = why.split_last() {
-        let list = if rest.is_empty() { (*last).to_owned() } else { format!("{}, and {last}", rest.join(", ")) };
+        let list =
+            if rest.is_empty() { (*last).to_owned() } else { format!("{}, and {last}", rest.join(", ")) };
         let mut letters = list.chars();
         if let Some(first) = letters.next() {
             text.push_str(&format!(" {}{}.", first.to_uppercase(), letters.as_str()));
@@ -180,7 +184,11 @@ fn whom(label: &Label, destination: &Destination) -> String {
     if label.transport == Transport::Icmp {
         return format!("{} by ICMP echo", destination.name);
     }
-    let name = if destination.name.contains(':') { format!("[{}]", destination.name) } else { destination.name.clone() };
+    let name = if destination.name.contains(':') {
+        format!("[{}]", destination.name)
+    } else {
+        destination.name.clone()
+    };
     let through = if destination.connect_host.is_empty() { "" } else { " through a proxy" };
     format!("{name}:{}{through}", destination.port)
 }
@@ -217,7 +225,9 @@ fn techniques(label: &Label, severity: Severity) -> Vec<Technique> {
         add("T1573", "Encrypted Channel");
     }
     let usual: &[u16] = match label.protocol {
-        AppProtocol::Tls | AppProtocol::Quic => &[443, 465, 636, 853, 989, 990, 993, 995, 5061, 5223, 5228, 8443],
+        AppProtocol::Tls | AppProtocol::Quic => {
+            &[443, 465, 636, 853, 989, 990, 993, 995, 5061, 5223, 5228, 8443]
+        }
         AppProtocol::Http => &[80, 3128, 8000, 8008, 8080, 8888],
         AppProtocol::Ssh => &[22],
         AppProtocol::Unknown => &[],

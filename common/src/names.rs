@@ -100,7 +100,8 @@ impl PassiveNames {
     /// Memory held, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let text: usize = self.entries.iter().map(|entry| entry.name.capacity() + entry.previous.capacity()).sum();
+        let text: usize =
+            self.entries.iter().map(|entry| entry.name.capacity() + entry.previous.capacity()).sum();
         self.entries.capacity() * size_of::<Entry>() + self.index.capacity() * 5 + text
     }
 

@@ -76,10 +76,18 @@ mod tests {
 
     #[test]
     fn a_loop_of_new_pids_is_one_program_and_a_renamed_copy_is_another() {
-        let info = |image: &str, sha256: &str| ProcessInfo { image: image.into(), sha256: sha256.into(), ..Default::default() };
+        let info = |image: &str, sha256: &str| ProcessInfo {
+            image: image.into(),
+            sha256: sha256.into(),
+            ..Default::default()
+        };
         assert_eq!(Program::of(info("/usr/bin/curl", "")).key, Program::of(info("/usr/bin/curl", "")).key);
         assert_ne!(Program::of(info("/usr/bin/curl", "")).key, Program::of(info("/tmp/curl", "")).key);
-        assert_eq!(Program::of(info("/a", "ff")).key, Program::of(info("/b", "ff")).key, "the same file under two names");
+        assert_eq!(
+            Program::of(info("/a", "ff")).key,
+            Program::of(info("/b", "ff")).key,
+            "the same file under two names"
+        );
     }
 
     #[test]

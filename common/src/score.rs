@@ -52,20 +52,83 @@ pub struct Weight {
 
 /// All facts. Names, points: scorer specification 2.5; neutral values: see docs/detection.md.
 pub const WEIGHTS: [Weight; 11] = [
-    weight(Fact::BadLocation, "location", 2.5, 0.25, "the program runs from a home or temporary folder, or from memory", "program location"),
-    weight(Fact::SystemToNew, "system_to_new", 2.5, 0.0, "a signed system program calls a destination that is new and unknown", "whether a system program calls a new destination"),
-    weight(Fact::BareAddress, "bare_address", 2.0, 0.0, "the destination is a bare address without any name", "destination name"),
-    weight(Fact::ScriptHost, "script_host", 2.0, 0.25, "the program is a script interpreter or living-off-the-land tool", "whether the program interprets scripts"),
-    weight(Fact::BadParent, "parent", 1.5, 0.0, "it was started by an office program, a browser or a web server", "parent process"),
-    weight(Fact::Unsigned, "unsigned", 1.25, 0.25, "the program is neither signed nor owned by a package", "signature or package of the program"),
+    weight(
+        Fact::BadLocation,
+        "location",
+        2.5,
+        0.25,
+        "the program runs from a home or temporary folder, or from memory",
+        "program location",
+    ),
+    weight(
+        Fact::SystemToNew,
+        "system_to_new",
+        2.5,
+        0.0,
+        "a signed system program calls a destination that is new and unknown",
+        "whether a system program calls a new destination",
+    ),
+    weight(
+        Fact::BareAddress,
+        "bare_address",
+        2.0,
+        0.0,
+        "the destination is a bare address without any name",
+        "destination name",
+    ),
+    weight(
+        Fact::ScriptHost,
+        "script_host",
+        2.0,
+        0.25,
+        "the program is a script interpreter or living-off-the-land tool",
+        "whether the program interprets scripts",
+    ),
+    weight(
+        Fact::BadParent,
+        "parent",
+        1.5,
+        0.0,
+        "it was started by an office program, a browser or a web server",
+        "parent process",
+    ),
+    weight(
+        Fact::Unsigned,
+        "unsigned",
+        1.25,
+        0.25,
+        "the program is neither signed nor owned by a package",
+        "signature or package of the program",
+    ),
     weight(Fact::Small, "small", 1.25, 0.0, "the exchanges are small both ways", "sizes"),
-    weight(Fact::NewDestination, "new_destination", 1.0, 0.25, "the destination was not known on this host before", "history of the destination"),
+    weight(
+        Fact::NewDestination,
+        "new_destination",
+        1.0,
+        0.25,
+        "the destination was not known on this host before",
+        "history of the destination",
+    ),
     weight(Fact::Unpopular, "unpopular", 0.75, 0.0, "the domain is not a widely used one", "domain"),
     weight(Fact::ConstantReply, "constant_reply", 0.5, 0.0, "the replies have one size", "sizes"),
-    weight(Fact::Established, "established", -1.5, -0.5, "the program and the destination are long established here", "history of the program"),
+    weight(
+        Fact::Established,
+        "established",
+        -1.5,
+        -0.5,
+        "the program and the destination are long established here",
+        "history of the program",
+    ),
 ];
 
-const fn weight(fact: Fact, name: &'static str, points: f64, neutral: f64, detail: &'static str, missing: &'static str) -> Weight {
+const fn weight(
+    fact: Fact,
+    name: &'static str,
+    points: f64,
+    neutral: f64,
+    detail: &'static str,
+    missing: &'static str,
+) -> Weight {
     Weight { fact, name, points, neutral, detail, missing }
 }
 
@@ -148,13 +211,18 @@ pub fn severity(bans: f64, points: f64, ceiling: Severity) -> Severity {
 /// Every part of a score with its points, largest first, and what was missing.
 #[must_use]
 pub fn parts(bans: f64, facts: Facts, rhythm: String) -> (Vec<ScorePart>, Vec<&'static str>) {
-    let mut parts = vec![ScorePart { name: "regularity", points: POINTS_PER_BAN * bans.min(MAX_BANS), detail: rhythm }];
+    let mut parts =
+        vec![ScorePart { name: "regularity", points: POINTS_PER_BAN * bans.min(MAX_BANS), detail: rhythm }];
     let mut missing = Vec::new();
     let mut context = Vec::new();
     let mut unknown = 0.0;
     for weight in &WEIGHTS {
         match facts.get(weight.fact) {
-            Some(true) => context.push(ScorePart { name: weight.name, points: weight.points, detail: weight.detail.to_owned() }),
+            Some(true) => context.push(ScorePart {
+                name: weight.name,
+                points: weight.points,
+                detail: weight.detail.to_owned(),
+            }),
             Some(false) => {}
             None => {
                 unknown += weight.neutral;

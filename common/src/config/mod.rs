@@ -145,7 +145,8 @@ impl Config {
         if settings.is_empty() {
             return Ok(config);
         }
-        let mut table: toml::Table = toml::from_str(text).map_err(|error| ConfigError::Toml(error.to_string()))?;
+        let mut table: toml::Table =
+            toml::from_str(text).map_err(|error| ConfigError::Toml(error.to_string()))?;
         for setting in settings {
             lay_over(&mut table, setting)?;
         }
@@ -195,7 +196,8 @@ mod tests {
 
     #[test]
     fn settings_lie_over_the_file() {
-        let config = Config::parse("[limits]\nmemory = \"128 MiB\"", &["limits.memory=32 MiB".into()]).unwrap();
+        let config =
+            Config::parse("[limits]\nmemory = \"128 MiB\"", &["limits.memory=32 MiB".into()]).unwrap();
         assert_eq!(config.limits.memory.bytes(), 32 << 20);
         assert!(Config::parse("", &["limits.memory".into()]).is_err());
         assert!(Config::parse("", &["limits.nothing=1".into()]).is_err());

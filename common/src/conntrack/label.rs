@@ -123,7 +123,10 @@ impl Label {
 
     /// Whether later events need nothing of it.
     fn is_idle(&self) -> bool {
-        self.sni.is_empty() && self.connect_host.is_empty() && self.ja4.is_none() && self.protocol == AppProtocol::Unknown
+        self.sni.is_empty()
+            && self.connect_host.is_empty()
+            && self.ja4.is_none()
+            && self.protocol == AppProtocol::Unknown
     }
 }
 
@@ -184,7 +187,10 @@ impl Labels {
 
     pub(super) fn memory_bytes(&self) -> usize {
         let text = |label: &Label| {
-            label.sni.capacity() + label.connect_host.capacity() + label.http_host.capacity() + label.user_agent.capacity()
+            label.sni.capacity()
+                + label.connect_host.capacity()
+                + label.http_host.capacity()
+                + label.user_agent.capacity()
         };
         self.pool.items.iter().map(|label| size_of::<Label>() + text(label)).sum()
     }

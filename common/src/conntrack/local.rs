@@ -145,7 +145,8 @@ impl Sample {
             let mut best: Option<(u64, bool, std::cmp::Reverse<Addr>)> = None;
             for (&address, &count) in &self.counts {
                 let ip = address.ip();
-                if ip.is_ipv4() == v4 && total >= MIN_SAMPLE && count * 100 >= total * ENDPOINT_SHARE_PERCENT {
+                if ip.is_ipv4() == v4 && total >= MIN_SAMPLE && count * 100 >= total * ENDPOINT_SHARE_PERCENT
+                {
                     best = best.max(Some((count, is_internal(ip), std::cmp::Reverse(address))));
                 }
             }
@@ -157,14 +158,19 @@ impl Sample {
         };
         let mut addresses = Vec::new();
         // Link-local IPv6 chatter alone must not name the host of a capture whose traffic is IPv4.
-        let families = if self.v4 >= self.v6 { [(true, self.v4), (false, self.v6)] } else { [(false, self.v6), (true, self.v4)] };
+        let families = if self.v4 >= self.v6 {
+            [(true, self.v4), (false, self.v6)]
+        } else {
+            [(false, self.v6), (true, self.v4)]
+        };
         for (v4, total) in families {
             // One conversation only: who is the host shows in who opens it, not in counts.
             if !ambiguous(v4, total) {
                 addresses.extend(busiest(v4, total));
             }
         }
-        let main_family_known = addresses.first().is_some_and(|address| address.ip().is_ipv4() == (self.v4 >= self.v6));
+        let main_family_known =
+            addresses.first().is_some_and(|address| address.ip().is_ipv4() == (self.v4 >= self.v6));
         if main_family_known { Locals { kind: Kind::Endpoint(addresses) } } else { Locals::default() }
     }
 }
@@ -193,7 +199,10 @@ mod tests {
         let block: Cidr = "10.1.0.0/16".parse().unwrap();
         assert!(block.contains(Addr::v4([10, 1, 255, 255])) && !block.contains(Addr::v4([10, 2, 0, 0])));
         let all: Cidr = "0.0.0.0/0".parse().unwrap();
-        assert!(all.contains(Addr::v4([203, 0, 113, 9])) && !all.contains(Addr::from("2001:db8::1".parse::<IpAddr>().unwrap())));
+        assert!(
+            all.contains(Addr::v4([203, 0, 113, 9]))
+                && !all.contains(Addr::from("2001:db8::1".parse::<IpAddr>().unwrap()))
+        );
         let everything: Cidr = "::/0".parse().unwrap();
         assert!(everything.contains(Addr::from("2001:db8::1".parse::<IpAddr>().unwrap())));
         for bad in ["10.0.0.0/33", "10.0.0/8", "x", "::/129", "10.0.0.0/"] {

@@ -4,8 +4,8 @@
 //! name, an answer, silence) is decided by that clock, so a replay decides as the live sensor did. Bytes come from
 //! sequence numbers: retransmissions are folded, and a gap in the capture is still counted.
 
-pub mod local;
 mod label;
+pub mod local;
 mod queries;
 pub mod reassembly;
 mod table;
@@ -137,7 +137,11 @@ impl Tracker {
     /// What became of the packets so far.
     #[must_use]
     pub fn counters(&self) -> TrackCounters {
-        TrackCounters { evicted: self.table.evicted(), queries_evicted: self.queries.evicted(), ..self.counters }
+        TrackCounters {
+            evicted: self.table.evicted(),
+            queries_evicted: self.queries.evicted(),
+            ..self.counters
+        }
     }
 
     /// Memory held, in bytes, without what the allocator adds.
@@ -240,15 +244,16 @@ impl Tracker {
                 self.drop_slot(at);
                 return;
             }
-            State::Asked | State::Open if !slot.is(mark::REPORTED | mark::FOREIGN) && now - slot.start >= NAMING_WAIT => {
+            State::Asked | State::Open
+                if !slot.is(mark::REPORTED | mark::FOREIGN) && now - slot.start >= NAMING_WAIT =>
+            {
                 self.report(at, sink);
             }
             _ => {}
         }
-        let exchange_over = self
-            .table
-            .get(at)
-            .is_some_and(|slot| slot.is(mark::EXCHANGE) && now.saturating_sub(slot.last_payload) >= EXCHANGE_SILENCE);
+        let exchange_over = self.table.get(at).is_some_and(|slot| {
+            slot.is(mark::EXCHANGE) && now.saturating_sub(slot.last_payload) >= EXCHANGE_SILENCE
+        });
         if exchange_over {
             self.end_exchange(at, sink);
         }
@@ -359,7 +364,17 @@ impl Tracker {
             State::Free | State::Closed => {}
         }
         self.drop_slot(at);
-        let ends = if from_local { local } else { Ends { source: local.destination, destination: local.source, source_port: local.destination_port, destination_port: local.source_port, transport: Transport::Tcp } };
+        let ends = if from_local {
+            local
+        } else {
+            Ends {
+                source: local.destination,
+                destination: local.source,
+                source_port: local.destination_port,
+                destination_port: local.source_port,
+                transport: Transport::Tcp,
+            }
+        };
         self.open_tcp(&ends, sequence, true, false, time, sink)
     }
 
@@ -573,7 +588,10 @@ impl Tracker {
     /// The server refused, or a router said that it cannot be reached.
     fn refused(&mut self, at: u32, sink: &mut impl FnMut(&Observation<'_>)) {
         let Some(slot) = self.table.get(at) else { return };
-        if slot.is(mark::FOREIGN) || slot.state == State::Closed || (slot.transport == Transport::Tcp && slot.state == State::Open) {
+        if slot.is(mark::FOREIGN)
+            || slot.state == State::Closed
+            || (slot.transport == Transport::Tcp && slot.state == State::Open)
+        {
             return;
         }
         self.close(at, Outcome::Refused, sink);
@@ -653,7 +671,11 @@ impl Tracker {
             stream.insert(offset, packet.payload);
             let last = cut || stream.is_full();
             // Until the beginning is there, there is nothing to read.
-            let progress = if stream.bytes().is_empty() && !last { Progress::More } else { label.read(stream.bytes(), last) };
+            let progress = if stream.bytes().is_empty() && !last {
+                Progress::More
+            } else {
+                label.read(stream.bytes(), last)
+            };
             (progress, stream.bytes().len())
         };
         match progress {
@@ -685,7 +707,8 @@ impl Tracker {
     fn quic(&mut self, packet: &Packet<'_>, at: u32, first: bool, sink: &mut impl FnMut(&Observation<'_>)) {
         let Some(slot) = self.table.get_mut(at) else { return };
         if slot.stream == NONE {
-            let taken = if first && label::may_be_quic(packet.payload) { self.assemblers.take() } else { None };
+            let taken =
+                if first && label::may_be_quic(packet.payload) { self.assemblers.take() } else { None };
             let Some(assembler) = taken else {
                 self.report(at, sink);
                 return;
@@ -777,7 +800,8 @@ impl Tracker {
     fn emit(&self, at: u32, phase: Phase, all_names: bool, sink: &mut impl FnMut(&Observation<'_>)) {
         let Some(slot) = self.table.get(at) else { return };
         let label = self.labels.get(slot.label);
-        let ports = if slot.transport == Transport::Icmp { (0, 0) } else { (slot.local_port, slot.remote_port) };
+        let ports =
+            if slot.transport == Transport::Icmp { (0, 0) } else { (slot.local_port, slot.remote_port) };
         let names = label.map_or_else(Names::default, |label| label.names(all_names));
         let event = ConnectionEvent {
             tuple: FiveTuple {
@@ -879,4 +903,3 @@ const fn established(marks: u16) -> Outcome {
         Outcome::Unanswered
     }
 }
-

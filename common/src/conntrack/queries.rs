@@ -119,7 +119,13 @@ impl Queries {
         name.clear();
         name.push_str(message.name.as_str());
         self.index.insert(key, self.first + self.open.len() as u64);
-        self.open.push_back(Query { key, start: time, name, query_type: message.query_type, answered: false });
+        self.open.push_back(Query {
+            key,
+            start: time,
+            name,
+            query_type: message.query_type,
+            answered: false,
+        });
     }
 
     fn get(&self, number: u64) -> Option<&Query> {

@@ -45,7 +45,8 @@ impl Stream {
             return;
         }
         self.contiguous = end;
-        while let Some(piece) = self.pieces.iter_mut().find(|piece| piece.1 > 0 && piece.0 <= self.contiguous) {
+        while let Some(piece) = self.pieces.iter_mut().find(|piece| piece.1 > 0 && piece.0 <= self.contiguous)
+        {
             self.contiguous = self.contiguous.max(piece.1);
             *piece = (0, 0);
         }

@@ -283,7 +283,8 @@ impl Table {
     /// Puts a connection's timer at `deadline`, or at the end of the wheel if that comes first.
     pub(super) fn schedule(&mut self, at: u32, deadline: i64) {
         self.unschedule(at);
-        let tick = deadline.div_euclid(TICK).saturating_add(1).clamp(self.tick + 1, self.tick + WHEEL_SPAN - 1);
+        let tick =
+            deadline.div_euclid(TICK).saturating_add(1).clamp(self.tick + 1, self.tick + WHEEL_SPAN - 1);
         let position = wheel_position(tick);
         let Some(head) = self.heads.get_mut(usize::from(position)) else { return };
         let next = std::mem::replace(head, at);

@@ -229,7 +229,28 @@ fn body(ip: &[u8], header: usize, total: usize, cut: u32) -> Result<(&[u8], u32)
 #[inline]
 fn ipv4(time: Timestamp, ip: &[u8], cut: u32) -> Result<Packet<'_>, Undecoded> {
     let head: &[u8; 20] = ip.first_chunk().ok_or(Undecoded::Truncated)?;
-    let [version_ihl, _, total_a, total_b, _, _, fragment_a, fragment_b, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *head;
+    let [
+        version_ihl,
+        _,
+        total_a,
+        total_b,
+        _,
+        _,
+        fragment_a,
+        fragment_b,
+        _,
+        protocol,
+        _,
+        _,
+        s0,
+        s1,
+        s2,
+        s3,
+        d0,
+        d1,
+        d2,
+        d3,
+    ] = *head;
     let header = usize::from(version_ihl & 0x0f) * 4;
     if header < 20 {
         return Err(Undecoded::Truncated);
@@ -247,10 +268,11 @@ fn ipv4(time: Timestamp, ip: &[u8], cut: u32) -> Result<Packet<'_>, Undecoded> {
 fn ipv6(time: Timestamp, ip: &[u8], cut: u32) -> Result<Packet<'_>, Undecoded> {
     let (head, after) = ip.split_first_chunk::<40>().ok_or(Undecoded::Truncated)?;
     let [_, _, _, _, length_a, length_b, next, _, addresses @ ..] = head;
-    let (source, destination): (&[u8; 16], &[u8; 16]) = match (addresses.first_chunk(), addresses.last_chunk()) {
-        (Some(source), Some(destination)) => (source, destination),
-        _ => return Err(Undecoded::Truncated),
-    };
+    let (source, destination): (&[u8; 16], &[u8; 16]) =
+        match (addresses.first_chunk(), addresses.last_chunk()) {
+            (Some(source), Some(destination)) => (source, destination),
+            _ => return Err(Undecoded::Truncated),
+        };
     let (source, destination) = (Addr::v6(*source), Addr::v6(*destination));
     if !matches!(*next, TCP | UDP | ICMPV6) {
         return slow(time, ip);
@@ -360,12 +382,24 @@ fn slow(time: Timestamp, ip: &[u8]) -> Result<Packet<'_>, Undecoded> {
         Some(LaxNetSlice::Ipv6(v6)) => {
             let header = v6.header();
             let payload = v6.payload();
-            (Addr::v6(header.source()), Addr::v6(header.destination()), payload.fragmented, payload.ip_number, payload.payload)
+            (
+                Addr::v6(header.source()),
+                Addr::v6(header.destination()),
+                payload.fragmented,
+                payload.ip_number,
+                payload.payload,
+            )
         }
         Some(LaxNetSlice::Ipv4(v4)) => {
             let header = v4.header();
             let payload = v4.payload();
-            (Addr::v4(header.source()), Addr::v4(header.destination()), payload.fragmented, payload.ip_number, payload.payload)
+            (
+                Addr::v4(header.source()),
+                Addr::v4(header.destination()),
+                payload.fragmented,
+                payload.ip_number,
+                payload.payload,
+            )
         }
         _ => return Err(Undecoded::NotIp),
     };

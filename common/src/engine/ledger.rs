@@ -9,7 +9,6 @@ use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use crate::alert::{Alert, Change, FindingId, Level, Severity};
 use crate::detect::beacon::label::Label;
-use crate::detect::beacon::table::Slot;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// Findings kept per host. Beyond it the one with the lowest score leaves, and is counted.
@@ -39,7 +38,8 @@ pub struct Standing {
 #[derive(Debug)]
 pub(super) struct Entry {
     id: FindingId,
-    pub(super) slot: Slot,
+    /// Key of the series with the best score.
+    pub(super) series: u64,
     points: f64,
     severity: Severity,
     revision: u32,
@@ -63,7 +63,11 @@ impl Entry {
     }
 
     pub(super) fn snapshot(&self, standing: &Standing) -> Option<Alert> {
-        self.snapshot.as_ref().map(|alert| Alert { change: standing.change, revision: standing.revision, ..(**alert).clone() })
+        self.snapshot.as_ref().map(|alert| Alert {
+            change: standing.change,
+            revision: standing.revision,
+            ..(**alert).clone()
+        })
     }
 }
 
@@ -80,7 +84,7 @@ impl Ledger {
     pub(super) fn note(
         &mut self,
         id: FindingId,
-        slot: Slot,
+        series: u64,
         points: f64,
         severity: Severity,
         callbacks: u32,
@@ -89,12 +93,13 @@ impl Ledger {
         if let Some(entry) = self.entries.get_mut(&id) {
             let better = points > entry.points;
             let worse_news = severity > entry.severity;
-            let due = callbacks >= entry.emitted_callbacks.saturating_mul(2) || now.since(entry.emitted) >= REPEAT_AFTER;
+            let due = callbacks >= entry.emitted_callbacks.saturating_mul(2)
+                || now.since(entry.emitted) >= REPEAT_AFTER;
             // Two levels may find the same beacon: the better one speaks for it.
-            if !better && slot != entry.slot {
+            if !better && series != entry.series {
                 return None;
             }
-            entry.slot = slot;
+            entry.series = series;
             entry.points = entry.points.max(points);
             entry.severity = entry.severity.max(severity);
             let emit = worse_news || due;
@@ -108,7 +113,7 @@ impl Ledger {
         self.make_room();
         let entry = Entry {
             id,
-            slot,
+            series,
             points,
             severity,
             revision: 1,
@@ -134,7 +139,8 @@ impl Ledger {
         if self.entries.len() < MAX_FINDINGS {
             return;
         }
-        let weakest = self.entries.values().min_by(|a, b| a.points.total_cmp(&b.points).then(a.id.cmp(&b.id)));
+        let weakest =
+            self.entries.values().min_by(|a, b| a.points.total_cmp(&b.points).then(a.id.cmp(&b.id)));
         if let Some(id) = weakest.map(|entry| entry.id) {
             self.entries.remove(&id);
             self.evicted += 1;
@@ -148,7 +154,14 @@ impl Ledger {
     /// Where a finding stands that is listed, whether it is an alert or not.
     pub(super) fn standing_of(&self, id: &FindingId) -> Standing {
         self.entries.get(id).map_or(
-            Standing { id: *id, revision: 0, change: Change::Final, detected: None, detected_after: 0, emit: false },
+            Standing {
+                id: *id,
+                revision: 0,
+                change: Change::Final,
+                detected: None,
+                detected_after: 0,
+                emit: false,
+            },
             |entry| entry.standing(Change::Final, false),
         )
     }

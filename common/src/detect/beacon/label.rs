@@ -148,7 +148,7 @@ impl Label {
         if let Some(place) = self.queries.get_mut(usize::from(self.next_query) % RECENT_QUERIES) {
             *place = fingerprint;
         }
-        self.next_query = (self.next_query + 1) % RECENT_QUERIES as u8;
+        self.next_query = self.next_query.wrapping_add(1);
         true
     }
 

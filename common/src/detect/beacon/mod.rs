@@ -39,7 +39,7 @@ const BYTES_PER_SERIES: usize = size_of::<Series>() + 32 + size_of::<Label>() + 
 /// A series that was evaluated and found regular.
 #[derive(Clone, Copy, Debug)]
 pub struct Evaluated {
-    /// Its place in the table.
+    /// Its place in the table, until the next event.
     pub slot: Slot,
     /// What the timing tests say.
     pub timing: Timing,
@@ -104,7 +104,19 @@ impl BeaconDetector {
         self.ghosts.memory_bytes() + self.table.memory_bytes()
     }
 
-    /// A series by its place.
+    /// A series by its key.
+    #[must_use]
+    pub fn find(&self, key: u64) -> Option<(&Series, &Label)> {
+        self.table.get(self.table.find(key)?)
+    }
+
+    /// The key of a series; it stays when places change.
+    #[must_use]
+    pub fn key_of(&self, slot: Slot) -> u64 {
+        self.table.hash(slot).unwrap_or_default()
+    }
+
+    /// A series by its place, which holds until the next event.
     #[must_use]
     pub fn get(&self, slot: Slot) -> Option<(&Series, &Label)> {
         self.table.get(slot)
@@ -201,7 +213,12 @@ impl BeaconDetector {
         }
     }
 
-    fn query(&mut self, seen: &Seen<'_>, query: &DnsEvent<'_>, regular: &mut impl FnMut(&mut Self, Evaluated)) {
+    fn query(
+        &mut self,
+        seen: &Seen<'_>,
+        query: &DnsEvent<'_>,
+        regular: &mut impl FnMut(&mut Self, Evaluated),
+    ) {
         let program = seen.program.map_or(0, |program| program.key);
         // A query for the domain itself carries no message, and names under reverse zones are look-ups of addresses.
         if query.query.len() <= seen.registrable.len() || seen.registrable.ends_with(".arpa") {
@@ -234,14 +251,21 @@ impl BeaconDetector {
             Admission::Remembered => return,
             Admission::Created { slot, .. } | Admission::Existing { slot } => slot,
         };
-        let fingerprint = destination_fingerprint(if target.name.is_empty() { None } else { Some(seen.registrable) }, target.ip);
+        let fingerprint = destination_fingerprint(
+            if target.name.is_empty() { None } else { Some(seen.registrable) },
+            target.ip,
+        );
         let Some((series, label)) = self.table.get_mut(slot) else { return };
         let update = series.observe(start, sizes);
         if let Some((bytes_out, bytes_in)) = sizes {
             label.add_bytes(bytes_out, bytes_in);
         }
         if series.note_destination(fingerprint) && level == Level::Group {
-            label.note_member(if target.name.is_empty() { target.ip.to_string() } else { target.name.to_owned() });
+            label.note_member(if target.name.is_empty() {
+                target.ip.to_string()
+            } else {
+                target.name.to_owned()
+            });
         }
         label.describe(level, seen, target);
         if let Update::NewCheckIn { evaluate: true } = update {
