@@ -81,10 +81,20 @@ impl<const N: usize> TextBuf<N> {
 
     /// Appends a label of a domain name, behind a dot if it is not the first. A dot inside the label is escaped.
     pub(crate) fn push_label(&mut self, label: &[u8]) {
-        if self.len > 0 {
+        self.push_parted(label, self.len > 0);
+    }
+
+    /// Appends a label, behind a dot if asked; a dot behind which nothing of the label fits is not left standing.
+    fn push_parted(&mut self, label: &[u8], dot: bool) {
+        let before = self.len;
+        if dot {
             self.push_plain(b".");
         }
+        let start = self.len;
         self.push_escaped(label, &NAME_BYTES);
+        if self.truncated && self.len == start {
+            self.len = before;
+        }
     }
 
     /// Appends bytes that are known to be plain.
@@ -135,10 +145,7 @@ impl NameBuf {
         }
         let name = if host.len() > 1 { host.strip_suffix(b".").unwrap_or(host) } else { host };
         for (nth, label) in name.split(|&byte| byte == b'.').enumerate() {
-            if nth > 0 {
-                buf.push_plain(b".");
-            }
-            buf.push_escaped(label, &NAME_BYTES);
+            buf.push_parted(label, nth > 0);
         }
         buf
     }
@@ -216,6 +223,8 @@ mod tests {
         let buf = TextBuf::<7>::from_text(b"abc\xff");
         assert_eq!((buf.as_str(), buf.is_truncated()), ("abc\\255", false));
         assert_eq!(TextBuf::<7>::from_text(b"abc\xffd").as_str(), "abc\\255");
+        let host = [&[b'a'; 254][..], b".b"].concat();
+        assert_eq!(NameBuf::from_host(&host).as_str(), "a".repeat(254), "no dot at the end");
     }
 
     proptest! {
