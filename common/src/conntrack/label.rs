@@ -65,7 +65,7 @@ impl Label {
     /// Reads a datagram of a QUIC handshake; returns whether all is said.
     pub(super) fn read_quic(&mut self, assembler: &mut InitialAssembler, datagram: &[u8]) -> bool {
         match assembler.push(datagram) {
-            quic::Progress::Hello(message) => {
+            quic::Progress::Complete(message) => {
                 self.protocol = AppProtocol::Quic;
                 if let Probe::Parsed(hello) = tls::handshake_client_hello(message) {
                     self.hello(&hello, AppProtocol::Quic);

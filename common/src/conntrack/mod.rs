@@ -826,7 +826,7 @@ impl Tracker {
         if slot.is(mark::QUIC) {
             slot.marks &= !mark::QUIC;
             if let Some(assembler) = self.assemblers.get_mut(stream) {
-                *assembler = InitialAssembler::default();
+                assembler.reset();
             }
             self.assemblers.give_back(stream);
         } else {
