@@ -64,20 +64,20 @@ impl Label {
 
     /// Reads a datagram of a QUIC handshake; returns whether all is said.
     pub(super) fn read_quic(&mut self, assembler: &mut InitialAssembler, datagram: &[u8]) -> bool {
-        match assembler.push(datagram) {
-            quic::Progress::Complete(message) => {
+        let hello = match assembler.push(datagram) {
+            quic::Progress::Complete(message) => tls::handshake_client_hello(message).parsed(),
+            quic::Progress::NeedMore => {
                 self.protocol = AppProtocol::Quic;
-                if let Probe::Parsed(hello) = tls::handshake_client_hello(message) {
-                    self.hello(&hello, AppProtocol::Quic);
-                }
-                true
+                return false;
             }
-            quic::Progress::More => {
-                self.protocol = AppProtocol::Quic;
-                false
-            }
-            quic::Progress::Failed => true,
+            quic::Progress::TooLong => tls::truncated_handshake_client_hello(assembler.prefix()),
+            quic::Progress::Unreadable => return true,
+        };
+        self.protocol = AppProtocol::Quic;
+        if let Some(hello) = hello {
+            self.hello(&hello, AppProtocol::Quic);
         }
+        true
     }
 
     fn hello(&mut self, hello: &tls::ClientHello, protocol: AppProtocol) -> Progress {

@@ -288,7 +288,7 @@ impl Tracker {
         let syn = bits & flags::SYN != 0;
         let ack = bits & flags::ACK != 0;
         let (at, from_local) = match self.table.find(ends) {
-            Some((at, from_local)) if !(syn && !ack) => (at, from_local),
+            Some((at, from_local)) if !syn || ack => (at, from_local),
             Some((at, from_local)) => match self.again(at, from_local, sequence, time, sink) {
                 Some(fresh) => fresh,
                 None => return,

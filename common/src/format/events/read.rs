@@ -298,6 +298,7 @@ impl<'de> Deserialize<'de> for Kind {
 #[serde(rename_all = "snake_case")]
 enum Stage {
     Opened,
+    Joined,
     Exchange,
     Closed,
     Whole,
@@ -489,6 +490,7 @@ impl<'a> Record<'a> {
             ja4: self.ja4,
             phase: match self.stage.ok_or_else(|| missing("phase"))? {
                 Stage::Opened => Phase::Opened,
+                Stage::Joined => Phase::Joined,
                 Stage::Exchange => Phase::Exchange {
                     start: self.exchange_start.unwrap_or(time),
                     bytes_out: self.bytes_out.unwrap_or_default(),

@@ -100,6 +100,7 @@ fn every_example_of_the_documentation_reads_and_writes_back_equal() {
                     Event::Dns(_) => "dns",
                     Event::Connection(connection) => match connection.phase {
                         Phase::Opened => "opened",
+                        Phase::Joined => "joined",
                         Phase::Exchange { .. } => "exchange",
                         Phase::Closed(_) => "closed",
                         Phase::Whole(_) => "whole",
@@ -110,7 +111,7 @@ fn every_example_of_the_documentation_reads_and_writes_back_equal() {
         }
         assert_eq!(String::from_utf8(again).unwrap().trim_end(), line);
     }
-    assert_eq!(seen.len(), 9, "the documentation lacks an example: {seen:?}");
+    assert_eq!(seen.len(), 10, "the documentation lacks an example: {seen:?}");
 }
 
 #[test]
@@ -448,6 +449,7 @@ fn phase() -> impl Strategy<Value = Phase> {
         .boxed();
     prop_oneof![
         Just(Phase::Opened),
+        Just(Phase::Joined),
         (time(), any::<u64>(), any::<u64>()).prop_map(|(start, bytes_out, bytes_in)| Phase::Exchange {
             start,
             bytes_out,

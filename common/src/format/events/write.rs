@@ -98,6 +98,7 @@ impl Line<'_> {
             "phase",
             match connection.phase {
                 Phase::Opened => "opened",
+                Phase::Joined => "joined",
                 Phase::Exchange { .. } => "exchange",
                 Phase::Closed(_) => "closed",
                 Phase::Whole(_) => "whole",
@@ -122,7 +123,7 @@ impl Line<'_> {
             self.text("ja4", Ja4::as_str(ja4), MAX_NAME_BYTES);
         }
         match connection.phase {
-            Phase::Opened => {}
+            Phase::Opened | Phase::Joined => {}
             Phase::Exchange { start, bytes_out, bytes_in } => {
                 self.time("exchange_start", start, time);
                 self.number("bytes_out", bytes_out);
