@@ -5,6 +5,8 @@ pub mod dns;
 pub mod http;
 pub mod ja4;
 pub mod name;
+#[cfg(test)]
+mod published_ja4;
 pub mod quic;
 pub mod ssh;
 pub mod tls;
