@@ -149,11 +149,11 @@ fn short_hash(list: &[u16], algorithms: &[u8]) -> [u8; 12] {
         return [b'0'; 12];
     }
     let mut text = HashedText::new();
-    for (nth, &value) in list.iter().enumerate() {
-        text.push(if nth == 0 { None } else { Some(b',') }, value);
+    for &value in list {
+        text.push(b',', value);
     }
     for (nth, value) in values(algorithms).enumerate() {
-        text.push(Some(if nth == 0 { b'_' } else { b',' }), value);
+        text.push(if nth == 0 { b'_' } else { b',' }, value);
     }
     let digest = text.finish();
     let mut hex = [0; 12];
@@ -190,31 +190,38 @@ impl<const N: usize> Sorted<N> {
 /// Text that is hashed a few blocks at a time, because the hash is slow on small pieces.
 struct HashedText {
     hash: Sha256,
-    pending: [u8; 256],
-    len: usize,
+    pending: [u8; 320],
+    /// Where the text in `pending` begins: behind the separator of the very first value.
+    start: usize,
+    end: usize,
 }
 
 impl HashedText {
     fn new() -> Self {
-        Self { hash: Sha256::new(), pending: [0; 256], len: 0 }
+        Self { hash: Sha256::new(), pending: [0; 320], start: 1, end: 0 }
     }
 
-    fn push(&mut self, separator: Option<u8>, value: u16) {
-        if self.len + 5 > self.pending.len() {
+    /// Appends a value in four hex digits behind a separator, which falls away before the first value.
+    fn push(&mut self, separator: u8, value: u16) {
+        if self.pending.len() - self.end < 5 {
             self.flush();
         }
         let [high, low] = value.to_be_bytes();
-        let digits = [high >> 4, high & 15, low >> 4, low & 15].map(hex_digit);
-        let room = self.pending.get_mut(self.len..).unwrap_or_default();
-        for (to, from) in room.iter_mut().zip(separator.into_iter().chain(digits)) {
-            *to = from;
-            self.len += 1;
+        if let Some(room) = self.pending.get_mut(self.end..).and_then(|room| room.first_chunk_mut::<5>()) {
+            *room = [
+                separator,
+                hex_digit(high >> 4),
+                hex_digit(high & 15),
+                hex_digit(low >> 4),
+                hex_digit(low & 15),
+            ];
+            self.end += 5;
         }
     }
 
     fn flush(&mut self) {
-        self.hash.update(self.pending.get(..self.len).unwrap_or_default());
-        self.len = 0;
+        self.hash.update(self.pending.get(self.start..self.end).unwrap_or_default());
+        (self.start, self.end) = (0, 0);
     }
 
     fn finish(mut self) -> [u8; 32] {
@@ -245,6 +252,14 @@ mod tests {
         assert_eq!(&short_hash(&extensions, &algorithms), b"e5627efa2ab1");
         assert_eq!(&short_hash(&extensions, &[]), b"6d807ffa2a79");
         assert_eq!(&short_hash(&[], &algorithms), b"000000000000");
+    }
+
+    #[test]
+    fn lists_longer_than_the_buffer_hash_as_one_text() {
+        let list: Vec<u16> = (0..300).collect();
+        let text = list.iter().map(|value| format!("{value:04x}")).collect::<Vec<_>>().join(",");
+        let hex: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(short_hash(&list, &[]), hex.as_bytes()[..12]);
     }
 
     /// The examples of the method's own description.
