@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod capture;
+pub mod conversation;
 pub mod packet;
 pub mod payload;
 pub mod rng;
