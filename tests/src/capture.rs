@@ -388,7 +388,7 @@ pub enum CaptureFormat {
     PcapBig,
     /// pcap, nanoseconds, big-endian.
     PcapNanosBig,
-    /// pcapng with one interface and nanoseconds.
+    /// pcapng with one interface and microseconds.
     Pcapng,
 }
 
@@ -428,7 +428,7 @@ impl<W: Write> CaptureWriter<W> {
             CaptureFormat::Pcapng => {
                 let mut writer = PcapngWriter::new(out, ByteOrder::Little)?;
                 let name = Some("eth0");
-                writer.interface(Interface { link, snaplen, resolution: Resolution::Decimal(9), name })?;
+                writer.interface(Interface { link, snaplen, resolution: Resolution::Decimal(6), name })?;
                 return Ok(Self::Pcapng(writer));
             }
             CaptureFormat::Pcap => (TimeUnit::Micros, ByteOrder::Little),

@@ -589,7 +589,7 @@ pub fn quic(
     payload::quic_client_initial(&mut datagram, &original_id, &client_id, *hello);
     timeline.push(start, route.datagram(true, &datagram));
     datagram.clear();
-    payload::quic_server_initial(&mut datagram, &original_id, &client_id, &server_id);
+    payload::quic_server_initial(&mut datagram, &original_id, &client_id, &server_id, rng.bytes());
     let mut now = after(start, route.round_trip);
     timeline.push(now, route.datagram(false, &datagram));
     for (from_client, id, bytes) in [(true, &server_id, up), (false, &client_id, down)] {

@@ -2,11 +2,16 @@
 //!
 //! Bottom to top: [`packet`] and [`payload`] build bytes, [`capture`] writes files, [`conversation`] puts whole
 //! exchanges on a timeline, [`scenario`] tells the stories (one per beacon shape and per false-positive class), and
-//! [`corpus`] streams the benchmark capture. The binary `sonde-gen` is a thin front to the last two.
+//! its `corpus` streams the benchmark capture. The binary `sonde-gen` is a thin front to it.
 #![forbid(unsafe_code)]
 
 pub mod capture;
 pub mod conversation;
+mod corpus;
 pub mod packet;
 pub mod payload;
 pub mod rng;
+pub mod scenario;
+pub mod truth;
+
+pub use scenario::{scenario, scenario_with_truth};

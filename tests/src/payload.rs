@@ -73,7 +73,7 @@ pub struct ClientHello<'a> {
     pub alpn: &'a [&'a str],
     /// Cipher suites in order of preference.
     pub cipher_suites: &'a [u16],
-    /// Random, and what session id and key share are made from.
+    /// Random; session id and key share repeat it: nobody reads them, and shipped captures stay small.
     pub random: [u8; 32],
     /// Puts a reserved value first in suites and extensions (RFC 8701), as browsers do.
     pub grease: bool,
@@ -123,7 +123,7 @@ impl<'a> ClientHello<'a> {
                 out.push(0);
             } else {
                 out.push(32);
-                out.extend(self.random.map(|byte| byte ^ 0x5a));
+                out.extend(self.random);
             }
             prefixed16(out, |out| {
                 if self.grease {
@@ -182,7 +182,7 @@ impl<'a> ClientHello<'a> {
         out.extend([0, 45, 0, 2, 1, 1]);
         // key_share: one x25519 share.
         out.extend([0, 51, 0, 38, 0, 36, 0, 29, 0, 32]);
-        out.extend(self.random.map(|byte| byte.rotate_left(3)));
+        out.extend(self.random);
         if let Some(source_id) = self.quic_source_id {
             out.extend([0, 57]);
             prefixed16(out, |out| {
@@ -194,24 +194,29 @@ impl<'a> ClientHello<'a> {
     }
 }
 
-/// Appends a server's first flight: ServerHello, ChangeCipherSpec, and one record of `length` encrypted bytes.
+/// Appends a server's first flight: ServerHello, ChangeCipherSpec, and records of `length` encrypted bytes.
 pub fn server_hello(out: &mut Vec<u8>, random: [u8; 32], length: usize) {
     out.extend([22, 3, 3]);
-    prefixed16(out, |out| {
-        out.extend([2, 0]);
-        prefixed16(out, |out| {
-            out.extend([3, 3]);
-            out.extend(random);
-            out.push(32);
-            out.extend(random.map(|byte| byte ^ 0xa5));
-            out.extend([0x13, 1, 0]);
-            // supported_versions 1.3 and one x25519 key share.
-            out.extend([0, 46, 0, 43, 0, 2, 3, 4, 0, 51, 0, 36, 0, 29, 0, 32]);
-            out.extend(random.map(|byte| byte.rotate_left(1)));
-        });
-    });
+    prefixed16(out, |out| server_hello_message(out, random, Some(random)));
     out.extend([20, 3, 3, 0, 1, 1]);
     application_data(out, length);
+}
+
+/// Appends a ServerHello alone; TLS over TCP echoes a session id, QUIC has none.
+fn server_hello_message(out: &mut Vec<u8>, random: [u8; 32], session_id: Option<[u8; 32]>) {
+    out.extend([2, 0]);
+    prefixed16(out, |out| {
+        out.extend([3, 3]);
+        out.extend(random);
+        match session_id {
+            Some(id) => prefixed8(out, &id),
+            None => out.push(0),
+        }
+        out.extend([0x13, 1, 0]);
+        // supported_versions 1.3 and one x25519 key share.
+        out.extend([0, 46, 0, 43, 0, 2, 3, 4, 0, 51, 0, 36, 0, 29, 0, 32]);
+        out.extend(random);
+    });
 }
 
 /// Appends application-data records that carry `length` bytes together.
@@ -238,11 +243,17 @@ pub fn http_get(out: &mut Vec<u8>, host: &str, path: &str, agent: &str) {
 
 /// Appends a 200 response with a body of `length` bytes.
 pub fn http_ok(out: &mut Vec<u8>, length: usize) {
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: application/octet-stream\r\nContent-Length: {length}\r\n\r\n"
-    );
-    out.extend_from_slice(head.as_bytes());
+    http_ok_head(out, length);
     opaque(out, length);
+}
+
+/// Appends the head of such a response alone.
+pub fn http_ok_head(out: &mut Vec<u8>, length: usize) {
+    let head =
+        "HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: application/octet-stream\r\nContent-Length: ";
+    out.extend_from_slice(head.as_bytes());
+    out.extend_from_slice(length.to_string().as_bytes());
+    out.extend_from_slice(b"\r\n\r\n");
 }
 
 /// Appends the CONNECT request that opens a tunnel through a proxy.
@@ -574,12 +585,18 @@ pub fn quic_client_initial(
     initial.protect(out, QUIC_INITIAL_BYTES);
 }
 
-/// Appends a server's answer: an Initial that acknowledges packet 0 and carries opaque handshake bytes.
-pub fn quic_server_initial(out: &mut Vec<u8>, original_id: &[u8], client_id: &[u8], server_id: &[u8]) {
+/// Appends a server's answer: an Initial that acknowledges packet 0 and carries the ServerHello.
+pub fn quic_server_initial(
+    out: &mut Vec<u8>,
+    original_id: &[u8],
+    client_id: &[u8],
+    server_id: &[u8],
+    random: [u8; 32],
+) {
     // ACK of packet 0: largest 0, delay 0, no further ranges, first range 0.
     let mut frames = vec![2, 0, 0, 0, 0];
-    let mut hello = vec![2, 0, 0, 90];
-    opaque(&mut hello, 90);
+    let mut hello = Vec::with_capacity(96);
+    server_hello_message(&mut hello, random, None);
     quic_crypto_frame(&mut frames, 0, &hello);
     let initial = QuicInitial {
         side: QuicSide::Server,
