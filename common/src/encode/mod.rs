@@ -1,1 +1,55 @@
 //! Alerts in the form a reader wants: pure functions with golden tests.
+
+pub mod csv;
+pub mod json;
+pub mod native;
+
+/// The file name of an executable's path, of either kind of system; the text itself where it holds no path.
+///
+/// A backslash may stand in a Unix file name, so it parts a path only where the path does not start with a slash.
+#[must_use]
+pub fn program_name(image: &str) -> &str {
+    let parts_path = |c: char| c == '/' || (c == '\\' && !image.starts_with('/'));
+    match image.rsplit_once(parts_path) {
+        Some((_, name)) if !name.is_empty() => name,
+        _ => image,
+    }
+}
+
+/// `value` with so many decimals and without a negative zero, so that text made of it is stable; `None` unless finite.
+fn rounded(value: f64, decimals: i32) -> Option<f64> {
+    let scale = 10f64.powi(decimals);
+    let scaled = (value * scale).round() / scale;
+    // A huge value overflows the scaling, and has no decimals to lose.
+    let kept = if scaled.is_finite() { scaled } else { value };
+    kept.is_finite().then_some(kept + 0.0)
+}
+
+#[cfg(test)]
+use crate as model;
+#[cfg(test)]
+mod samples;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn program_name_knows_both_kinds_of_path() {
+        assert_eq!(program_name("/usr/bin/curl"), "curl");
+        assert_eq!(program_name(r"C:\Windows\System32\svchost.exe"), "svchost.exe");
+        assert_eq!(program_name("/tmp/odd\\name"), "odd\\name");
+        assert_eq!(program_name("curl"), "curl");
+        assert_eq!(program_name("/opt/"), "/opt/");
+        assert_eq!(program_name(""), "");
+    }
+
+    #[test]
+    fn rounding_keeps_text_stable() {
+        assert_eq!(rounded(0.123_456, 4), Some(0.1235));
+        assert_eq!(rounded(-0.000_01, 3).map(|value| value.to_string()), Some("0".to_owned()));
+        assert_eq!(rounded(1e308, 4), Some(1e308));
+        assert_eq!(rounded(f64::NAN, 4), None);
+        assert_eq!(rounded(f64::INFINITY, 4), None);
+    }
+}
