@@ -1,3 +1,6 @@
-//! The Sonde agent: opens, reads, waits, asks the OS, writes.
+//! The Sonde agent: opens, reads, waits, asks the OS, writes. It holds no detection maths.
 
 pub mod capture;
+pub mod cli;
+pub mod exit;
+pub mod replay;

@@ -1,2 +1,7 @@
-//! The `sonde` command.
-fn main() {}
+//! The `sonde` command: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sonde::cli::run().into()
+}

@@ -58,6 +58,30 @@ impl FrameReader {
         Ok(self.peeked.map(|(span, _)| span.time))
     }
 
+    /// Looks at the first frames, at most `limit` and no more than one buffer holds, and takes nothing. Only of use before
+    /// the first frame is taken.
+    pub fn sample(&mut self, limit: usize, mut look: impl FnMut(Frame<'_>)) {
+        /// Bytes that should be there to look at; one read brings them, or what there is.
+        const SAMPLE_LEN: usize = 256 * 1024;
+        while self.window.unread().len() < SAMPLE_LEN && self.window.more(SAMPLE_LEN) {}
+        let mut parser = self.parser.clone();
+        let (mut at, mut frames) = (0, 0);
+        while frames < limit {
+            let Some(unread) = self.window.unread().get(at..) else { return };
+            match parser.step(unread) {
+                Ok(Step::Frame { frame: span, used }) => {
+                    if let Some(frame) = unread.get(..used).and_then(|record| span.frame(record)) {
+                        look(frame);
+                    }
+                    frames += 1;
+                    at += used;
+                }
+                Ok(Step::Skip { used }) => at += used,
+                Ok(Step::More { .. }) | Err(_) => return,
+            }
+        }
+    }
+
     /// Start of the next record in the decompressed data.
     #[must_use]
     pub const fn offset(&self) -> u64 {

@@ -1,0 +1,273 @@
+//! `sonde replay`: captures and event files in, explained beacons out.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use sonde_common::alert::{Alert, Severity};
+use sonde_common::config::Config;
+use sonde_common::conntrack::local::Cidr;
+use sonde_common::engine::Engines;
+
+use super::output::{self, Format, Output, OutputError, Scored, Style};
+use super::progress::Progress;
+use super::{complain, human};
+use crate::capture::{CaptureError, Input};
+use crate::exit::Exit;
+use crate::replay::{self, InputFormat, Replay, ReplayError, Totals};
+
+/// Arguments of `sonde replay`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  sonde replay capture.pcapng.gz                   a table of what calls on a schedule, and why it matters
+  sonde replay day1.pcap day2.pcap --all           every scored series, merged by time
+  tcpdump -w - | sonde replay - --stream           alerts as they come
+  sonde replay x.pcap --format ndjson | jq .message
+  sonde replay x.pcap --events x.events.ndjson     keep what was seen; replaying that file gives the same alerts
+
+Exit codes: 0 done; 1 --exit-on was reached; 64 usage; 65 input damaged beyond use; 66 no such input;
+70 internal; 74 output failed; 77 permission; 78 configuration.")]
+pub(super) struct Arguments {
+    /// Captures (pcap, pcapng) and Sonde's own events (NDJSON), plain, .gz or .zst; folders are walked; `-` is stdin
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// How results are written [default: a table on a terminal, else ndjson]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Print alerts as the live sensor would have emitted them, not their final state
+    #[arg(long)]
+    stream: bool,
+    /// List every scored series, not only alerts
+    #[arg(long, conflicts_with = "stream")]
+    all: bool,
+    /// Leave out what is milder [default: medium, with --all everything]
+    #[arg(long, value_name = "SEVERITY")]
+    min_severity: Option<Level>,
+    /// Exit with 1 if there is an alert at least so severe
+    #[arg(long, value_name = "SEVERITY")]
+    exit_on: Option<Level>,
+    /// Write the normalised events to this file (`-` is stdout, then no alerts are printed)
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+    /// What the files hold [default: found out from their content]
+    #[arg(long, value_enum)]
+    input_format: Option<InputFormat>,
+    /// An address block that is ours, such as 10.1.0.0/16; may be repeated [default: the host on which a capture was
+    /// taken, else private addresses and whoever opens a connection]
+    #[arg(long, value_name = "CIDR")]
+    local: Vec<Cidr>,
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A setting that lies over the configuration, such as limits.memory="128 MiB"; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// No progress bar
+    #[arg(long)]
+    no_progress: bool,
+}
+
+/// A severity as an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Level {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+impl From<Level> for Severity {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Low => Self::Low,
+            Level::Medium => Self::Medium,
+            Level::High => Self::High,
+            Level::Critical => Self::Critical,
+        }
+    }
+}
+
+/// Why a replay ended, with its exit code.
+struct Failure(Exit, String);
+
+impl Failure {
+    fn of_input(error: &CaptureError) -> Self {
+        let exit = match error {
+            CaptureError::NotFound { .. } => Exit::NoInput,
+            CaptureError::PermissionDenied { .. } => Exit::Permission,
+            _ => Exit::BadInput,
+        };
+        Self(exit, error.to_string())
+    }
+}
+
+impl From<ReplayError> for Failure {
+    fn from(error: ReplayError) -> Self {
+        match &error {
+            ReplayError::Input(error) => Self::of_input(error),
+            ReplayError::Events(_) => Self(Exit::Output, error.to_string()),
+            ReplayError::Folder { .. } => Self(Exit::NoInput, error.to_string()),
+        }
+    }
+}
+
+impl Arguments {
+    pub(super) fn run(self) -> Exit {
+        match self.replay() {
+            Ok(exit) => exit,
+            Err(Failure(exit, text)) => {
+                complain(&text);
+                exit
+            }
+        }
+    }
+
+    fn config(&self) -> Result<Config, Failure> {
+        let text = match &self.config {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|error| Failure(Exit::Config, format!("{}: {error}", path.display())))?,
+            None => String::new(),
+        };
+        let place = self.config.as_ref().map_or_else(String::new, |path| format!("{}: ", path.display()));
+        Config::parse(&text, &self.set).map_err(|error| Failure(Exit::Config, format!("{place}{error}")))
+    }
+
+    fn replay(&self) -> Result<Exit, Failure> {
+        let config = self.config()?;
+        let files = replay::walk(&self.files)?;
+        // All inputs are opened before the first is read: a wrong name should not cost an hour. In a folder, what is no
+        // input is passed over.
+        let mut inputs = Vec::new();
+        for path in &files {
+            match Input::open(path) {
+                Ok(input) => inputs.push(input),
+                Err(error) if !self.files.contains(path) => tracing::warn!(%error, "passed over"),
+                Err(error) => return Err(Failure::of_input(&error)),
+            }
+        }
+        if inputs.is_empty() {
+            return Err(Failure(Exit::NoInput, "no input: the folders hold no file that can be read".to_owned()));
+        }
+        let events_to_stdout = self.events.as_ref().is_some_and(|path| path.as_os_str() == "-");
+        let events: Option<Box<dyn Write>> = match &self.events {
+            None => None,
+            Some(_) if events_to_stdout => Some(Box::new(io::stdout())),
+            Some(path) => Some(Box::new(
+                File::create(path).map_err(|error| Failure(Exit::Output, format!("{}: {error}", path.display())))?,
+            )),
+        };
+        let style = Style::of_stdout();
+        let format = self.format.unwrap_or_else(Format::for_stdout);
+        let mut out = Output::new(BufWriter::new(io::stdout()), format, style);
+        let least = self.min_severity.map_or(if self.all { Severity::Info } else { Severity::Medium }, Severity::from);
+        let total = inputs.iter().map(Input::length).sum();
+        let mut progress = Progress::new(total, !self.no_progress);
+
+        let mut worst = None;
+        let mut streamed = Ok(());
+        let replay = Replay { config: &config, local: self.local.clone(), events, input_format: self.input_format };
+        let mut emit = |alert: Alert| {
+            worst = worst.max(Some(alert.severity));
+            if self.stream && alert.severity >= least && streamed.is_ok() {
+                streamed = out.write(&alert).and_then(|()| out.flush());
+            }
+        };
+        let (engines, totals) =
+            replay.run(inputs, &mut emit, &mut |at| progress.tick(at.bytes, at.records, at.records))?;
+        progress.finish();
+        if !events_to_stdout {
+            let written = if self.stream { streamed } else { self.results(&engines, least, &mut out, format, style, &totals) };
+            match written.and_then(|()| out.flush()) {
+                // The reader has seen enough: that is success.
+                Ok(()) | Err(OutputError::Closed) => {}
+                Err(error) => return Err(Failure(Exit::Output, error.to_string())),
+            }
+        }
+        if format == Format::Table && !events_to_stdout {
+            summary(&totals);
+        }
+        let nothing_read = totals.frames == 0 && totals.engine.events == 0;
+        if nothing_read && (totals.damaged > 0 || totals.unreadable > 0 || totals.bad_lines > 0) {
+            return Ok(Exit::BadInput);
+        }
+        let found = self.exit_on.is_some_and(|level| worst >= Some(level.into()));
+        Ok(if found { Exit::Found } else { Exit::Done })
+    }
+
+    fn results(
+        &self,
+        engines: &Engines,
+        least: Severity,
+        out: &mut Output<impl Write>,
+        format: Format,
+        style: Style,
+        totals: &Totals,
+    ) -> Result<(), OutputError> {
+        let mut rows = if self.all { engines.series() } else { engines.alerts() };
+        let before = rows.len();
+        rows.retain(|alert| alert.severity >= least);
+        if rows.is_empty() && format == Format::Table {
+            let events = totals.engine.connections + totals.engine.exchanges + totals.engine.queries;
+            let hidden = before as u64;
+            let scored = Scored { events, series: engines.series().len() as u64, hidden };
+            return out.write_text(&output::no_alerts(&scored, style));
+        }
+        out.write_all(&rows)
+    }
+}
+
+/// What was seen, in a few lines on stderr.
+#[expect(clippy::print_stderr, reason = "the summary belongs beside the table, not in it")]
+fn summary(totals: &Totals) {
+    let n = human::count;
+    let tracking = &totals.tracking;
+    let engine = &totals.engine;
+    let mut text = String::new();
+    if totals.frames > 0 {
+        text.push_str(&format!("{} packets, ", n(totals.frames)));
+    }
+    text.push_str(&format!(
+        "{} connections, {} exchanges inside open ones, {} DNS queries of {} {}; {} series.\n",
+        n(engine.connections),
+        n(engine.exchanges),
+        n(engine.queries),
+        n(totals.hosts as u64),
+        if totals.hosts == 1 { "host" } else { "hosts" },
+        n(engine.beacon.series),
+    ));
+    let undecoded = &totals.undecoded;
+    let ignored = [
+        (undecoded.not_ip, "not IP"),
+        (undecoded.other_transport, "other protocols"),
+        (undecoded.fragment, "later fragments"),
+        (undecoded.truncated, "cut in a header"),
+        (undecoded.link, "unknown link type"),
+        (tracking.no_peer, "multicast, broadcast or local discovery"),
+        (tracking.foreign, "connections opened from outside"),
+        (tracking.dns_damaged, "damaged DNS messages"),
+        (totals.bad_lines, "damaged lines"),
+    ];
+    let ignored: Vec<_> =
+        ignored.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{} {what}", n(*count))).collect();
+    if !ignored.is_empty() {
+        text.push_str(&format!("Left out: {}.\n", ignored.join(", ")));
+    }
+    let lost = [
+        (tracking.evicted, "connections"),
+        (engine.beacon.series_evicted, "series"),
+        (engine.beacon.sightings_evicted, "first sightings"),
+        (engine.names_evicted, "names"),
+        (engine.findings_evicted, "findings"),
+        (tracking.streams_refused, "client streams"),
+        (tracking.queries_evicted, "DNS queries"),
+        (engine.hosts_refused, "events of further hosts"),
+    ];
+    let lost: Vec<_> =
+        lost.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{} {what}", n(*count))).collect();
+    if !lost.is_empty() {
+        text.push_str(&format!("Dropped to stay within limits.memory: {}.\n", lost.join(", ")));
+    }
+    eprint!("{text}");
+}
