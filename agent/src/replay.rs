@@ -32,7 +32,7 @@ const FRAMES_PER_TICK: u64 = 8192;
 const SEED: (u64, u64) = (0x736f_6e64_6520_7265, 0x706c_6179_2073_6565);
 
 /// What to replay, and how.
-#[derive(Debug)]
+#[expect(missing_debug_implementations, reason = "it holds a writer")]
 pub struct Replay<'a> {
     /// Settings.
     pub config: &'a Config,
@@ -131,6 +131,8 @@ pub struct Position {
     pub bytes: u64,
     /// Frames and lines so far.
     pub records: u64,
+    /// Observations so far.
+    pub events: u64,
 }
 
 /// One input, opened.
@@ -252,18 +254,20 @@ impl Replay<'_> {
         let mut events = EventsWriter::new(self.events.take());
         let mut span: Option<(Timestamp, Timestamp)> = None;
         let mut records = 0u64;
+        let observed = std::cell::Cell::new(0u64);
         let mut seen = |observation: &Observation<'_>| {
             let first = span.map_or(observation.time, |(first, _)| first.min(observation.time));
             let last = span.map_or(observation.time, |(_, last)| last.max(observation.time));
             span = Some((first, last));
+            observed.set(observed.get() + 1);
             events.write(observation);
-            engines.observe(observation, &mut *emit);
+            engines.observe(observation, &mut |alert| emit(alert));
         };
         loop {
             records += 1;
             if records.is_multiple_of(FRAMES_PER_TICK) {
                 let bytes = sources.iter().map(|source| source.progress().position()).sum();
-                tick(Position { bytes, records });
+                tick(Position { bytes, records, events: observed.get() });
             }
             let Some(at) = next_source(&mut sources, &mut totals) else { break };
             match sources.get_mut(at) {

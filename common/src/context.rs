@@ -35,8 +35,13 @@ pub fn facts(
 ) -> Facts {
     let dns = label.level == Level::Dns;
     let nameless = label.name.is_empty() && !dns;
-    // A bare address inside the site is how hosts there are called; only a public one is odd.
-    let bare = nameless && label.ip.is_some_and(|ip| !is_internal(ip));
+    // A bare public address is odd. Inside a site it is how appliances are called, so it counts for nothing where the
+    // program can be judged instead, and is unknown where it cannot.
+    let bare = match label.ip {
+        Some(ip) if nameless && is_internal(ip) => program.map(|_| false),
+        Some(_) => Some(nameless),
+        None => Some(false),
+    };
     let unpopular = !nameless && !is_popular(registrable);
     let learning = now.since(host.observed_since) < LEARNING;
     let new = known_days.map(|days| days < NEW_DESTINATION_DAYS && learning);
@@ -47,7 +52,7 @@ pub fn facts(
     let mut facts = Facts::default();
     facts.set(Fact::BadLocation, program.and_then(Program::in_bad_location));
     facts.set(Fact::SystemToNew, all([program.and_then(Program::is_system), new, odd]));
-    facts.set(Fact::BareAddress, Some(bare));
+    facts.set(Fact::BareAddress, bare);
     facts.set(Fact::ScriptHost, program.and_then(|program| program.info.script_host));
     facts.set(Fact::BadParent, program.and_then(Program::has_bad_parent));
     facts.set(Fact::Unsigned, signed.map(|signed| !signed));

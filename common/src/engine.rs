@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use hashbrown::HashMap;
 
 use self::ledger::Ledger;
-use crate::alert::{Alert, Change};
+use crate::alert::{Alert, Change, Level};
 use crate::config::Config;
 use crate::context;
 use crate::detect::beacon::label::Peak;
@@ -244,7 +244,7 @@ impl Engine {
     pub fn alerts(&self) -> impl Iterator<Item = Alert> {
         let host = &self.scope.host;
         self.ledger.iter().filter_map(move |(id, entry)| {
-            let standing = entry.standing(Change::Final, false);
+            let standing = entry.standing(Change::Final, None, false);
             // The series may have left since; then the alert stands as it was.
             match self.beacons.find(entry.series).filter(|(_, label)| ledger::finding_id(host, label) == *id)
             {
@@ -254,10 +254,11 @@ impl Engine {
         })
     }
 
-    /// A row for each series that has at least three intervals, alerts among them.
+    /// A row for each series that has at least three intervals, alerts among them. A group that calls one destination
+    /// only is that destination's series once more, and left out.
     pub fn series(&self) -> impl Iterator<Item = Alert> {
         let host = &self.scope.host;
-        self.beacons.iter().filter(|(series, _)| series.interval_count() >= 3).map(move |(series, label)| {
+        self.beacons.iter().filter(|(_, label)| label.level != Level::Group || label.is_group()).filter(|(series, _)| series.interval_count() >= 3).map(move |(series, label)| {
             let standing = self.ledger.standing_of(&ledger::finding_id(host, label));
             explain::alert(host, series, label, &standing)
         })

@@ -31,7 +31,7 @@ pub fn alert(host: &str, series: &Series, label: &Label, standing: &Standing) ->
         revision: standing.revision,
         change: standing.change,
         host: host.to_owned(),
-        time: label.peak.map_or(evidence.last_seen, |peak| peak.time),
+        time: standing.time.unwrap_or_else(|| label.peak.map_or(evidence.last_seen, |peak| peak.time)),
         detected: standing.detected,
         detected_after_callbacks: standing.detected_after,
         severity,
@@ -56,7 +56,7 @@ fn destination(label: &Label) -> Destination {
     } else {
         label.name.clone()
     };
-    let group = if label.is_group() { label.members.clone() } else { Vec::new() };
+    let group = if label.is_group() { label.members.iter().map(|member| member.name.clone()).collect() } else { Vec::new() };
     Destination {
         registrable_domain: registrable(&label.name).to_owned(),
         name,

@@ -72,9 +72,9 @@ pub const WEIGHTS: [Weight; 11] = [
         Fact::BareAddress,
         "bare_address",
         2.0,
-        0.0,
+        0.5,
         "the destination is a bare address without any name",
-        "destination name",
+        "name of the internal address",
     ),
     weight(
         Fact::ScriptHost,

@@ -80,7 +80,7 @@ def from_sonde(alert, epoch):
             value = value.get(part) if isinstance(value, dict) else None
         return value
 
-    host, program = field("host.name"), field("process.executable")
+    host, program = field("host.name"), field("process.executable") or field("process.name")
     destination = field("destination.domain") or field("destination.ip")
     points = field("sonde.points")
     if points is None and (score := field("sonde.score")) is not None:

@@ -67,7 +67,7 @@ fn start_log(verbose: u8) {
     // A second start (in tests) keeps the first log.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(progress::log_writer)
+        .with_writer(std::io::stderr)
         .with_ansi(colour)
         .without_time()
         .with_target(false)

@@ -1,7 +1,7 @@
 //! `sonde replay`: captures and event files in, explained beacons out.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -159,10 +159,10 @@ impl Arguments {
             )),
         };
         let style = Style::of_stdout();
-        let format = self.format.unwrap_or_else(Format::for_stdout);
+        let format = self.format.unwrap_or_else(|| Format::by_default(io::stdout().is_terminal()));
         let mut out = Output::new(BufWriter::new(io::stdout()), format, style);
         let least = self.min_severity.map_or(if self.all { Severity::Info } else { Severity::Medium }, Severity::from);
-        let total = inputs.iter().map(Input::length).sum();
+        let total = inputs.iter().map(|input| input.progress().length()).sum();
         let mut progress = Progress::new(total, !self.no_progress);
 
         let mut worst = None;
@@ -175,13 +175,13 @@ impl Arguments {
             }
         };
         let (engines, totals) =
-            replay.run(inputs, &mut emit, &mut |at| progress.tick(at.bytes, at.records, at.records))?;
+            replay.run(inputs, &mut emit, &mut |at| progress.tick(at.bytes, at.records, at.events))?;
         progress.finish();
         if !events_to_stdout {
             let written = if self.stream { streamed } else { self.results(&engines, least, &mut out, format, style, &totals) };
             match written.and_then(|()| out.flush()) {
                 // The reader has seen enough: that is success.
-                Ok(()) | Err(OutputError::Closed) => {}
+                Ok(()) | Err(OutputError::Closed { .. }) => {}
                 Err(error) => return Err(Failure(Exit::Output, error.to_string())),
             }
         }

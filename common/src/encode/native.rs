@@ -339,7 +339,7 @@ impl<'a> Document<'a> {
         let ja4 = destination.ja4.as_ref().map_or("", |ja4| ja4.as_str());
         let (url_domain, url_port) = split_host_port(&destination.http_host);
         Self {
-            timestamp: alert.detected.unwrap_or(alert.time),
+            timestamp: alert.time,
             ecs: Version { version: ECS_VERSION },
             event: Event::new(alert),
             message: &alert.reason,

@@ -27,6 +27,8 @@ pub struct Standing {
     pub revision: u32,
     /// Why it is told.
     pub change: Change,
+    /// Data time of the emission; `None` in a listing, which shows the evaluation with the highest score.
+    pub time: Option<Timestamp>,
     /// When it first was an alert.
     pub detected: Option<Timestamp>,
     /// Callbacks at that moment.
@@ -51,11 +53,12 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn standing(&self, change: Change, emit: bool) -> Standing {
+    pub(super) fn standing(&self, change: Change, time: Option<Timestamp>, emit: bool) -> Standing {
         Standing {
             id: self.id,
             revision: self.revision,
             change,
+            time,
             detected: Some(self.detected),
             detected_after: self.detected_after,
             emit,
@@ -108,7 +111,7 @@ impl Ledger {
                 entry.emitted = now;
                 entry.emitted_callbacks = callbacks;
             }
-            return (better || emit).then(|| entry.standing(Change::Updated, emit));
+            return (better || emit).then(|| entry.standing(Change::Updated, Some(now), emit));
         }
         self.make_room();
         let entry = Entry {
@@ -123,7 +126,7 @@ impl Ledger {
             emitted_callbacks: callbacks,
             snapshot: None,
         };
-        let standing = entry.standing(Change::Created, true);
+        let standing = entry.standing(Change::Created, Some(now), true);
         self.entries.insert(id, entry);
         Some(standing)
     }
@@ -158,11 +161,12 @@ impl Ledger {
                 id: *id,
                 revision: 0,
                 change: Change::Final,
+                time: None,
                 detected: None,
                 detected_after: 0,
                 emit: false,
             },
-            |entry| entry.standing(Change::Final, false),
+            |entry| entry.standing(Change::Final, None, false),
         )
     }
 

@@ -19,6 +19,21 @@ const MAX_MEMBERS: usize = 6;
 /// Query names remembered per domain, so that a repeated look-up is no callback (scorer specification 2.1).
 const RECENT_QUERIES: usize = 8;
 
+/// Share of a group's callbacks, in percent, that go to others than its main destination: below it the group is that
+/// destination's beacon with company, not a rotation.
+const ROTATION_PERCENT: u32 = 20;
+
+/// A destination of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Name or address.
+    pub name: String,
+    /// Fingerprint, as the series keeps it.
+    fingerprint: u16,
+    /// Calls that went there.
+    calls: u32,
+}
+
 /// The evaluation with the highest score that a series had.
 #[derive(Clone, Copy, Debug)]
 pub struct Peak {
@@ -65,8 +80,8 @@ pub struct Label {
     pub protocol: AppProtocol,
     /// Client fingerprint.
     pub ja4: Option<Ja4>,
-    /// Destinations of a group, sorted.
-    pub members: Vec<String>,
+    /// Destinations of a group, sorted by name.
+    pub members: Vec<Member>,
     /// Bytes sent in all.
     pub bytes_out: u64,
     /// Bytes received in all.
@@ -77,6 +92,8 @@ pub struct Label {
     pub unanswered: u32,
     /// Highest score so far.
     pub peak: Option<Peak>,
+    /// Calls of a group to destinations beyond those named.
+    other_calls: u32,
     queries: [u64; RECENT_QUERIES],
     next_query: u8,
 }
@@ -132,12 +149,20 @@ impl Label {
         }
     }
 
-    pub(super) fn note_member(&mut self, name: String) {
-        if self.members.len() < MAX_MEMBERS
-            && let Err(place) = self.members.binary_search(&name)
-        {
-            self.members.insert(place, name);
-        }
+    /// Counts a call of a group by its destination. Returns whether that is the one called most.
+    pub(super) fn note_member(&mut self, fingerprint: u16, name: &str) -> bool {
+        let calls = if let Some(member) = self.members.iter_mut().find(|member| member.fingerprint == fingerprint) {
+            member.calls = member.calls.saturating_add(1);
+            member.calls
+        } else if self.members.len() < MAX_MEMBERS {
+            let place = self.members.partition_point(|member| member.name.as_str() < name);
+            self.members.insert(place, Member { name: name.to_owned(), fingerprint, calls: 1 });
+            1
+        } else {
+            self.other_calls = self.other_calls.saturating_add(1);
+            0
+        };
+        calls > 0 && self.members.iter().all(|member| member.calls <= calls)
     }
 
     /// Whether a query name (by its hash) is not among the latest ones of this domain; remembers it.
@@ -152,10 +177,12 @@ impl Label {
         true
     }
 
-    /// Whether the series calls several registrable domains or addresses.
+    /// Whether the series calls several destinations in turn.
     #[must_use]
     pub fn is_group(&self) -> bool {
-        self.level == Level::Group && self.members.len() > 1
+        let most = self.members.iter().map(|member| member.calls).max().unwrap_or(0);
+        let all = self.members.iter().fold(self.other_calls, |sum, member| sum.saturating_add(member.calls));
+        self.level == Level::Group && u64::from(all - most) * 100 >= u64::from(all) * u64::from(ROTATION_PERCENT) && all > most
     }
 }
 

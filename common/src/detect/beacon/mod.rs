@@ -260,14 +260,22 @@ impl BeaconDetector {
         if let Some((bytes_out, bytes_in)) = sizes {
             label.add_bytes(bytes_out, bytes_in);
         }
-        if series.note_destination(fingerprint) && level == Level::Group {
-            label.note_member(if target.name.is_empty() {
-                target.ip.to_string()
+        series.note_destination(fingerprint);
+        if level == Level::Group {
+            let address;
+            let name = if target.name.is_empty() {
+                address = target.ip.to_string();
+                &address
             } else {
-                target.name.to_owned()
-            });
+                target.name
+            };
+            // A group speaks for its main destination.
+            if label.note_member(fingerprint, name) {
+                label.describe(level, seen, target);
+            }
+        } else {
+            label.describe(level, seen, target);
         }
-        label.describe(level, seen, target);
         if let Update::NewCheckIn { evaluate: true } = update {
             let timing = series.timing();
             if timing.bans >= crate::score::MIN_BANS {
