@@ -1,1 +1,3 @@
 //! The Sonde agent: opens, reads, waits, asks the OS, writes.
+
+pub mod cli;
