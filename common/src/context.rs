@@ -47,7 +47,7 @@ pub fn facts(
     let new = known_days.map(|days| days < NEW_DESTINATION_DAYS && learning);
     let signed = program.and_then(|program| program.info.signed);
     let old = program.and_then(|program| program.info.age_days).map(|days| days >= ESTABLISHED_DAYS);
-    let odd = Some(unpopular || nameless);
+    let odd = Some(unpopular || bare == Some(true));
 
     let mut facts = Facts::default();
     facts.set(Fact::BadLocation, program.and_then(Program::in_bad_location));

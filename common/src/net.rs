@@ -126,6 +126,16 @@ pub fn is_no_peer(ip: IpAddr) -> bool {
     }
 }
 
+/// Whether an address means nothing beyond one link: link-local (RFC 3927, RFC 4291 section 2.5.6), where cloud hosts
+/// find their metadata service.
+#[must_use]
+pub fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

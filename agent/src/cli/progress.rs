@@ -118,9 +118,8 @@ const fn template(has_total: bool, color: bool) -> &'static str {
 }
 
 fn counts(packets: u64, events: u64) -> String {
-    let packets =
-        (packets > 0).then(|| format!("{} packets, ", human::short_count(packets))).unwrap_or_default();
-    format!("{packets}{} events", human::short_count(events))
+    let events = format!("{} events", human::short_count(events));
+    if packets == 0 { events } else { format!("{} packets, {events}", human::short_count(packets)) }
 }
 
 #[expect(

@@ -194,13 +194,20 @@ impl Table {
 
         let room = style.width.saturating_sub(INDENT);
         if !layout.columns {
+            let mut figures = news.to_owned();
+            if !news.is_empty() {
+                push_spaces(&mut figures, GAP);
+            }
+            figures.push_str(&row.figures(style));
+            let mut lines = if width(&figures) <= room { vec![figures] } else { wrap(&figures, room) };
+            let last = lines.pop().unwrap_or_default();
+            for text in lines {
+                push_spaces(out, INDENT);
+                push_line(out, &text);
+            }
             let mut line = String::new();
             push_spaces(&mut line, INDENT);
-            if !news.is_empty() {
-                line.push_str(news);
-                push_spaces(&mut line, GAP);
-            }
-            line.push_str(&row.figures(style));
+            line.push_str(&last);
             let used = width(&line) + GAP + 2;
             let bins = [layout.bins, layout.bins / 2].into_iter().find(|bins| used + bins <= style.width);
             let bars = bins.map(|bins| (bins, sparkline(&row.counts, bins, style)));

@@ -28,7 +28,7 @@ use super::{Seen, What};
 use crate::alert::Level;
 use crate::domain::literal_address;
 use crate::event::{ConnectionEvent, DnsEvent, Phase};
-use crate::net::{is_internal, is_no_peer};
+use crate::net::{is_link_local, is_no_peer};
 use crate::time::Timestamp;
 
 /// Share of the budget that goes to first sightings: the table that does the work in a flood (scorer specification 5).
@@ -51,7 +51,6 @@ pub struct BeaconDetector {
     ghosts: GhostTable,
     table: SeriesTable<Label>,
     seed: (u64, u64),
-    ignored_internal: u64,
 }
 
 /// What became of the sightings.
@@ -74,7 +73,6 @@ impl BeaconDetector {
             ghosts: GhostTable::new(memory_bytes / GHOST_SHARE),
             table: SeriesTable::new(Self::capacity(memory_bytes)),
             seed,
-            ignored_internal: 0,
         }
     }
 
@@ -149,8 +147,7 @@ impl BeaconDetector {
         regular: &mut impl FnMut(&mut Self, Evaluated),
     ) {
         let target = Target::of(seen, event);
-        if target.name.is_empty() && is_no_peer(target.ip) {
-            self.ignored_internal += 1;
+        if target.name.is_empty() && (is_no_peer(target.ip) || is_link_local(target.ip)) {
             return;
         }
         let program = seen.program.map_or(0, |program| program.key);
@@ -331,12 +328,6 @@ impl<'a> Target<'a> {
             hash.write(self.name.as_bytes());
         }
         hash.write_u16(self.port);
-    }
-
-    /// Whether it is a bare address inside the site.
-    #[must_use]
-    pub fn is_bare_internal(&self) -> bool {
-        self.name.is_empty() && is_internal(self.ip)
     }
 }
 
