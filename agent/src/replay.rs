@@ -370,7 +370,12 @@ fn next_source(sources: &mut Vec<Source>, totals: &mut Totals) -> Option<usize> 
                     let skipped = lines.lines.skipped();
                     if skipped.count > 0 {
                         let file = lines.lines.name();
-                        warn!(file, lines = skipped.count, first = skipped.first, "lines left out: longer than 1 MiB");
+                        warn!(
+                            file,
+                            lines = skipped.count,
+                            first = skipped.first,
+                            "lines left out: longer than 1 MiB"
+                        );
                     }
                     if lines.bad > MAX_NAMED_LINES {
                         let file = lines.lines.name();
@@ -418,7 +423,8 @@ impl<'a> EventsWriter<'a> {
 
     fn flush(&mut self) {
         if let Some(out) = &mut self.out {
-            self.failed = self.failed.take().or_else(|| out.write_all(&self.buffer).and_then(|()| out.flush()).err());
+            self.failed =
+                self.failed.take().or_else(|| out.write_all(&self.buffer).and_then(|()| out.flush()).err());
         }
         self.buffer.clear();
     }

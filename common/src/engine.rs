@@ -258,10 +258,14 @@ impl Engine {
     /// only is that destination's series once more, and left out.
     pub fn series(&self) -> impl Iterator<Item = Alert> {
         let host = &self.scope.host;
-        self.beacons.iter().filter(|(_, label)| label.level != Level::Group || label.is_group()).filter(|(series, _)| series.interval_count() >= 3).map(move |(series, label)| {
-            let standing = self.ledger.standing_of(&ledger::finding_id(host, label));
-            explain::alert(host, series, label, &standing)
-        })
+        self.beacons
+            .iter()
+            .filter(|(_, label)| label.level != Level::Group || label.is_group())
+            .filter(|(series, _)| series.interval_count() >= 3)
+            .map(move |(series, label)| {
+                let standing = self.ledger.standing_of(&ledger::finding_id(host, label));
+                explain::alert(host, series, label, &standing)
+            })
     }
 }
 

@@ -56,7 +56,11 @@ fn destination(label: &Label) -> Destination {
     } else {
         label.name.clone()
     };
-    let group = if label.is_group() { label.members.iter().map(|member| member.name.clone()).collect() } else { Vec::new() };
+    let group = if label.is_group() {
+        label.members.iter().map(|member| member.name.clone()).collect()
+    } else {
+        Vec::new()
+    };
     Destination {
         registrable_domain: registrable(&label.name).to_owned(),
         name,

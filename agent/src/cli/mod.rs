@@ -75,7 +75,10 @@ fn start_log(verbose: u8) {
 }
 
 /// Says on stderr why a command failed.
-#[expect(clippy::print_stderr, reason = "the last word of a command belongs on stderr, whatever the log level")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the last word of a command belongs on stderr, whatever the log level"
+)]
 fn complain(error: &dyn std::fmt::Display) {
     eprintln!("sonde: {error}");
 }

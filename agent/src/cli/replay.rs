@@ -148,26 +148,33 @@ impl Arguments {
             }
         }
         if inputs.is_empty() {
-            return Err(Failure(Exit::NoInput, "no input: the folders hold no file that can be read".to_owned()));
+            return Err(Failure(
+                Exit::NoInput,
+                "no input: the folders hold no file that can be read".to_owned(),
+            ));
         }
         let events_to_stdout = self.events.as_ref().is_some_and(|path| path.as_os_str() == "-");
         let events: Option<Box<dyn Write>> = match &self.events {
             None => None,
             Some(_) if events_to_stdout => Some(Box::new(io::stdout())),
             Some(path) => Some(Box::new(
-                File::create(path).map_err(|error| Failure(Exit::Output, format!("{}: {error}", path.display())))?,
+                File::create(path)
+                    .map_err(|error| Failure(Exit::Output, format!("{}: {error}", path.display())))?,
             )),
         };
         let style = Style::of_stdout();
         let format = self.format.unwrap_or_else(|| Format::by_default(io::stdout().is_terminal()));
         let mut out = Output::new(BufWriter::new(io::stdout()), format, style);
-        let least = self.min_severity.map_or(if self.all { Severity::Info } else { Severity::Medium }, Severity::from);
+        let least = self
+            .min_severity
+            .map_or(if self.all { Severity::Info } else { Severity::Medium }, Severity::from);
         let total = inputs.iter().map(|input| input.progress().length()).sum();
         let mut progress = Progress::new(total, !self.no_progress);
 
         let mut worst = None;
         let mut streamed = Ok(());
-        let replay = Replay { config: &config, local: self.local.clone(), events, input_format: self.input_format };
+        let replay =
+            Replay { config: &config, local: self.local.clone(), events, input_format: self.input_format };
         let mut emit = |alert: Alert| {
             worst = worst.max(Some(alert.severity));
             if self.stream && alert.severity >= least && streamed.is_ok() {
@@ -178,7 +185,11 @@ impl Arguments {
             replay.run(inputs, &mut emit, &mut |at| progress.tick(at.bytes, at.records, at.events))?;
         progress.finish();
         if !events_to_stdout {
-            let written = if self.stream { streamed } else { self.results(&engines, least, &mut out, format, style, &totals) };
+            let written = if self.stream {
+                streamed
+            } else {
+                self.results(&engines, least, &mut out, format, style, &totals)
+            };
             match written.and_then(|()| out.flush()) {
                 // The reader has seen enough: that is success.
                 Ok(()) | Err(OutputError::Closed { .. }) => {}
@@ -249,8 +260,11 @@ fn summary(totals: &Totals) {
         (tracking.dns_damaged, "damaged DNS messages"),
         (totals.bad_lines, "damaged lines"),
     ];
-    let ignored: Vec<_> =
-        ignored.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{} {what}", n(*count))).collect();
+    let ignored: Vec<_> = ignored
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", n(*count)))
+        .collect();
     if !ignored.is_empty() {
         text.push_str(&format!("Left out: {}.\n", ignored.join(", ")));
     }
@@ -264,8 +278,11 @@ fn summary(totals: &Totals) {
         (tracking.queries_evicted, "DNS queries"),
         (engine.hosts_refused, "events of further hosts"),
     ];
-    let lost: Vec<_> =
-        lost.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{} {what}", n(*count))).collect();
+    let lost: Vec<_> = lost
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", n(*count)))
+        .collect();
     if !lost.is_empty() {
         text.push_str(&format!("Dropped to stay within limits.memory: {}.\n", lost.join(", ")));
     }

@@ -151,17 +151,18 @@ impl Label {
 
     /// Counts a call of a group by its destination. Returns whether that is the one called most.
     pub(super) fn note_member(&mut self, fingerprint: u16, name: &str) -> bool {
-        let calls = if let Some(member) = self.members.iter_mut().find(|member| member.fingerprint == fingerprint) {
-            member.calls = member.calls.saturating_add(1);
-            member.calls
-        } else if self.members.len() < MAX_MEMBERS {
-            let place = self.members.partition_point(|member| member.name.as_str() < name);
-            self.members.insert(place, Member { name: name.to_owned(), fingerprint, calls: 1 });
-            1
-        } else {
-            self.other_calls = self.other_calls.saturating_add(1);
-            0
-        };
+        let calls =
+            if let Some(member) = self.members.iter_mut().find(|member| member.fingerprint == fingerprint) {
+                member.calls = member.calls.saturating_add(1);
+                member.calls
+            } else if self.members.len() < MAX_MEMBERS {
+                let place = self.members.partition_point(|member| member.name.as_str() < name);
+                self.members.insert(place, Member { name: name.to_owned(), fingerprint, calls: 1 });
+                1
+            } else {
+                self.other_calls = self.other_calls.saturating_add(1);
+                0
+            };
         calls > 0 && self.members.iter().all(|member| member.calls <= calls)
     }
 
@@ -182,7 +183,9 @@ impl Label {
     pub fn is_group(&self) -> bool {
         let most = self.members.iter().map(|member| member.calls).max().unwrap_or(0);
         let all = self.members.iter().fold(self.other_calls, |sum, member| sum.saturating_add(member.calls));
-        self.level == Level::Group && u64::from(all - most) * 100 >= u64::from(all) * u64::from(ROTATION_PERCENT) && all > most
+        self.level == Level::Group
+            && u64::from(all - most) * 100 >= u64::from(all) * u64::from(ROTATION_PERCENT)
+            && all > most
     }
 }
 
