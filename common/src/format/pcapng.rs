@@ -147,8 +147,7 @@ impl PcapNgParser {
         }
         let body = front.get(BLOCK_HEADER_LEN..).unwrap_or_default();
         let frame = match self.order.u32(*kind) {
-            ENHANCED_PACKET => Some(self.packet(body, length, |order, interface| order.u32(interface))?),
-            PACKET => Some(self.packet(body, length, |order, [a, b, _, _]| u32::from(order.u16([a, b])))?),
+            kind @ (ENHANCED_PACKET | PACKET) => Some(self.packet(kind, body, length)?),
             SIMPLE_PACKET => Some(self.simple_packet(body, length)?),
             INTERFACE_DESCRIPTION => {
                 self.interface_description(body, length)?;
@@ -166,19 +165,18 @@ impl PcapNgParser {
 
     /// Enhanced and old packet block: they differ in how the first word names the interface.
     #[inline]
-    fn packet(
-        &mut self,
-        body: &[u8],
-        length: u32,
-        number: impl FnOnce(ByteOrder, [u8; 4]) -> u32,
-    ) -> Result<FrameSpan, FormatError> {
+    fn packet(&mut self, kind: u32, body: &[u8], length: u32) -> Result<FrameSpan, FormatError> {
         const FIELDS: usize = 20;
         let Some(([interface, high, low, kept, wire], [])) =
             body.first_chunk::<FIELDS>().map(|h| h.as_chunks::<4>())
         else {
             return Err(self.bad_length("a packet block", length, ENHANCED_PACKET_MIN, MAX_RECORD_LEN));
         };
-        let interface = self.interface(number(self.order, *interface))?;
+        let number = match *interface {
+            [a, b, _, _] if kind == PACKET => u32::from(self.order.u16([a, b])),
+            number => self.order.u32(number),
+        };
+        let interface = self.interface(number)?;
         let kept = self.order.u32(*kept);
         if kept > length - ENHANCED_PACKET_MIN {
             return Err(self.bad_length("a packet", kept, 0, length - ENHANCED_PACKET_MIN));
