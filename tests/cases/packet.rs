@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use etherparse::{Icmpv4Type, Icmpv6Type, LaxNetSlice, LaxSlicedPacket, TransportSlice};
+use etherparse::{EtherType, Icmpv4Type, Icmpv6Type, LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use proptest::prelude::*;
 use sonde_common::decode::packet::{self, Addr, Header, Packet, Undecoded};
 use sonde_common::format::{Frame, LinkType};
@@ -29,12 +29,17 @@ struct Seen {
     payload: Vec<u8>,
 }
 
+fn cooked(data: &[u8], ethertype_at: usize, header: usize) -> Option<LaxSlicedPacket<'_>> {
+    let ethertype = data.get(ethertype_at..)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))?;
+    Some(LaxSlicedPacket::from_ether_type(EtherType(ethertype), data.get(header..)?))
+}
+
 /// The frame as etherparse reads it; `None` if it sees no whole transport header that matters here.
 fn oracle(link: LinkType, data: &[u8]) -> Option<Seen> {
     let sliced = match link {
         LinkType::Ethernet => LaxSlicedPacket::from_ethernet(data).ok()?,
-        LinkType::LinuxSll => LaxSlicedPacket::from_linux_sll(data).ok()?,
-        LinkType::LinuxSll2 => LaxSlicedPacket::from_ip(data.get(20..)?).ok()?,
+        LinkType::LinuxSll => cooked(data, 14, 16)?,
+        LinkType::LinuxSll2 => cooked(data, 0, 20)?,
         LinkType::Null | LinkType::Loop => LaxSlicedPacket::from_ip(data.get(4..)?).ok()?,
         LinkType::RawIp => LaxSlicedPacket::from_ip(data).ok()?,
         LinkType::Other(_) => return None,
@@ -74,6 +79,7 @@ fn oracle(link: LinkType, data: &[u8]) -> Option<Seen> {
             };
             (Header::Echo { id, reply }, icmp.payload().to_vec())
         }
+        TransportSlice::Igmp(_) => return None,
     };
     let canonical = |ip: IpAddr| Addr::from(ip).ip();
     Some(Seen { source: canonical(source), destination: canonical(destination), transport, payload })
@@ -205,6 +211,24 @@ fn later_fragments_are_known_as_such_and_first_ones_are_read() {
             assert_eq!(decode(LinkType::RawIp, later), Err(Undecoded::Fragment));
         }
     }
+}
+
+#[test]
+fn cut_within_an_extension_header_is_a_cut_header_and_no_other_protocol() {
+    let address = |text: &str| text.parse::<IpAddr>().unwrap();
+    let packet = build::Packet {
+        link: Link::RawIp,
+        addresses: Addresses::new(address("2001:db8::5"), address("2001:db8:1::9")),
+        ip: IpFields { extensions: &[Extension::HopByHop, Extension::Routing], ..IpFields::default() },
+        transport: Transport::Udp { source_port: 50_000, destination_port: 4500 },
+        payload: b"",
+    };
+    let frame = packet.to_vec();
+    for kept in [40, 44, 48, 52] {
+        assert_eq!(decode(LinkType::RawIp, &frame[..kept]), Err(Undecoded::Truncated), "{kept}");
+    }
+    let other = build::Packet { transport: Transport::Other { protocol: 50 }, payload: &[0; 40], ..packet };
+    assert_eq!(decode(LinkType::RawIp, &other.to_vec()), Err(Undecoded::OtherTransport), "ESP");
 }
 
 const LINKS: [LinkType; 7] = [
