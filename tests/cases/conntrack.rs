@@ -268,7 +268,11 @@ fn a_connection_that_was_open_before_is_joined_and_its_exchanges_count() {
         exchange(10_000, 31, 61),
         closed(10_020, 81, 171, Outcome::Established),
     ];
-    assert_eq!(told.phases(), expected, "the first payload is no exchange: nobody knows when the silence before began");
+    assert_eq!(
+        told.phases(),
+        expected,
+        "the first payload is no exchange: nobody knows when the silence before began"
+    );
     for event in told.connections() {
         assert_eq!(event.local.to_string(), CLIENT, "the side without the service port is the client");
     }
@@ -341,7 +345,8 @@ fn hello_in_parts(order: &[(usize, i64)]) -> (String, String, usize) {
         wire.out(ms, 1001 + u32::try_from(from).unwrap(), ACK, data);
     }
     let told = follow(wire.frames);
-    let opened: Vec<_> = told.connections().into_iter().filter(|event| event.phase == Phase::Opened).collect();
+    let opened: Vec<_> =
+        told.connections().into_iter().filter(|event| event.phase == Phase::Opened).collect();
     (opened[0].sni.clone(), opened[0].ja4.clone(), opened.len())
 }
 
@@ -491,9 +496,12 @@ fn a_quic_hello_over_two_datagrams_is_read_in_any_order() {
 fn an_icmp_echo_is_a_connection_without_ports() {
     let mut wire = Wire::new("10.0.0.5:0", "203.0.113.9:0");
     for (index, ms) in [0, 60_000, 120_000].into_iter().enumerate() {
-        let echo = |reply| Transport::Echo { reply, identifier: 0x4242, sequence: u16::try_from(index).unwrap() };
-        let (request, answer) =
-            (wire.packet(true, echo(false), &[0; 96]).to_vec(), wire.packet(false, echo(true), &[0; 96]).to_vec());
+        let echo =
+            |reply| Transport::Echo { reply, identifier: 0x4242, sequence: u16::try_from(index).unwrap() };
+        let (request, answer) = (
+            wire.packet(true, echo(false), &[0; 96]).to_vec(),
+            wire.packet(false, echo(true), &[0; 96]).to_vec(),
+        );
         wire.frames.extend([(at(ms), request), (at(ms + 20), answer)]);
     }
     let told = follow(wire.frames);
@@ -520,7 +528,11 @@ fn icmp_unreachable_means_refused() {
         let (frame, quoted) = (asked.to_vec(), asked.quoted());
         let answer = udp.packet(false, Transport::Unreachable { code }, &quoted).to_vec();
         udp.frames.extend([(at(0), frame), (at(20), answer)]);
-        assert_eq!(follow(udp.frames).phases(), [Phase::Opened, closed(0, 24, 0, Outcome::Refused)], "{server}");
+        assert_eq!(
+            follow(udp.frames).phases(),
+            [Phase::Opened, closed(0, 24, 0, Outcome::Refused)],
+            "{server}"
+        );
 
         // A SYN that a firewall rejects.
         let mut tcp = Wire::new(client, server);
@@ -528,7 +540,11 @@ fn icmp_unreachable_means_refused() {
         let (frame, quoted) = (asked.to_vec(), asked.quoted());
         let answer = tcp.packet(false, Transport::Unreachable { code }, &quoted).to_vec();
         tcp.frames.extend([(at(0), frame), (at(20), answer)]);
-        assert_eq!(follow(tcp.frames).phases(), [Phase::Opened, closed(0, 0, 0, Outcome::Refused)], "{server}");
+        assert_eq!(
+            follow(tcp.frames).phases(),
+            [Phase::Opened, closed(0, 0, 0, Outcome::Refused)],
+            "{server}"
+        );
     }
 }
 
@@ -582,7 +598,10 @@ fn a_query_and_its_answer_are_one_event_at_the_time_of_the_query() {
     assert!(told.connections().is_empty(), "DNS is told as DNS alone");
     let [first, second] = told.queries()[..] else { panic!("{:?}", told.told) };
     assert_eq!((first.start, first.time), (at(0), at(400)));
-    assert_eq!((first.query.as_str(), first.query_type, first.response_code), ("www.quiet.example", 1, Some(0)));
+    assert_eq!(
+        (first.query.as_str(), first.query_type, first.response_code),
+        ("www.quiet.example", 1, Some(0))
+    );
     assert_eq!((first.addresses.as_slice(), first.ttl_secs), (&["203.0.113.9".parse().unwrap()][..], 300));
     assert_eq!(first.resolver, Some("10.0.0.1:53".parse().unwrap()));
     assert_eq!((second.start, second.query.as_str()), (at(10), "other.example"));
@@ -609,7 +628,8 @@ fn an_answer_to_another_question_is_not_paired() {
     let mut wire = Wire::new(CLIENT, "10.0.0.1:53");
     wire.udp(0, true, &question(7, NAME)).udp(100, false, &answer(7, "spoofed.example", [203, 0, 113, 66]));
     let told = follow(wire.frames);
-    let seen: Vec<_> = told.queries().iter().map(|query| (query.query.as_str(), query.response_code)).collect();
+    let seen: Vec<_> =
+        told.queries().iter().map(|query| (query.query.as_str(), query.response_code)).collect();
     assert_eq!(seen, [("spoofed.example", Some(0)), (NAME, None)]);
 }
 
@@ -704,7 +724,11 @@ fn frames_without_ip_are_counted_by_cause() {
     told.frame(LinkType::Ethernet, at(0), &arp[..9]);
     told.frame(LinkType::Other(147), at(0), &arp);
     let wire = wire();
-    told.frame(LinkType::Ethernet, at(0), &wire.packet(true, Transport::Other { protocol: 47 }, &[0; 30]).to_vec());
+    told.frame(
+        LinkType::Ethernet,
+        at(0),
+        &wire.packet(true, Transport::Other { protocol: 47 }, &[0; 30]).to_vec(),
+    );
     let causes = [Undecoded::NotIp, Undecoded::Truncated, Undecoded::Link, Undecoded::OtherTransport];
     assert_eq!(told.undecoded, causes);
 }
@@ -779,7 +803,11 @@ fn the_kept_connection_survives_a_flood_that_is_never_answered() {
         .filter(|event| event.remote.to_string() == SERVER)
         .map(|event| event.phase)
         .collect();
-    assert_eq!(seen[0], exchange(30_000, 40, 0), "an open connection matters more than unanswered ones: {seen:?}");
+    assert_eq!(
+        seen[0],
+        exchange(30_000, 40, 0),
+        "an open connection matters more than unanswered ones: {seen:?}"
+    );
 }
 
 // --- Whole conversations, whatever happens to them -------------------------------------------------------------------
@@ -790,7 +818,8 @@ fn mixed(seed: u64) -> Frames {
     let mut rng = Rng::new(seed);
     let hello = ClientHello::program(Some(NAME), CIPHERS_GO, [7; 32]);
     let client = |port: u16| SocketAddr::new([10, 0, 0, 5].into(), port);
-    let route = |port: u16, to: &str| Route::ethernet(client(port), to.parse().unwrap(), Duration::from_millis(20));
+    let route =
+        |port: u16, to: &str| Route::ethernet(client(port), to.parse().unwrap(), Duration::from_millis(20));
     let (timeline, rng) = (&mut timeline, &mut rng);
     talk::tls(timeline, at(0), route(50_001, SERVER), rng, &hello, (180, 95));
     talk::disordered(timeline, at(500), route(50_002, SERVER), rng, &hello);
@@ -844,7 +873,8 @@ fn assert_sound(told: &[Told]) {
 fn mixed_conversations_are_all_told() {
     let told = follow(mixed(1));
     assert_sound(&told.told);
-    let named = told.connections().iter().filter(|event| event.phase == Phase::Opened && event.sni == NAME).count();
+    let named =
+        told.connections().iter().filter(|event| event.phase == Phase::Opened && event.sni == NAME).count();
     assert_eq!(named, 6, "tls, disordered, wrap, quic, proxied, keep-alive");
     let opened = told.phases().iter().filter(|phase| matches!(phase, Phase::Opened | Phase::Joined)).count();
     assert_eq!((opened, told.queries().len()), (13, 1));

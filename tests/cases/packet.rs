@@ -122,9 +122,9 @@ fn every_frame() -> Vec<(LinkType, Vec<u8>, usize)> {
         (Addresses::new(a4, b4), IpFields { options: &[7, 7, 4, 0, 0, 0, 0, 0], ..IpFields::default() }),
         (Addresses::new(a4, b6), IpFields::default()),
     ];
-    networks.extend(extensions.map(|extensions| {
-        (Addresses::new(a6, b6), IpFields { extensions, ..IpFields::default() })
-    }));
+    networks.extend(
+        extensions.map(|extensions| (Addresses::new(a6, b6), IpFields { extensions, ..IpFields::default() })),
+    );
     let tcp = Tcp {
         source_port: 50_000,
         destination_port: 443,
@@ -162,7 +162,11 @@ fn built_frames_are_read_as_etherparse_reads_them() {
     for (link, frame, payload) in frames {
         let packet = decode(link, &frame).unwrap();
         assert_eq!(Some(seen(&packet)), oracle(link, &frame), "{link:?} {frame:02x?}");
-        assert_eq!((packet.payload.len(), packet.payload_len as usize), (payload, payload), "{link:?} {frame:02x?}");
+        assert_eq!(
+            (packet.payload.len(), packet.payload_len as usize),
+            (payload, payload),
+            "{link:?} {frame:02x?}"
+        );
     }
 }
 

@@ -160,8 +160,7 @@ impl Scratch {
     pub fn new(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let folder =
-            build_folder().join("cases").join(format!("{name}-{}-{number}", std::process::id()));
+        let folder = build_folder().join("cases").join(format!("{name}-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("the build's folder can be written");
         Self(folder)
     }
