@@ -201,7 +201,7 @@ impl Tracker {
             let Some(slot) = self.table.get(at) else { continue };
             let outcome = match slot.state {
                 State::Free | State::Closed => continue,
-                State::Asked if self.now - slot.last < 3 * NANOS_PER_SEC => Outcome::Unknown,
+                State::Asked if self.now.saturating_sub(slot.last) < 3 * NANOS_PER_SEC => Outcome::Unknown,
                 State::Asked => Outcome::Unanswered,
                 State::Open => established(slot.marks),
             };
@@ -245,7 +245,7 @@ impl Tracker {
                 return;
             }
             State::Asked | State::Open
-                if !slot.is(mark::REPORTED | mark::FOREIGN) && now - slot.start >= NAMING_WAIT =>
+                if !slot.is(mark::REPORTED | mark::FOREIGN) && now.saturating_sub(slot.start) >= NAMING_WAIT =>
             {
                 self.report(at, sink);
             }
