@@ -245,7 +245,8 @@ impl Tracker {
                 return;
             }
             State::Asked | State::Open
-                if !slot.is(mark::REPORTED | mark::FOREIGN) && now.saturating_sub(slot.start) >= NAMING_WAIT =>
+                if !slot.is(mark::REPORTED | mark::FOREIGN)
+                    && now.saturating_sub(slot.start) >= NAMING_WAIT =>
             {
                 self.report(at, sink);
             }
