@@ -166,7 +166,7 @@ fn callbacks_that_fail_are_counted_by_how_they_fail() {
         let count = |field| alerts[0].pointer(&format!("/sonde/evidence/{field}")).and_then(Value::as_u64);
         let callbacks = truth.beacons[0].callbacks;
         assert_eq!(count("callbacks"), Some(callbacks), "{name}");
-        // The last attempt may be under way at the end.
+        // DEVIATION: one less than there are. The first callback is a mere sighting, and how it went is not kept.
         assert!(count(counter).unwrap() >= callbacks - 1, "{name}: {:?}", count(counter));
     }
 }
