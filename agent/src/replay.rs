@@ -137,7 +137,7 @@ pub struct Position {
 
 /// One input, opened.
 enum Source {
-    Frames(FrameReader),
+    Frames(Box<FrameReader>),
     Events(Box<EventLines>),
 }
 
@@ -313,7 +313,7 @@ impl Replay<'_> {
             _ => InputFormat::Capture,
         });
         Ok(match format {
-            InputFormat::Capture => Source::Frames(input.into_frames()?),
+            InputFormat::Capture => Source::Frames(Box::new(input.into_frames()?)),
             InputFormat::Events => Source::Events(Box::new(EventLines {
                 lines: input.into_lines(),
                 parser: EventParser::new(),

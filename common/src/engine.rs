@@ -283,7 +283,8 @@ fn evaluate(
     let known_days = scope.known_days(domain, label.ip);
     let facts = context::facts(series, label, seen.program, domain, known_days, &scope.facts, scope.now);
     let points = score::points(timing.bans, facts);
-    if label.peak.is_none_or(|peak| points > peak.points) {
+    // Of equal scores the latest stands: it has seen the most callbacks.
+    if label.peak.is_none_or(|peak| points >= peak.points) {
         beacons.note_peak(slot, Peak { time: scope.now, timing, facts, points });
     }
     if points <= score::ALERT_POINTS {

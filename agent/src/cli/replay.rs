@@ -10,12 +10,13 @@ use sonde_common::config::Config;
 use sonde_common::conntrack::local::Cidr;
 use sonde_common::engine::Engines;
 
+use super::complain;
 use super::output::{self, Format, Output, OutputError, Scored, Style};
 use super::progress::Progress;
-use super::{complain, human};
 use crate::capture::{CaptureError, Input};
 use crate::exit::Exit;
 use crate::replay::{self, InputFormat, Replay, ReplayError, Totals};
+use sonde_common::human;
 
 /// Arguments of `sonde replay`.
 #[derive(Debug, clap::Args)]

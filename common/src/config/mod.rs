@@ -189,6 +189,11 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_default_is_the_default() {
+        assert_eq!(Config::parse(include_str!("../../../packaging/sonde.toml"), &[]), Ok(Config::default()));
+    }
+
+    #[test]
     fn an_unknown_key_is_named_with_its_line() {
         let error = Config::parse("[limits]\nmemroy = 1", &[]).unwrap_err().to_string();
         assert!(error.contains("line 2") && error.contains("memroy"), "{error}");
