@@ -25,6 +25,8 @@ pub fn alert(host: &str, series: &Series, label: &Label, standing: &Standing) ->
     let severity = score::severity(evidence.bans, points, context::ceiling(label));
     let (parts, mut missing) = score::parts(evidence.bans, facts, rhythm(&evidence));
     if label.program.is_none() {
+        // One word for all that only a process tells.
+        missing.retain(|what| ["name of the internal address", "history of the destination"].contains(what));
         missing.insert(0, "process");
     }
     let destination = destination(label);

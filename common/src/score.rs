@@ -41,8 +41,8 @@ pub struct Weight {
     pub name: &'static str,
     /// Points if true.
     pub points: f64,
-    /// Points if unknown: unknown is not benign. About the share of regular series for which the fact holds, times its
-    /// points.
+    /// Points if unknown: unknown is not benign. Without any history they cancel out, as in the specification's cold start;
+    /// without a process they come to half a point, so that a lone implant alerts and an updater does not.
     pub neutral: f64,
     /// What it says if true.
     pub detail: &'static str,
@@ -56,7 +56,7 @@ pub const WEIGHTS: [Weight; 11] = [
         Fact::BadLocation,
         "location",
         2.5,
-        0.25,
+        0.2,
         "the program runs from a home or temporary folder, or from memory",
         "program location",
     ),
@@ -80,7 +80,7 @@ pub const WEIGHTS: [Weight; 11] = [
         Fact::ScriptHost,
         "script_host",
         2.0,
-        0.25,
+        0.15,
         "the program is a script interpreter or living-off-the-land tool",
         "whether the program interprets scripts",
     ),
@@ -96,7 +96,7 @@ pub const WEIGHTS: [Weight; 11] = [
         Fact::Unsigned,
         "unsigned",
         1.25,
-        0.25,
+        0.15,
         "the program is neither signed nor owned by a package",
         "signature or package of the program",
     ),
@@ -115,7 +115,7 @@ pub const WEIGHTS: [Weight; 11] = [
         Fact::Established,
         "established",
         -1.5,
-        -0.5,
+        -0.25,
         "the program and the destination are long established here",
         "history of the program",
     ),
