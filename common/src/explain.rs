@@ -43,7 +43,7 @@ pub fn alert(host: &str, series: &Series, label: &Label, standing: &Standing) ->
         points,
         parts,
         missing,
-        reason: sentence(label, &destination, &evidence, facts, severity),
+        reason: sentence(host, label, &destination, &evidence, facts, severity),
         process: label
             .program
             .as_ref()
@@ -92,6 +92,7 @@ fn rhythm(evidence: &Evidence) -> String {
 }
 
 fn sentence(
+    host: &str,
     label: &Label,
     destination: &Destination,
     evidence: &Evidence,
@@ -103,7 +104,8 @@ fn sentence(
             format!("{} running {}", image_name(&info.image), image_name(&info.script))
         }
         Some(info) => image_name(&info.image).to_owned(),
-        None => "An unknown program".to_owned(),
+        // Without a process, the host is all that is known of the caller.
+        None => host.to_owned(),
     };
     let dwell = evidence.last_seen.since(evidence.first_seen) / NANOS_PER_SEC;
     let dwell = human::span(u64::try_from(dwell).unwrap_or(0));

@@ -236,18 +236,19 @@ fn summary(totals: &Totals) {
     let n = human::count;
     let tracking = &totals.tracking;
     let engine = &totals.engine;
+    let counted =
+        |count: u64, one: &str, many: &str| format!("{} {}", n(count), if count == 1 { one } else { many });
     let mut text = String::new();
     if totals.frames > 0 {
-        text.push_str(&format!("{} packets, ", n(totals.frames)));
+        text.push_str(&format!("{}, ", counted(totals.frames, "packet", "packets")));
     }
     text.push_str(&format!(
-        "{} connections, {} exchanges inside open ones, {} DNS queries of {} {}; {} series.\n",
-        n(engine.connections),
-        n(engine.exchanges),
-        n(engine.queries),
-        n(totals.hosts as u64),
-        if totals.hosts == 1 { "host" } else { "hosts" },
-        n(engine.beacon.series),
+        "{}, {}, {} of {}; {}.\n",
+        counted(engine.connections, "connection", "connections"),
+        counted(engine.exchanges, "exchange inside an open one", "exchanges inside open ones"),
+        counted(engine.queries, "DNS query", "DNS queries"),
+        counted(totals.hosts as u64, "host", "hosts"),
+        counted(engine.beacon.series, "series", "series"),
     ));
     let undecoded = &totals.undecoded;
     let ignored = [
