@@ -124,8 +124,9 @@ fn sentence(
         evidence.of,
         evidence.shape
     );
-    let failed = evidence.refused + evidence.unanswered;
-    if failed > 0 && u64::from(failed) * 2 >= u64::from(calls) {
+    let failed = evidence.refused.saturating_add(evidence.unanswered);
+    let dead = failed > 0 && u64::from(failed) * 2 >= u64::from(calls);
+    if dead {
         let what =
             if evidence.refused >= evidence.unanswered { "refuses the connection" } else { "never answers" };
         text.push_str(&format!(" The server {what} ({failed} times)."));
@@ -135,6 +136,8 @@ fn sentence(
     let mut why: Vec<_> = score::WEIGHTS
         .iter()
         .filter(|weight| weight.points > 0.0 && facts.get(weight.fact) == Some(true))
+        // Of a server that is not there, sizes say nothing.
+        .filter(|weight| !(dead && matches!(weight.fact, Fact::Small | Fact::ConstantReply)))
         .collect();
     why.sort_by(|a, b| b.points.total_cmp(&a.points));
     let why: Vec<_> = why.iter().take(3).map(|weight| weight.detail).collect();

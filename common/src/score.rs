@@ -26,6 +26,9 @@ pub enum Fact {
     NewDestination,
     /// Registrable domain not among the widely used ones.
     Unpopular,
+    /// Ever new names below one domain: what carries a message in place of sizes. Counts only without a process, where
+    /// nothing else can.
+    NameChannel,
     /// Replies of one size.
     ConstantReply,
     /// Program known for a week, signed, destination not new.
@@ -42,7 +45,7 @@ pub struct Weight {
     /// Points if true.
     pub points: f64,
     /// Points if unknown: unknown is not benign. Without any history they cancel out, as in the specification's cold start;
-    /// without a process they come to half a point, so that a lone implant alerts and an updater does not.
+    /// without a process they come to 0.55, so that a lone implant alerts and an updater does not.
     pub neutral: f64,
     /// What it says if true.
     pub detail: &'static str,
@@ -51,12 +54,12 @@ pub struct Weight {
 }
 
 /// All facts. Names, points: scorer specification 2.5; neutral values: see docs/detection.md.
-pub const WEIGHTS: [Weight; 11] = [
+pub const WEIGHTS: [Weight; 12] = [
     weight(
         Fact::BadLocation,
         "location",
         2.5,
-        0.2,
+        0.25,
         "the program runs from a home or temporary folder, or from memory",
         "program location",
     ),
@@ -110,6 +113,14 @@ pub const WEIGHTS: [Weight; 11] = [
         "history of the destination",
     ),
     weight(Fact::Unpopular, "unpopular", 0.75, 0.0, "the domain is not a widely used one", "domain"),
+    weight(
+        Fact::NameChannel,
+        "name_channel",
+        0.0,
+        1.25,
+        "the names asked for change with every query",
+        "whether the program may ask for ever new names",
+    ),
     weight(Fact::ConstantReply, "constant_reply", 0.5, 0.0, "the replies have one size", "sizes"),
     weight(
         Fact::Established,

@@ -278,7 +278,8 @@ fn summary(totals: &Totals) {
         (engine.findings_evicted, "findings"),
         (tracking.streams_refused, "client streams"),
         (tracking.queries_evicted, "DNS queries"),
-        (engine.hosts_refused, "events of further hosts"),
+        (engine.hosts_evicted, "hosts"),
+        (engine.processes_evicted, "processes"),
     ];
     let lost: Vec<_> = lost
         .iter()
