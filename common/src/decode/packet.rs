@@ -7,6 +7,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use etherparse::err::packet::SliceError;
 use etherparse::{LaxNetSlice, LaxSlicedPacket};
 
 use crate::format::{Frame, LinkType};
@@ -411,6 +412,9 @@ fn slow(time: Timestamp, ip: &[u8]) -> Result<Packet<'_>, Undecoded> {
         if !first {
             return Err(Undecoded::Fragment);
         }
+    }
+    if next.is_ipv6_ext_header_value() && matches!(&sliced.stop_err, Some((SliceError::Len(_), _))) {
+        return Err(Undecoded::Truncated);
     }
     let length = be16(ip, 4).map_or(0, usize::from);
     // Bytes on the wire behind the extension headers: what IPv6 says, less what the headers took.
