@@ -882,6 +882,22 @@ fn mixed_conversations_are_all_told() {
     assert_eq!((opened, told.queries().len()), (13, 1));
 }
 
+#[test]
+fn times_at_both_ends_of_the_range_do_not_overflow() {
+    let ends = [Timestamp::from_nanos(i64::MIN), Timestamp::ZERO, Timestamp::MAX];
+    for (first, second) in ends.into_iter().flat_map(|first| ends.map(|second| (first, second))) {
+        let mut told = Follow::default();
+        for (number, time) in [first, second, first].into_iter().enumerate() {
+            let mut wire = Wire::new(CLIENT, &format!("203.0.113.{number}:443"));
+            wire.out(0, 1000, SYN, b"").out(0, 1001, ACK, b"data").udp(0, true, b"data");
+            wire.frames.iter().for_each(|(_, frame)| told.frame(LinkType::Ethernet, time, frame));
+        }
+        told.finish();
+        assert_sound(&told.told);
+        assert_eq!(told.connections().len(), 12, "{first} {second}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
 
