@@ -14,6 +14,8 @@ use crate::time::Timestamp;
 const EVICTION_SAMPLE: u32 = 8;
 /// What an entry is taken to weigh: two names of common length and the entry itself.
 const BYTES_PER_ENTRY: usize = 192;
+/// Names remembered per address: those of a shared one alternate.
+const MAX_NAMES: usize = 4;
 
 /// Address -> name.
 #[derive(Debug)]
@@ -29,10 +31,10 @@ pub struct PassiveNames {
 #[derive(Debug)]
 struct Entry {
     ip: IpAddr,
-    name: String,
-    since: Timestamp,
-    /// The name before, for connections that began before `since`.
-    previous: String,
+    /// Latest answer that led here.
+    used: Timestamp,
+    /// Latest names and when each began to hold, oldest first: a connection keeps the name that held when it began.
+    names: Vec<(Timestamp, String)>,
 }
 
 impl PassiveNames {
@@ -53,17 +55,19 @@ impl PassiveNames {
     /// Remembers that `name` led to `ip` at `time`.
     pub fn learn(&mut self, ip: IpAddr, name: &str, time: Timestamp) {
         if let Some(at) = self.find(ip) {
-            if let Some(entry) = self.entries.get_mut(at as usize)
-                && entry.name != name
-            {
-                std::mem::swap(&mut entry.name, &mut entry.previous);
-                entry.name.clear();
-                entry.name.push_str(name);
-                entry.since = time;
+            let Some(entry) = self.entries.get_mut(at as usize) else { return };
+            entry.used = entry.used.max(time);
+            if entry.names.last().is_none_or(|(_, last)| last != name) {
+                // The text of the name that leaves is used again.
+                let mut text =
+                    if entry.names.len() < MAX_NAMES { String::new() } else { entry.names.remove(0).1 };
+                text.clear();
+                text.push_str(name);
+                entry.names.push((time, text));
             }
             return;
         }
-        let entry = Entry { ip, name: name.to_owned(), since: time, previous: String::new() };
+        let entry = Entry { ip, used: time, names: vec![(time, name.to_owned())] };
         let at = if self.entries.len() < self.capacity as usize {
             self.entries.push(entry);
             u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
@@ -84,11 +88,9 @@ impl PassiveNames {
     /// The name by which a connection that began at `start` came to `ip`; empty if none is known.
     #[must_use]
     pub fn name(&self, ip: IpAddr, start: Timestamp) -> &str {
-        match self.find(ip).and_then(|at| self.entries.get(at as usize)) {
-            Some(entry) if entry.since <= start => &entry.name,
-            Some(entry) => &entry.previous,
-            None => "",
-        }
+        let entry = self.find(ip).and_then(|at| self.entries.get(at as usize));
+        let held = |(since, _): &&(Timestamp, String)| *since <= start;
+        entry.and_then(|entry| entry.names.iter().rev().find(held)).map_or("", |(_, name)| name)
     }
 
     /// Addresses forgotten because the table was full.
@@ -100,8 +102,11 @@ impl PassiveNames {
     /// Memory held, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let text: usize =
-            self.entries.iter().map(|entry| entry.name.capacity() + entry.previous.capacity()).sum();
+        let text: usize = self
+            .entries
+            .iter()
+            .map(|entry| entry.names.iter().map(|(_, name)| name.capacity() + 32).sum::<usize>())
+            .sum();
         self.entries.capacity() * size_of::<Entry>() + self.index.capacity() * 5 + text
     }
 
@@ -115,7 +120,7 @@ impl PassiveNames {
         for _ in 0..EVICTION_SAMPLE {
             self.hand = (self.hand + 1) % self.capacity;
             if let Some(entry) = self.entries.get(self.hand as usize) {
-                oldest = oldest.min((entry.since, self.hand));
+                oldest = oldest.min((entry.used, self.hand));
             }
         }
         oldest.1

@@ -85,9 +85,13 @@ impl Locals {
     #[must_use]
     pub fn is_host(&self, address: Addr, peer: Addr) -> bool {
         match &self.kind {
-            Kind::Network => is_internal(address.ip()) || !is_internal(peer.ip()),
+            Kind::Network => opens_as_host(address, peer),
             Kind::Blocks(blocks) => blocks.iter().any(|block| block.contains(address)),
-            Kind::Endpoint(addresses) => addresses.contains(&address),
+            // The host's addresses settle the conversations that they take part in; what else the capture holds is taken as
+            // in a network's: the sample may have missed a host, or an address that came later.
+            Kind::Endpoint(addresses) => {
+                addresses.contains(&address) || (!addresses.contains(&peer) && opens_as_host(address, peer))
+            }
         }
     }
 
@@ -95,7 +99,9 @@ impl Locals {
     #[must_use]
     pub fn host(&self, address: Addr) -> HostId<'static> {
         match &self.kind {
-            Kind::Endpoint(addresses) => HostId::Address(addresses.first().copied().unwrap_or(address).ip()),
+            Kind::Endpoint(addresses) if addresses.contains(&address) => {
+                HostId::Address(addresses.first().copied().unwrap_or(address).ip())
+            }
             _ => HostId::Address(address.ip()),
         }
     }
@@ -108,6 +114,12 @@ impl Locals {
             _ => None,
         }
     }
+}
+
+/// Whether the side that opened a connection is a host of ours where nothing else tells: an internal address is, and a
+/// public one that calls a public one.
+fn opens_as_host(address: Addr, peer: Addr) -> bool {
+    is_internal(address.ip()) || !is_internal(peer.ip())
 }
 
 /// Counts the addresses of the first packets of a capture, to tell one host's capture from a network's.
