@@ -4,6 +4,8 @@
 //! name, an answer, silence) is decided by that clock, so a replay decides as the live sensor did. Bytes come from
 //! sequence numbers: retransmissions are folded, and a gap in the capture is still counted.
 
+#[cfg(test)]
+mod hostile;
 mod label;
 pub mod local;
 mod queries;
@@ -201,7 +203,7 @@ impl Tracker {
             let Some(slot) = self.table.get(at) else { continue };
             let outcome = match slot.state {
                 State::Free | State::Closed => continue,
-                State::Asked if self.now - slot.last < 3 * NANOS_PER_SEC => Outcome::Unknown,
+                State::Asked if self.now.saturating_sub(slot.last) < 3 * NANOS_PER_SEC => Outcome::Unknown,
                 State::Asked => Outcome::Unanswered,
                 State::Open => established(slot.marks),
             };
@@ -245,7 +247,8 @@ impl Tracker {
                 return;
             }
             State::Asked | State::Open
-                if !slot.is(mark::REPORTED | mark::FOREIGN) && now - slot.start >= NAMING_WAIT =>
+                if !slot.is(mark::REPORTED | mark::FOREIGN)
+                    && now.saturating_sub(slot.start) >= NAMING_WAIT =>
             {
                 self.report(at, sink);
             }
@@ -574,7 +577,9 @@ impl Tracker {
         if !from_local {
             slot.marks |= mark::ANSWERED;
         }
-        self.activity(packet, at, from_local, packet.payload_len, sink);
+        if packet.payload_len > 0 {
+            self.activity(packet, at, from_local, packet.payload_len, sink);
+        }
         let unreported = self.table.get(at).is_some_and(|slot| !slot.is(mark::REPORTED));
         if unreported {
             if from_local && ends.transport == Transport::Udp {
