@@ -99,7 +99,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             0 => give(source.now, Event::Host(host_facts)),
             1 => {
                 let bits = source.input.u16();
-                let third = |shift: u32, yes| match bits >> shift & 3 {
+                let third = |shift: u32, yes: bool| match bits >> shift & 3 {
                     0 => Some(yes),
                     1 => Some(!yes),
                     _ => None,
@@ -178,7 +178,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
                 for nth in 0..count.max(1) {
                     source.now = Input::new(&[interval]).moment(source.now);
                     source.now =
-                        source.now.plus_nanos(i64::from(jitter) * i64::from(nth * 37 % 16) * 20_000_000);
+                        source.now.plus_nanos(i64::from(jitter) * (i64::from(nth) * 37 % 16) * 20_000_000);
                     let now = source.now;
                     // A source may tell of a start that lies anywhere.
                     let start = if bits & 4096 == 0 { now } else { source.input.moment(now) };
