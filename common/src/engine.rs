@@ -26,23 +26,31 @@ use crate::domain::registrable;
 use crate::event::{ConnectionEvent, Event, HostFacts, HostId, Names, Observation, Phase};
 use crate::explain;
 use crate::names::PassiveNames;
-use crate::process::ProcessKey;
+use crate::process::{ProcessInfo, ProcessKey};
 use crate::program::Program;
 use crate::score;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// Processes remembered per host; beyond it the one told of first is forgotten.
 const MAX_PROCESSES: usize = 16_384;
-/// Known destinations remembered per host.
+/// Known destinations remembered per host; further ones are counted and taken for new.
 const MAX_KNOWN_DESTINATIONS: usize = 65_536;
 /// Time that may go back without being taken for a new start, in nanoseconds: two hours.
 const MAX_STEP_BACK: i64 = 7_200 * NANOS_PER_SEC;
 /// Share of a host's budget that goes to passive DNS, as a divisor.
 const NAMES_SHARE: usize = 8;
-/// Hosts followed at a time, at most; fewer if each would get less than [`MIN_HOST_MEMORY`].
+/// … to what is told of processes: their texts are as long as their source says.
+const PROCESSES_SHARE: usize = 16;
+/// … to known destinations.
+const KNOWN_SHARE: usize = 32;
+/// What a known destination takes beside its name: its place in a map that doubles.
+const BYTES_PER_KNOWN: usize = 64;
+/// What a process takes beside its texts.
+const BYTES_PER_PROCESS: usize = size_of::<ProcessInfo>() + 128;
+/// Hosts followed at a time, however large the budget.
 pub const MAX_HOSTS: usize = 65_536;
-/// Budget of a host, at least: some eighty series and their sightings.
-const MIN_HOST_MEMORY: usize = 96 * 1024;
+/// Budget of a host, at least: some fifty series and their sightings. As many hosts are followed as have room for it.
+const MIN_HOST_MEMORY: usize = 48 * 1024;
 
 /// What became of a host's events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +69,8 @@ pub struct EngineCounters {
     pub names_evicted: u64,
     /// Processes forgotten.
     pub processes_evicted: u64,
+    /// Known destinations for which there was no room.
+    pub known_refused: u64,
     /// Series, and what was dropped for want of memory.
     pub beacon: BeaconCounters,
     /// Findings dropped because the ledger was full.
@@ -76,6 +86,7 @@ impl EngineCounters {
         self.hosts_evicted += other.hosts_evicted;
         self.names_evicted += other.names_evicted;
         self.processes_evicted += other.processes_evicted;
+        self.known_refused += other.known_refused;
         self.beacon.series += other.beacon.series;
         self.beacon.series_evicted += other.beacon.series_evicted;
         self.beacon.sightings_evicted += other.beacon.sightings_evicted;
@@ -101,9 +112,26 @@ struct Scope {
     facts: HostFacts,
     now: Timestamp,
     known: HashMap<Box<str>, f64, foldhash::fast::RandomState>,
+    known_bytes: usize,
+    known_capacity: usize,
 }
 
 impl Scope {
+    /// Takes in a destination; returns whether there was room for it.
+    fn learn(&mut self, name: &str, age_days: f64) -> bool {
+        if let Some(known) = self.known.get_mut(name) {
+            *known = age_days;
+            return true;
+        }
+        let bytes = self.known_bytes + name.len() + BYTES_PER_KNOWN;
+        let room = self.known.len() < MAX_KNOWN_DESTINATIONS && bytes <= self.known_capacity;
+        if room {
+            self.known_bytes = bytes;
+            self.known.insert(name.into(), age_days);
+        }
+        room
+    }
+
     /// Days for which a registrable domain or address was known before the observation began; `None` if the source has
     /// no history.
     fn known_days(&self, name: &str, ip: Option<IpAddr>) -> Option<f64> {
@@ -125,21 +153,28 @@ impl Scope {
 struct Processes {
     programs: HashMap<ProcessKey, (Program, Cell<bool>), foldhash::fast::RandomState>,
     order: VecDeque<ProcessKey>,
+    bytes: usize,
+    capacity: usize,
     evicted: u64,
 }
 
 impl Processes {
     fn learn(&mut self, key: ProcessKey, program: Program) {
-        if self.programs.insert(key, (program, Cell::new(false))).is_some() {
-            return;
+        self.bytes += weight(&program);
+        match self.programs.insert(key, (program, Cell::new(false))) {
+            Some((before, _)) => self.bytes -= weight(&before),
+            None => self.order.push_back(key),
         }
-        self.order.push_back(key);
-        while self.order.len() > MAX_PROCESSES {
+        self.make_room();
+    }
+
+    fn make_room(&mut self) {
+        while self.order.len() > MAX_PROCESSES || self.bytes > self.capacity {
             let Some(oldest) = self.order.pop_front() else { return };
             if self.programs.get(&oldest).is_some_and(|(_, called)| called.replace(false)) {
                 self.order.push_back(oldest);
-            } else {
-                self.programs.remove(&oldest);
+            } else if let Some((program, _)) = self.programs.remove(&oldest) {
+                self.bytes -= weight(&program);
                 self.evicted += 1;
             }
         }
@@ -152,24 +187,48 @@ impl Processes {
     }
 }
 
+/// What a process is taken to weigh.
+fn weight(program: &Program) -> usize {
+    let ProcessInfo { image, command_line, sha256, script, parent_image, user, container, .. } =
+        &*program.info;
+    let texts = [image, command_line, sha256, script, parent_image, user, container];
+    texts.iter().map(|text| text.len()).sum::<usize>() + BYTES_PER_PROCESS
+}
+
+/// What of a host's budget goes to its series.
+const fn beacons_share(memory_bytes: usize) -> usize {
+    memory_bytes - memory_bytes / NAMES_SHARE - memory_bytes / PROCESSES_SHARE - memory_bytes / KNOWN_SHARE
+}
+
 impl Engine {
     /// An engine for one host within `memory_bytes`.
     #[must_use]
     pub fn new(host: String, memory_bytes: usize, seed: (u64, u64)) -> Self {
-        let names = memory_bytes / NAMES_SHARE;
-        let now = Timestamp::from_nanos(i64::MIN);
+        let scope = Scope {
+            host,
+            facts: HostFacts::default(),
+            now: Timestamp::from_nanos(i64::MIN),
+            known: HashMap::default(),
+            known_bytes: 0,
+            known_capacity: memory_bytes / KNOWN_SHARE,
+        };
         Self {
-            scope: Scope { host, facts: HostFacts::default(), now, known: HashMap::default() },
-            names: PassiveNames::new(names),
-            processes: Processes::default(),
-            beacons: BeaconDetector::new(memory_bytes - names, seed),
+            scope,
+            names: PassiveNames::new(memory_bytes / NAMES_SHARE),
+            processes: Processes { capacity: memory_bytes / PROCESSES_SHARE, ..Processes::default() },
+            beacons: BeaconDetector::new(beacons_share(memory_bytes), seed),
             ledger: Ledger::default(),
             counters: EngineCounters::default(),
         }
     }
 
     fn set_memory(&mut self, memory_bytes: usize) {
-        self.beacons.set_memory(memory_bytes - memory_bytes / NAMES_SHARE, self.scope.now);
+        self.names.set_memory(memory_bytes / NAMES_SHARE);
+        self.processes.capacity = memory_bytes / PROCESSES_SHARE;
+        self.processes.make_room();
+        // What is known stays: what is not could not be told from what is new.
+        self.scope.known_capacity = memory_bytes / KNOWN_SHARE;
+        self.beacons.set_memory(beacons_share(memory_bytes), self.scope.now);
     }
 
     /// What became of the events.
@@ -187,7 +246,11 @@ impl Engine {
     /// Memory held, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.names.memory_bytes() + self.beacons.memory_bytes() + self.ledger.memory_bytes()
+        self.names.memory_bytes()
+            + self.processes.bytes
+            + self.scope.known_bytes
+            + self.beacons.memory_bytes()
+            + self.ledger.memory_bytes()
     }
 
     /// Takes one observation of this host; hands alerts that are due to `sink`, as the live sensor emits them.
@@ -201,9 +264,7 @@ impl Engine {
             Event::Host(facts) => self.scope.facts = facts,
             Event::Process(key, info) => self.processes.learn(key, Program::of(info.clone())),
             Event::KnownDestination { name, age_days } => {
-                if self.scope.known.len() < MAX_KNOWN_DESTINATIONS {
-                    self.scope.known.insert(name.into(), age_days);
-                }
+                self.counters.known_refused += u64::from(!self.scope.learn(name, age_days));
             }
             Event::Connection(event) => self.connection(event, sink),
             Event::Dns(query) => {
@@ -408,7 +469,7 @@ impl Engines {
         let count = self.engines.len();
         let share = share(self.memory_bytes, count + 1);
         let engine = Engine::new(host.to_string(), share, self.seed);
-        if count >= (self.memory_bytes / MIN_HOST_MEMORY).clamp(1, MAX_HOSTS) {
+        if count >= max_hosts(self.memory_bytes) {
             let place = self.victim();
             self.hosts_evicted += 1;
             if let Some(old) = self.engines.get_mut(place) {
@@ -482,6 +543,11 @@ fn share(memory_bytes: usize, hosts: usize) -> usize {
     (memory_bytes / hosts.next_power_of_two()).max(MIN_HOST_MEMORY)
 }
 
+/// Hosts that have room, but at least one.
+fn max_hosts(memory_bytes: usize) -> usize {
+    (memory_bytes / MIN_HOST_MEMORY).clamp(1, MAX_HOSTS)
+}
+
 fn ranked(mut alerts: Vec<Alert>) -> Vec<Alert> {
     fn image(alert: &Alert) -> &str {
         alert.process.as_ref().map_or("", |process| &process.info.image)
@@ -496,3 +562,6 @@ fn ranked(mut alerts: Vec<Alert>) -> Vec<Alert> {
     });
     alerts
 }
+
+#[cfg(test)]
+mod tests;

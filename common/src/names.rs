@@ -41,14 +41,34 @@ impl PassiveNames {
     /// A table that takes about `memory_bytes`.
     #[must_use]
     pub fn new(memory_bytes: usize) -> Self {
-        let capacity = u32::try_from(memory_bytes / BYTES_PER_ENTRY).unwrap_or(u32::MAX);
         Self {
             entries: Vec::new(),
             index: HashTable::new(),
             hasher: RandomState::default(),
-            capacity: capacity.max(EVICTION_SAMPLE),
+            capacity: capacity(memory_bytes),
             hand: 0,
             evicted: 0,
+        }
+    }
+
+    /// Changes what the table may take; what no longer fits is what was learnt longest ago.
+    pub fn set_memory(&mut self, memory_bytes: usize) {
+        self.capacity = capacity(memory_bytes);
+        let Some(excess) =
+            self.entries.len().checked_sub(self.capacity as usize).filter(|&excess| excess > 0)
+        else {
+            return;
+        };
+        self.evicted += excess as u64;
+        self.entries.sort_by_key(|entry| std::cmp::Reverse(entry.used));
+        self.entries.truncate(self.capacity as usize);
+        self.entries.shrink_to_fit();
+        self.index.clear();
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        let hash = |at: u32| entries.get(at as usize).map_or(0, |entry| hasher.hash_one(entry.ip));
+        self.index.shrink_to(entries.len(), |&at| hash(at));
+        for at in (0..self.capacity).take(entries.len()) {
+            self.index.insert_unique(hash(at), at, |&at| hash(at));
         }
     }
 
@@ -135,6 +155,10 @@ impl PassiveNames {
     }
 }
 
+fn capacity(memory_bytes: usize) -> u32 {
+    u32::try_from(memory_bytes / BYTES_PER_ENTRY).unwrap_or(u32::MAX).max(EVICTION_SAMPLE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,5 +187,21 @@ mod tests {
         }
         assert_eq!((names.entries.len(), names.index.len(), names.evicted()), (64, 64, 10_000 - 64));
         assert_eq!(names.name(IpAddr::V4(9_999.into()), at(20_000)), "flood.example");
+    }
+
+    #[test]
+    fn a_smaller_table_keeps_what_was_learnt_last() {
+        let mut names = PassiveNames::new(64 * BYTES_PER_ENTRY);
+        for number in 0..64u32 {
+            names.learn(IpAddr::V4(number.into()), "a.example", at(i64::from(number)));
+        }
+        names.set_memory(16 * BYTES_PER_ENTRY);
+        assert_eq!((names.entries.len(), names.index.len(), names.evicted()), (16, 16, 48));
+        for number in 0..64u32 {
+            let known = !names.name(IpAddr::V4(number.into()), at(100)).is_empty();
+            assert_eq!(known, number >= 48, "{number}");
+        }
+        names.learn(IpAddr::V4(99.into()), "b.example", at(99));
+        assert_eq!(names.name(IpAddr::V4(99.into()), at(100)), "b.example");
     }
 }

@@ -915,7 +915,7 @@ fn times_at_both_ends_of_the_range_do_not_overflow() {
             wire.frames.iter().for_each(|(_, frame)| told.frame(LinkType::Ethernet, time, frame));
         }
         told.finish();
-        assert_sound(&told.told);
+        assert_sound(&told);
         assert_eq!(told.connections().len(), 12, "{first} {second}");
     }
 }

@@ -4,6 +4,8 @@
 //! name, an answer, silence) is decided by that clock, so a replay decides as the live sensor did. Bytes come from
 //! sequence numbers: retransmissions are folded, and a gap in the capture is still counted.
 
+#[cfg(test)]
+mod hostile;
 mod label;
 pub mod local;
 mod queries;
@@ -610,7 +612,9 @@ impl Tracker {
         if !from_local {
             slot.marks |= mark::ANSWERED;
         }
-        self.activity(packet, at, from_local, packet.payload_len, sink);
+        if packet.payload_len > 0 {
+            self.activity(packet, at, from_local, packet.payload_len, sink);
+        }
         let unreported = self.table.get(at).is_some_and(|slot| !slot.is(mark::REPORTED));
         if unreported {
             // An answer may come before a long hello is complete; then the rest of it, or the timer, decides.

@@ -694,7 +694,12 @@ impl<'p> TextSeed<'p> {
     }
 
     fn strip_dot<'t>(&self, text: &'t str) -> &'t str {
-        if self.rule.strip_dot { text.strip_suffix('.').unwrap_or(text) } else { text }
+        match text.trim_end_matches('.') {
+            _ if !self.rule.strip_dot => text,
+            // The root has no other name.
+            "" if !text.is_empty() => ".",
+            stripped => stripped,
+        }
     }
 }
 

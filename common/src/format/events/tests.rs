@@ -555,6 +555,21 @@ fn event() -> impl Strategy<Value = SampleEvent> {
     ]
 }
 
+/// The root has no name but its dot, and what has several dots behind it is still that name.
+#[test]
+fn the_root_stays_the_root() {
+    for (line, expected) in [(".", "."), ("..", "."), ("a.example..", "a.example"), ("", "")] {
+        let line = format!(
+            r#"{{"time":"2026-11-22T08:00:00Z","host":"h","type":"dns","query":"{line}","query_type":2}}"#
+        );
+        let mut parser = EventParser::new();
+        let observation = parser.parse_line(line.as_bytes()).unwrap().unwrap();
+        let Event::Dns(query) = observation.event else { panic!("{observation:?}") };
+        assert_eq!(query.query, expected);
+        assert_round_trip(&observation);
+    }
+}
+
 proptest! {
     #[test]
     fn every_observation_comes_back_equal(

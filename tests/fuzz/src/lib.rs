@@ -1,0 +1,7 @@
+//! What the fuzz targets share: a reader that makes choices from bytes, a count of the heap, and what must hold for any
+//! alert.
+
+pub mod alerts;
+pub mod capture;
+pub mod heap;
+pub mod input;
