@@ -141,7 +141,10 @@ impl Scope {
         let known = if name.is_empty() {
             ip.and_then(|ip| self.known.get(ip.to_string().as_str()))
         } else {
-            self.known.get(name)
+            // A source may cut names shorter than the public suffix list does: what it knows above counts below.
+            let parents =
+                std::iter::successors(Some(name), |name| name.split_once('.').map(|(_, parent)| parent));
+            parents.take_while(|name| name.contains('.')).find_map(|name| self.known.get(name))
         };
         Some(known.copied().unwrap_or(0.0))
     }
