@@ -3,7 +3,9 @@
 //! Several inputs are merged by time. All captures share one connection tracker, so a capture rotated over several files
 //! is one capture. What is damaged costs only itself: it is reported and the rest goes on.
 
+use std::cell::Cell;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use sonde_common::alert::Alert;
@@ -56,9 +58,6 @@ pub enum InputFormat {
 /// What ends a replay early.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// An input cannot be opened.
-    #[error(transparent)]
-    Input(#[from] CaptureError),
     /// The events cannot be written.
     #[error("cannot write events: {0}")]
     Events(#[source] std::io::Error),
@@ -137,16 +136,17 @@ pub struct Position {
 
 /// One input, opened.
 enum Source {
-    Frames(FrameReader),
+    Frames(Box<FrameReader>),
     Events(Box<EventLines>),
 }
 
-/// The lines of an event file; one observation is read ahead as text, so that files can be merged by time.
+/// The lines of an event file. To merge files by time one observation is read ahead, as text.
 struct EventLines {
     lines: LineReader,
     parser: EventParser,
-    /// The next line and its time.
-    next: Option<(Vec<u8>, Timestamp)>,
+    /// The line read ahead, and its time.
+    ahead: Option<Timestamp>,
+    text: Vec<u8>,
     bad: u64,
 }
 
@@ -160,33 +160,74 @@ impl Source {
 }
 
 impl EventLines {
+    fn new(lines: LineReader) -> Self {
+        Self { lines, parser: EventParser::new(), ahead: None, text: Vec::new(), bad: 0 }
+    }
+
     /// Reads ahead to the next line that is an observation.
     fn peek_time(&mut self) -> Result<Option<Timestamp>, CaptureError> {
-        if let Some((_, time)) = self.next {
-            return Ok(Some(time));
+        while self.ahead.is_none() {
+            let text = &mut self.text;
+            let mut ahead = None;
+            let more = next_line(&mut self.lines, &mut self.parser, &mut self.bad, |line, observation| {
+                ahead = Some(observation.time);
+                text.clear();
+                text.extend_from_slice(line);
+            })?;
+            if !more {
+                return Ok(None);
+            }
+            self.ahead = ahead;
         }
-        let mut text = Vec::new();
-        loop {
-            let Some(line) = self.lines.next_line()? else { return Ok(None) };
-            match self.parser.parse_line(line.text) {
-                Ok(Some(observation)) => {
-                    let time = observation.time;
-                    text.extend_from_slice(line.text);
-                    self.next = Some((text, time));
-                    return Ok(Some(time));
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    self.bad += 1;
-                    if self.bad <= MAX_NAMED_LINES {
-                        let number = line.number;
-                        let file = self.lines.name();
-                        warn!(file, line = number, %error, "line left out");
-                    }
-                }
+        Ok(self.ahead)
+    }
+
+    /// Hands out the next observation, if the next line is one; false at the end.
+    fn next(&mut self, seen: &mut impl FnMut(&Observation<'_>)) -> Result<bool, CaptureError> {
+        if self.ahead.take().is_some() {
+            if let Ok(Some(observation)) = self.parser.parse_line(&self.text) {
+                seen(&observation);
+            }
+            return Ok(true);
+        }
+        next_line(&mut self.lines, &mut self.parser, &mut self.bad, |_, observation| seen(observation))
+    }
+
+    /// Says what was left out, once the file is at its end.
+    fn finish(&self, totals: &mut Totals) {
+        let file = self.lines.name();
+        let skipped = self.lines.skipped();
+        if skipped.count > 0 {
+            warn!(file, lines = skipped.count, first = skipped.first, "lines left out: longer than 1 MiB");
+        }
+        if self.bad > MAX_NAMED_LINES {
+            warn!(file, lines = self.bad, "damaged lines in all");
+        }
+        totals.bad_lines += self.bad + skipped.count;
+    }
+}
+
+/// Reads one line; `take` gets it if it is an observation. False at the end.
+fn next_line(
+    lines: &mut LineReader,
+    parser: &mut EventParser,
+    bad: &mut u64,
+    take: impl FnOnce(&[u8], &Observation<'_>),
+) -> Result<bool, CaptureError> {
+    let Some(line) = lines.next_line()? else { return Ok(false) };
+    let number = line.number;
+    match parser.parse_line(line.text) {
+        Ok(Some(observation)) => take(line.text, &observation),
+        Ok(None) => {}
+        Err(error) => {
+            *bad += 1;
+            if *bad <= MAX_NAMED_LINES {
+                let error = error.to_string();
+                warn!(file = lines.name(), line = number, error, "line left out");
             }
         }
     }
+    Ok(true)
 }
 
 /// Files and folders as given -> files, folders walked in the order of their names.
@@ -221,16 +262,15 @@ pub fn walk(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ReplayError> {
 }
 
 impl Replay<'_> {
-    /// Replays the inputs to their end. `emit` gets the alerts as the live sensor would have sent them; `tick` is called
-    /// now and then.
+    /// Replays the inputs to their end. `emit` gets the alerts as the live sensor would have sent them, and may end the
+    /// replay; `tick` is called now and then.
     ///
     /// # Errors
-    /// If an input cannot be opened or the events cannot be written. Damage inside an input is no error: it is logged and
-    /// counted.
+    /// If the events cannot be written. An input that is damaged or cannot be read is no error: it is logged and counted.
     pub fn run(
         mut self,
         inputs: Vec<Input>,
-        emit: &mut dyn FnMut(Alert),
+        emit: &mut dyn FnMut(Alert) -> ControlFlow<()>,
         tick: &mut dyn FnMut(Position),
     ) -> Result<(Engines, Totals), ReplayError> {
         let mut totals = Totals::default();
@@ -239,7 +279,7 @@ impl Replay<'_> {
             match self.open(input) {
                 Ok(source) => sources.push(source),
                 Err(error) => {
-                    warn!(%error, "input left out");
+                    warn!(%error, remedy = error.remedy(), "input left out");
                     totals.unreadable += 1;
                 }
             }
@@ -254,16 +294,21 @@ impl Replay<'_> {
         let mut events = EventsWriter::new(self.events.take());
         let mut span: Option<(Timestamp, Timestamp)> = None;
         let mut records = 0u64;
-        let observed = std::cell::Cell::new(0u64);
+        let observed = Cell::new(0u64);
+        let stopped = Cell::new(false);
         let mut seen = |observation: &Observation<'_>| {
             let first = span.map_or(observation.time, |(first, _)| first.min(observation.time));
             let last = span.map_or(observation.time, |(_, last)| last.max(observation.time));
             span = Some((first, last));
             observed.set(observed.get() + 1);
             events.write(observation);
-            engines.observe(observation, &mut |alert| emit(alert));
+            engines.observe(observation, &mut |alert| {
+                if emit(alert).is_break() {
+                    stopped.set(true);
+                }
+            });
         };
-        loop {
+        while !stopped.get() {
             records += 1;
             if records.is_multiple_of(FRAMES_PER_TICK) {
                 let bytes = sources.iter().map(|source| source.progress().position()).sum();
@@ -287,13 +332,16 @@ impl Replay<'_> {
                         sources.remove(at);
                     }
                 },
-                Some(Source::Events(lines)) => {
-                    if let Some((text, _)) = lines.next.take()
-                        && let Ok(Some(observation)) = lines.parser.parse_line(&text)
-                    {
-                        seen(&observation);
+                Some(Source::Events(lines)) => match lines.next(&mut seen) {
+                    Ok(true) => {}
+                    ended => {
+                        if let Err(error) = ended {
+                            report_damage(&error, &mut totals);
+                        }
+                        lines.finish(&mut totals);
+                        sources.remove(at);
                     }
-                }
+                },
                 None => break,
             }
         }
@@ -313,13 +361,8 @@ impl Replay<'_> {
             _ => InputFormat::Capture,
         });
         Ok(match format {
-            InputFormat::Capture => Source::Frames(input.into_frames()?),
-            InputFormat::Events => Source::Events(Box::new(EventLines {
-                lines: input.into_lines(),
-                parser: EventParser::new(),
-                next: None,
-                bad: 0,
-            })),
+            InputFormat::Capture => Source::Frames(Box::new(input.into_frames()?)),
+            InputFormat::Events => Source::Events(Box::new(EventLines::new(input.into_lines()))),
         })
     }
 
@@ -344,8 +387,8 @@ impl Replay<'_> {
 
 /// The source whose next record is the oldest; sources that are at their end leave.
 fn next_source(sources: &mut Vec<Source>, totals: &mut Totals) -> Option<usize> {
-    // A single capture is the common case, and needs no look ahead.
-    if let [Source::Frames(_)] = sources.as_slice() {
+    // A single input is the common case, and needs no look ahead.
+    if sources.len() == 1 {
         return Some(0);
     }
     let mut best: Option<(Timestamp, usize)> = None;
@@ -367,21 +410,7 @@ fn next_source(sources: &mut Vec<Source>, totals: &mut Totals) -> Option<usize> 
                     report_damage(&error, totals);
                 }
                 if let Source::Events(lines) = source {
-                    let skipped = lines.lines.skipped();
-                    if skipped.count > 0 {
-                        let file = lines.lines.name();
-                        warn!(
-                            file,
-                            lines = skipped.count,
-                            first = skipped.first,
-                            "lines left out: longer than 1 MiB"
-                        );
-                    }
-                    if lines.bad > MAX_NAMED_LINES {
-                        let file = lines.lines.name();
-                        warn!(file, lines = lines.bad, "damaged lines in all");
-                    }
-                    totals.bad_lines += lines.bad + skipped.count;
+                    lines.finish(totals);
                 }
                 sources.remove(at);
             }

@@ -38,7 +38,10 @@ pub fn facts(
     // A bare public address is odd. Inside a site it is how appliances are called, so it counts for nothing where the
     // program can be judged instead, and is unknown where it cannot.
     let bare = match label.ip {
-        Some(ip) if nameless && is_internal(ip) => program.map(|_| false),
+        Some(ip) if nameless && is_internal(ip) => {
+            let known = program.is_some() || INFRASTRUCTURE_PORTS.binary_search(&label.port).is_ok();
+            known.then_some(false)
+        }
         Some(_) => Some(nameless),
         None => Some(false),
     };
@@ -56,23 +59,24 @@ pub fn facts(
     facts.set(Fact::ScriptHost, program.and_then(|program| program.info.script_host));
     facts.set(Fact::BadParent, program.and_then(Program::has_bad_parent));
     facts.set(Fact::Unsigned, signed.map(|signed| !signed));
-    facts.set(Fact::Small, Some(!dns && is_small(series)));
+    facts.set(Fact::Small, if dns { Some(false) } else { is_small(series) });
+    facts.set(Fact::NameChannel, if dns && program.is_none() { None } else { Some(false) });
     facts.set(Fact::NewDestination, new);
     facts.set(Fact::Unpopular, Some(unpopular));
-    facts.set(Fact::ConstantReply, Some(!dns && has_constant_reply(series)));
+    facts.set(Fact::ConstantReply, if dns { Some(false) } else { has_constant_reply(series) });
     facts.set(Fact::Established, all([old, new.map(|new| !new), signed]));
     facts
 }
 
-fn is_small(series: &Series) -> bool {
-    series
-        .size_medians()
-        .is_some_and(|medians| medians.bytes_out < SMALL_BYTES && medians.bytes_in < SMALL_BYTES)
+fn is_small(series: &Series) -> Option<bool> {
+    let medians = series.size_medians()?;
+    Some(medians.bytes_out < SMALL_BYTES && medians.bytes_in < SMALL_BYTES)
 }
 
-fn has_constant_reply(series: &Series) -> bool {
+fn has_constant_reply(series: &Series) -> Option<bool> {
     let mut buffer = [0; MAX_SIZES];
-    stats::size_mode(series.sizes_in(&mut buffer)) >= CONSTANT_SHARE
+    let sizes = series.sizes_in(&mut buffer);
+    (sizes.len() >= stats::MIN_SAMPLE).then(|| stats::size_mode(sizes) >= CONSTANT_SHARE)
 }
 
 /// The highest severity that a series may have. Without a process an updater looks like an implant, so it stops at
@@ -101,12 +105,20 @@ fn is_common_service(transport: Transport, port: u16, protocol: AppProtocol) -> 
     transport == Transport::Icmp || protocol == AppProtocol::Ssh || COMMON_PORTS.binary_search(&port).is_ok()
 }
 
+/// Services of a site's own infrastructure, whose bare internal address says nothing: time, directory, files, remote
+/// procedure calls, printers, databases, monitoring, administration, voice, control systems.
+const INFRASTRUCTURE_PORTS: [u16; 42] = [
+    22, 88, 102, 111, 123, 135, 137, 138, 139, 161, 162, 389, 445, 464, 502, 514, 515, 631, 636, 1433, 1514,
+    1521, 1883, 2049, 3268, 3306, 3389, 5060, 5061, 5432, 5900, 5938, 5985, 5986, 6379, 6514, 6568, 9100,
+    10050, 10051, 20000, 47808,
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_port_list_is_sorted_for_its_search() {
-        assert!(COMMON_PORTS.is_sorted());
+    fn the_port_lists_are_sorted_for_their_search() {
+        assert!(COMMON_PORTS.is_sorted() && INFRASTRUCTURE_PORTS.is_sorted());
     }
 }

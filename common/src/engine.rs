@@ -8,16 +8,18 @@ mod ledger;
 
 pub use self::ledger::Standing;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use hashbrown::HashMap;
 
-use self::ledger::Ledger;
-use crate::alert::{Alert, Change, Level};
+use self::ledger::{Entry, Evaluation, Ledger};
+use crate::alert::{Alert, Change, FindingId, Level, Severity};
 use crate::config::Config;
 use crate::context;
-use crate::detect::beacon::label::Peak;
+use crate::detect::beacon::label::{Label, Peak};
+use crate::detect::beacon::series::Series;
 use crate::detect::beacon::{BeaconCounters, BeaconDetector, Evaluated};
 use crate::detect::{Seen, What};
 use crate::domain::registrable;
@@ -27,12 +29,14 @@ use crate::names::PassiveNames;
 use crate::process::{ProcessInfo, ProcessKey};
 use crate::program::Program;
 use crate::score;
-use crate::time::Timestamp;
+use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// Processes remembered per host; beyond it the one told of first is forgotten.
 const MAX_PROCESSES: usize = 16_384;
 /// Known destinations remembered per host; further ones are counted and taken for new.
 const MAX_KNOWN_DESTINATIONS: usize = 65_536;
+/// Time that may go back without being taken for a new start, in nanoseconds: two hours.
+const MAX_STEP_BACK: i64 = 7_200 * NANOS_PER_SEC;
 /// Share of a host's budget that goes to passive DNS, as a divisor.
 const NAMES_SHARE: usize = 8;
 /// … to what is told of processes: their texts are as long as their source says.
@@ -43,10 +47,10 @@ const KNOWN_SHARE: usize = 32;
 const BYTES_PER_KNOWN: usize = 64;
 /// What a process takes beside its texts.
 const BYTES_PER_PROCESS: usize = size_of::<ProcessInfo>() + 128;
-/// Hosts followed at a time, however large the budget; events of further ones are counted and dropped.
+/// Hosts followed at a time, at most; fewer if each would get less than [`MIN_HOST_MEMORY`].
 pub const MAX_HOSTS: usize = 65_536;
-/// Budget below which a host's tables are not cut, some fifty series: as many hosts are followed as have room for it.
-const MIN_HOST_MEMORY: usize = 48 * 1024;
+/// Budget of a host, at least: some eighty series and their sightings.
+const MIN_HOST_MEMORY: usize = 96 * 1024;
 
 /// What became of a host's events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,8 +63,8 @@ pub struct EngineCounters {
     pub exchanges: u64,
     /// DNS queries.
     pub queries: u64,
-    /// Events of hosts beyond the limit.
-    pub hosts_refused: u64,
+    /// Hosts forgotten for others.
+    pub hosts_evicted: u64,
     /// Addresses forgotten by passive DNS.
     pub names_evicted: u64,
     /// Processes forgotten.
@@ -79,7 +83,7 @@ impl EngineCounters {
         self.connections += other.connections;
         self.exchanges += other.exchanges;
         self.queries += other.queries;
-        self.hosts_refused += other.hosts_refused;
+        self.hosts_evicted += other.hosts_evicted;
         self.names_evicted += other.names_evicted;
         self.processes_evicted += other.processes_evicted;
         self.known_refused += other.known_refused;
@@ -143,10 +147,11 @@ impl Scope {
     }
 }
 
-/// The programs of the processes told of, the oldest forgotten first.
+/// The programs of the processes told of. When there are too many, the oldest that made no call since it was last in line
+/// is forgotten: a long-lived implant stays known behind any number of short-lived processes.
 #[derive(Debug, Default)]
 struct Processes {
-    programs: HashMap<ProcessKey, Program, foldhash::fast::RandomState>,
+    programs: HashMap<ProcessKey, (Program, Cell<bool>), foldhash::fast::RandomState>,
     order: VecDeque<ProcessKey>,
     bytes: usize,
     capacity: usize,
@@ -156,8 +161,8 @@ struct Processes {
 impl Processes {
     fn learn(&mut self, key: ProcessKey, program: Program) {
         self.bytes += weight(&program);
-        match self.programs.insert(key, program) {
-            Some(before) => self.bytes -= weight(&before),
+        match self.programs.insert(key, (program, Cell::new(false))) {
+            Some((before, _)) => self.bytes -= weight(&before),
             None => self.order.push_back(key),
         }
         self.make_room();
@@ -166,7 +171,9 @@ impl Processes {
     fn make_room(&mut self) {
         while self.order.len() > MAX_PROCESSES || self.bytes > self.capacity {
             let Some(oldest) = self.order.pop_front() else { return };
-            if let Some(program) = self.programs.remove(&oldest) {
+            if self.programs.get(&oldest).is_some_and(|(_, called)| called.replace(false)) {
+                self.order.push_back(oldest);
+            } else if let Some((program, _)) = self.programs.remove(&oldest) {
                 self.bytes -= weight(&program);
                 self.evicted += 1;
             }
@@ -174,7 +181,9 @@ impl Processes {
     }
 
     fn get(&self, key: Option<ProcessKey>) -> Option<&Program> {
-        self.programs.get(&key?)
+        let (program, called) = self.programs.get(&key?)?;
+        called.set(true);
+        Some(program)
     }
 }
 
@@ -246,7 +255,10 @@ impl Engine {
 
     /// Takes one observation of this host; hands alerts that are due to `sink`, as the live sensor emits them.
     pub fn observe(&mut self, observation: &Observation<'_>, sink: &mut impl FnMut(Alert)) {
-        self.scope.now = self.scope.now.max(observation.time);
+        // A big step back (two captures in one file, a clock that was set) is followed: a time from the future would stop
+        // everything that waits.
+        let back = self.scope.now.since(observation.time) > MAX_STEP_BACK;
+        self.scope.now = if back { observation.time } else { self.scope.now.max(observation.time) };
         self.counters.events += 1;
         match observation.event {
             Event::Host(facts) => self.scope.facts = facts,
@@ -258,7 +270,7 @@ impl Engine {
             Event::Dns(query) => {
                 self.counters.queries += 1;
                 for &ip in query.addresses {
-                    self.names.learn(ip, query.query, observation.time);
+                    self.names.learn(ip, query.query, query.start);
                 }
                 let seen = Seen {
                     time: self.scope.now,
@@ -304,30 +316,44 @@ impl Engine {
 
     /// The final state of each finding that is an alert.
     pub fn alerts(&self) -> impl Iterator<Item = Alert> {
-        let host = &self.scope.host;
-        self.ledger.iter().filter_map(move |(id, entry)| {
-            let standing = entry.standing(Change::Final, None, false);
-            // The series may have left since; then the alert stands as it was.
-            match self.beacons.find(entry.series).filter(|(_, label)| ledger::finding_id(host, label) == *id)
-            {
-                Some((series, label)) => Some(explain::alert(host, series, label, &standing)),
-                None => entry.snapshot(&standing),
-            }
-        })
+        self.ledger.iter().filter_map(|(id, entry)| self.alert(id, entry))
     }
 
-    /// A row for each series that has at least three intervals, alerts among them. A group that calls one destination
-    /// only is that destination's series once more, and left out.
-    pub fn series(&self) -> impl Iterator<Item = Alert> {
+    fn alert(&self, id: &FindingId, entry: &Entry) -> Option<Alert> {
         let host = &self.scope.host;
-        self.beacons
+        let standing = entry.standing(Change::Final, None, false);
+        // The series may have left since, or begun anew; then the alert stands as it was.
+        let still = |(_, label): &(&Series, &Label)| {
+            ledger::finding_id(host, label) == *id
+                && label.peak.is_some_and(|peak| peak.points >= entry.points)
+        };
+        match self.beacons.find(entry.series).filter(still) {
+            Some((series, label)) => Some(explain::alert(host, series, label, &standing)),
+            None => entry.snapshot(&standing),
+        }
+    }
+
+    /// A row for each series that has at least three intervals, and for each alert whose series is gone. A group that calls
+    /// one destination only is that destination's series once more, and left out.
+    pub fn series(&self) -> Vec<Alert> {
+        let host = &self.scope.host;
+        let listed = |(series, label): &(&Series, &Label)| {
+            series.interval_count() >= 3 && (label.level != Level::Group || label.is_group())
+        };
+        let mut rows: Vec<_> = self
+            .beacons
             .iter()
-            .filter(|(_, label)| label.level != Level::Group || label.is_group())
-            .filter(|(series, _)| series.interval_count() >= 3)
-            .map(move |(series, label)| {
+            .filter(listed)
+            .map(|(series, label)| {
                 let standing = self.ledger.standing_of(&ledger::finding_id(host, label));
                 explain::alert(host, series, label, &standing)
             })
+            .collect();
+        let shown: BTreeSet<_> =
+            rows.iter().filter(|row| row.severity >= Severity::Medium).map(|row| row.id).collect();
+        let gone = self.ledger.iter().filter(|(id, _)| !shown.contains(id));
+        rows.extend(gone.filter_map(|(id, entry)| self.alert(id, entry)));
+        rows
     }
 }
 
@@ -345,7 +371,8 @@ fn evaluate(
     let known_days = scope.known_days(domain, label.ip);
     let facts = context::facts(series, label, seen.program, domain, known_days, &scope.facts, scope.now);
     let points = score::points(timing.bans, facts);
-    if label.peak.is_none_or(|peak| points > peak.points) {
+    // Of equal scores the latest stands: it has seen the most callbacks.
+    if label.peak.is_none_or(|peak| points >= peak.points) {
         beacons.note_peak(slot, Peak { time: scope.now, timing, facts, points });
     }
     if points <= score::ALERT_POINTS {
@@ -354,10 +381,17 @@ fn evaluate(
     let Some((series, label)) = beacons.get(slot) else { return };
     let id = ledger::finding_id(&scope.host, label);
     let severity = score::severity(timing.bans, points, context::ceiling(label));
-    let series_key = beacons.key_of(slot);
-    let Some(standing) = ledger.note(id, series_key, points, severity, series.check_ins(), scope.now) else {
-        return;
+    let evaluation = Evaluation {
+        series: beacons.key_of(slot),
+        points,
+        severity,
+        callbacks: series.check_ins(),
+        now: scope.now,
+        orphaned: ledger.series_of(&id).is_some_and(|series| beacons.find(series).is_none()),
     };
+    beacons.note_id(slot, id);
+    let Some(standing) = ledger.note(id, evaluation) else { return };
+    let Some((series, label)) = beacons.get(slot) else { return };
     let alert = explain::alert(&scope.host, series, label, &standing);
     ledger.keep(id, &alert);
     if standing.emit {
@@ -373,10 +407,13 @@ fn name_of<'a>(names: &Names<'a>) -> &'a str {
 /// The engines of all hosts in an input, under one memory setting that they share equally.
 #[derive(Debug)]
 pub struct Engines {
-    hosts: BTreeMap<HostKey, Engine>,
+    engines: Vec<(HostKey, Engine)>,
+    index: BTreeMap<HostKey, usize>,
+    /// Place of the host of the latest event: the next one is mostly its, too.
+    latest: usize,
     memory_bytes: usize,
     seed: (u64, u64),
-    hosts_refused: u64,
+    hosts_evicted: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -385,65 +422,98 @@ enum HostKey {
     Name(Box<str>),
 }
 
+impl HostKey {
+    fn is(&self, host: HostId<'_>) -> bool {
+        match (self, host) {
+            (Self::Address(ours), HostId::Address(ip)) => *ours == ip,
+            (Self::Name(ours), HostId::Name(name)) => **ours == *name,
+            _ => false,
+        }
+    }
+}
+
+impl From<HostId<'_>> for HostKey {
+    fn from(host: HostId<'_>) -> Self {
+        match host {
+            HostId::Address(ip) => Self::Address(ip),
+            HostId::Name(name) => Self::Name(name.into()),
+        }
+    }
+}
+
 impl Engines {
     /// No host yet. `seed` as in [`BeaconDetector::new`].
     #[must_use]
     pub const fn new(config: &Config, seed: (u64, u64)) -> Self {
-        Self {
-            hosts: BTreeMap::new(),
-            memory_bytes: config.limits.memory.detection_bytes(),
-            seed,
-            hosts_refused: 0,
-        }
+        let memory_bytes = config.limits.memory.detection_bytes();
+        Self { engines: Vec::new(), index: BTreeMap::new(), latest: 0, memory_bytes, seed, hosts_evicted: 0 }
     }
 
     /// Takes one observation.
     pub fn observe(&mut self, observation: &Observation<'_>, sink: &mut impl FnMut(Alert)) {
-        let key = match observation.host {
-            HostId::Address(ip) => HostKey::Address(ip),
-            HostId::Name(name) => HostKey::Name(name.into()),
-        };
-        let count = self.hosts.len();
-        let engine = match self.hosts.entry(key) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                if count >= max_hosts(self.memory_bytes) {
-                    self.hosts_refused += 1;
-                    return;
-                }
-                let share = share(self.memory_bytes, count + 1);
-                // Shares shrink as hosts appear: at each doubling, so that the tables are not cut for every new host.
-                let engine = entry.insert(Engine::new(observation.host.to_string(), share, self.seed));
-                if !(count + 1).is_power_of_two() {
-                    engine.observe(observation, sink);
-                    return;
-                }
-                for engine in self.hosts.values_mut() {
-                    engine.set_memory(share);
-                }
-                return self.observe(observation, sink);
+        let known = self.engines.get(self.latest).is_some_and(|(key, _)| key.is(observation.host));
+        if !known {
+            self.latest = self.place_of(observation.host);
+        }
+        if let Some((_, engine)) = self.engines.get_mut(self.latest) {
+            engine.observe(observation, sink);
+        }
+    }
+
+    /// The place of a host's engine, made if there is none.
+    fn place_of(&mut self, host: HostId<'_>) -> usize {
+        let key = HostKey::from(host);
+        if let Some(&place) = self.index.get(&key) {
+            return place;
+        }
+        let count = self.engines.len();
+        let share = share(self.memory_bytes, count + 1);
+        let engine = Engine::new(host.to_string(), share, self.seed);
+        if count >= (self.memory_bytes / MIN_HOST_MEMORY).clamp(1, MAX_HOSTS) {
+            let place = self.victim();
+            self.hosts_evicted += 1;
+            if let Some(old) = self.engines.get_mut(place) {
+                self.index.remove(&old.0);
+                *old = (key.clone(), engine);
             }
-        };
-        engine.observe(observation, sink);
+            self.index.insert(key, place);
+            return place;
+        }
+        // Shares shrink as hosts appear, at each doubling, so that the tables are not cut for every new host.
+        if (count + 1).is_power_of_two() {
+            for (_, engine) in &mut self.engines {
+                engine.set_memory(share);
+            }
+        }
+        self.engines.push((key.clone(), engine));
+        self.index.insert(key, count);
+        count
+    }
+
+    /// The host to forget for a new one: without a finding before one with, then the one silent for longest.
+    fn victim(&self) -> usize {
+        let worth =
+            |(_, (_, engine)): &(usize, &(HostKey, Engine))| (!engine.ledger.is_empty(), engine.scope.now);
+        self.engines.iter().enumerate().min_by_key(worth).map_or(0, |(place, _)| place)
     }
 
     /// Number of hosts.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.hosts.len()
+        self.engines.len()
     }
 
     /// Whether no host was seen.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.hosts.is_empty()
+        self.engines.is_empty()
     }
 
     /// Sums over all hosts.
     #[must_use]
     pub fn counters(&self) -> EngineCounters {
-        let mut sum = EngineCounters { hosts_refused: self.hosts_refused, ..Default::default() };
-        for engine in self.hosts.values() {
+        let mut sum = EngineCounters { hosts_evicted: self.hosts_evicted, ..Default::default() };
+        for (_, engine) in &self.engines {
             sum.add(&engine.counters());
         }
         sum
@@ -452,19 +522,19 @@ impl Engines {
     /// Memory held, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.hosts.values().map(Engine::memory_bytes).sum()
+        self.engines.iter().map(|(_, engine)| engine.memory_bytes()).sum()
     }
 
     /// The final state of each finding, highest score first; ties by host, program, destination, then id.
     #[must_use]
     pub fn alerts(&self) -> Vec<Alert> {
-        ranked(self.hosts.values().flat_map(Engine::alerts).collect())
+        ranked(self.engines.iter().flat_map(|(_, engine)| engine.alerts()).collect())
     }
 
     /// A row for each series that was evaluated at least once, highest score first.
     #[must_use]
     pub fn series(&self) -> Vec<Alert> {
-        ranked(self.hosts.values().flat_map(Engine::series).collect())
+        ranked(self.engines.iter().flat_map(|(_, engine)| engine.series()).collect())
     }
 }
 
@@ -473,18 +543,12 @@ fn share(memory_bytes: usize, hosts: usize) -> usize {
     (memory_bytes / hosts.next_power_of_two()).max(MIN_HOST_MEMORY)
 }
 
-/// Hosts that have room, but at least one.
-fn max_hosts(memory_bytes: usize) -> usize {
-    (memory_bytes / MIN_HOST_MEMORY).clamp(1, MAX_HOSTS)
-}
-
 fn ranked(mut alerts: Vec<Alert>) -> Vec<Alert> {
     fn image(alert: &Alert) -> &str {
         alert.process.as_ref().map_or("", |process| &process.info.image)
     }
     alerts.sort_by(|a, b| {
-        (b.severity.cmp(&a.severity))
-            .then_with(|| b.points.total_cmp(&a.points))
+        (b.points.total_cmp(&a.points))
             .then_with(|| a.host.cmp(&b.host))
             .then_with(|| image(a).cmp(image(b)))
             .then_with(|| a.destination.name.cmp(&b.destination.name))

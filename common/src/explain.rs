@@ -8,9 +8,11 @@ use crate::detect::beacon::series::Series;
 use crate::domain::registrable;
 use crate::engine::Standing;
 use crate::event::AppProtocol;
+use crate::human;
 use crate::net::Transport;
-use crate::process::ProcessInfo;
+use crate::process::{ProcessInfo, image_name};
 use crate::score::{self, Fact, Facts};
+use crate::time::NANOS_PER_SEC;
 
 /// The alert (or, below the threshold, the row) that a series makes.
 #[must_use]
@@ -23,6 +25,8 @@ pub fn alert(host: &str, series: &Series, label: &Label, standing: &Standing) ->
     let severity = score::severity(evidence.bans, points, context::ceiling(label));
     let (parts, mut missing) = score::parts(evidence.bans, facts, rhythm(&evidence));
     if label.program.is_none() {
+        // One word for all that only a process tells.
+        missing.retain(|what| ["name of the internal address", "history of the destination"].contains(what));
         missing.insert(0, "process");
     }
     let destination = destination(label);
@@ -39,7 +43,7 @@ pub fn alert(host: &str, series: &Series, label: &Label, standing: &Standing) ->
         points,
         parts,
         missing,
-        reason: sentence(label, &destination, &evidence, facts, severity),
+        reason: sentence(host, label, &destination, &evidence, facts, severity),
         process: label
             .program
             .as_ref()
@@ -78,38 +82,17 @@ fn destination(label: &Label) -> Destination {
     }
 }
 
-/// A span of time as a person says it.
-#[must_use]
-pub fn human_secs(secs: f64) -> String {
-    match secs {
-        s if s < 0.9995 => format!("{:.0} ms", s * 1000.0),
-        s if s < 120.0 => format!("{} s", trimmed(s)),
-        s if s < 7_200.0 => format!("{} min", trimmed(s / 60.0)),
-        s if s < 172_800.0 => format!("{} h", trimmed(s / 3_600.0)),
-        s => format!("{} days", trimmed(s / 86_400.0)),
-    }
-}
-
-fn trimmed(value: f64) -> String {
-    let text = if value < 10.0 { format!("{value:.2}") } else { format!("{value:.1}") };
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
 /// The rhythm in half a sentence.
 fn rhythm(evidence: &Evidence) -> String {
     if evidence.test.is_empty() {
         return "no rhythm".to_owned();
     }
-    format!(
-        "{} of {} intervals fit {} around {}",
-        evidence.matched,
-        evidence.of,
-        evidence.shape,
-        human_secs(evidence.period_secs)
-    )
+    let period = human::interval(evidence.period_secs);
+    format!("{} of {} intervals fit {}, around {period}", evidence.matched, evidence.of, evidence.shape)
 }
 
 fn sentence(
+    host: &str,
     label: &Label,
     destination: &Destination,
     evidence: &Evidence,
@@ -118,27 +101,32 @@ fn sentence(
 ) -> String {
     let caller = match &label.program {
         Some(info) if !info.script.is_empty() => {
-            format!("{} running {}", file_name(&info.image), file_name(&info.script))
+            format!("{} running {}", image_name(&info.image), image_name(&info.script))
         }
-        Some(info) => file_name(&info.image).to_owned(),
-        None => "An unknown program".to_owned(),
+        Some(info) => image_name(&info.image).to_owned(),
+        // Without a process, the host is all that is known of the caller.
+        None => host.to_owned(),
     };
-    let dwell = human_secs(evidence.last_seen.since(evidence.first_seen).max(0) as f64 / 1e9);
+    let dwell = evidence.last_seen.since(evidence.first_seen) / NANOS_PER_SEC;
+    let dwell = human::span(u64::try_from(dwell).unwrap_or(0));
     let whom = whom(label, destination);
     let calls = evidence.callbacks;
     if severity == Severity::Info {
         return format!("{caller} {} {whom} {calls} times in {dwell}, without a rhythm.", verb(label, false));
     }
-    let period = human_secs(evidence.period_secs);
+    let period = human::interval(evidence.period_secs);
     let jitter = evidence.jitter_mad_ratio * 100.0;
     let how = if jitter < 0.5 { "almost to the tick".to_owned() } else { format!("± {jitter:.0} %") };
     let mut text = format!(
-        "{caller} {} {whom} about every {period} ({how}): {calls} times in {dwell}, {}.",
+        "{caller} {} {whom} about every {period} ({how}), {calls} times in {dwell}: {} of {} intervals fit {}.",
         verb(label, true),
-        rhythm(evidence)
+        evidence.matched,
+        evidence.of,
+        evidence.shape
     );
-    let failed = evidence.refused + evidence.unanswered;
-    if failed > 0 && u64::from(failed) * 2 >= u64::from(calls) {
+    let failed = evidence.refused.saturating_add(evidence.unanswered);
+    let dead = failed > 0 && u64::from(failed) * 2 >= u64::from(calls);
+    if dead {
         let what =
             if evidence.refused >= evidence.unanswered { "refuses the connection" } else { "never answers" };
         text.push_str(&format!(" The server {what} ({failed} times)."));
@@ -148,6 +136,8 @@ fn sentence(
     let mut why: Vec<_> = score::WEIGHTS
         .iter()
         .filter(|weight| weight.points > 0.0 && facts.get(weight.fact) == Some(true))
+        // Of a server that is not there, sizes say nothing.
+        .filter(|weight| !(dead && matches!(weight.fact, Fact::Small | Fact::ConstantReply)))
         .collect();
     why.sort_by(|a, b| b.points.total_cmp(&a.points));
     let why: Vec<_> = why.iter().take(3).map(|weight| weight.detail).collect();
@@ -197,12 +187,6 @@ fn whom(label: &Label, destination: &Destination) -> String {
     format!("{name}:{}{through}", destination.port)
 }
 
-/// The last part of a path of either system.
-#[must_use]
-pub fn file_name(path: &str) -> &str {
-    path.rsplit(['/', '\\']).next().filter(|name| !name.is_empty()).unwrap_or(path)
-}
-
 /// Techniques that the evidence itself supports, by id. None below an alert.
 fn techniques(label: &Label, severity: Severity) -> Vec<Technique> {
     if severity < Severity::Medium {
@@ -241,32 +225,4 @@ fn techniques(label: &Label, severity: Severity) -> Vec<Technique> {
     }
     list.sort_unstable();
     list
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_of_time_read_as_a_person_says_them() {
-        for (secs, text) in [
-            (0.25, "250 ms"),
-            (5.064, "5.06 s"),
-            (60.02, "60 s"),
-            (300.0, "5 min"),
-            (1680.0, "28 min"),
-            (14_400.0, "4 h"),
-            (259_200.0, "3 days"),
-        ] {
-            assert_eq!(human_secs(secs), text);
-        }
-    }
-
-    #[test]
-    fn the_name_of_a_program_is_the_last_part_of_its_path() {
-        assert_eq!(file_name("/usr/bin/curl"), "curl");
-        assert_eq!(file_name(r"C:\Windows\System32\svchost.exe"), "svchost.exe");
-        assert_eq!(file_name("curl"), "curl");
-        assert_eq!(file_name("odd/"), "odd/");
-    }
 }

@@ -23,6 +23,7 @@ pub mod engine;
 pub mod event;
 pub mod explain;
 pub mod format;
+pub mod human;
 pub mod names;
 pub mod net;
 pub mod process;

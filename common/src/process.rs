@@ -95,3 +95,30 @@ pub struct ProcessInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_days: Option<f64>,
 }
+
+/// The file name of an executable's path, of either kind of system; the text itself where it holds no path.
+///
+/// A backslash may stand in a Unix file name, so it parts a path only where the path does not start with a slash.
+#[must_use]
+pub fn image_name(image: &str) -> &str {
+    let parts_path = |c: char| c == '/' || (c == '\\' && !image.starts_with('/'));
+    match image.rsplit_once(parts_path) {
+        Some((_, name)) if !name.is_empty() => name,
+        _ => image,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn image_name_knows_both_kinds_of_path() {
+        assert_eq!(image_name("/usr/bin/curl"), "curl");
+        assert_eq!(image_name(r"C:\Windows\System32\svchost.exe"), "svchost.exe");
+        assert_eq!(image_name("/tmp/odd\\name"), "odd\\name");
+        assert_eq!(image_name("curl"), "curl");
+        assert_eq!(image_name("/opt/"), "/opt/");
+        assert_eq!(image_name(""), "");
+    }
+}

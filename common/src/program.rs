@@ -27,7 +27,7 @@ impl Program {
         hash.write_u8(IDENTITY_VERSION);
         let image = if info.sha256.is_empty() { &info.image } else { &info.sha256 };
         for text in [image, &info.script, &info.parent_image, &info.user, &info.container] {
-            hash.write_usize(text.len());
+            hash.write(&(text.len() as u64).to_le_bytes());
             hash.write(text.as_bytes());
         }
         let key = hash.finish().max(1);

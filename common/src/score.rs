@@ -26,6 +26,9 @@ pub enum Fact {
     NewDestination,
     /// Registrable domain not among the widely used ones.
     Unpopular,
+    /// Ever new names below one domain: what carries a message in place of sizes. Counts only without a process, where
+    /// nothing else can.
+    NameChannel,
     /// Replies of one size.
     ConstantReply,
     /// Program known for a week, signed, destination not new.
@@ -41,8 +44,8 @@ pub struct Weight {
     pub name: &'static str,
     /// Points if true.
     pub points: f64,
-    /// Points if unknown: unknown is not benign. About the share of regular series for which the fact holds, times its
-    /// points.
+    /// Points if unknown: unknown is not benign. Without any history they cancel out, as in the specification's cold start;
+    /// without a process they come to 0.55, so that a lone implant alerts and an updater does not.
     pub neutral: f64,
     /// What it says if true.
     pub detail: &'static str,
@@ -51,7 +54,7 @@ pub struct Weight {
 }
 
 /// All facts. Names, points: scorer specification 2.5; neutral values: see docs/detection.md.
-pub const WEIGHTS: [Weight; 11] = [
+pub const WEIGHTS: [Weight; 12] = [
     weight(
         Fact::BadLocation,
         "location",
@@ -80,7 +83,7 @@ pub const WEIGHTS: [Weight; 11] = [
         Fact::ScriptHost,
         "script_host",
         2.0,
-        0.25,
+        0.15,
         "the program is a script interpreter or living-off-the-land tool",
         "whether the program interprets scripts",
     ),
@@ -96,7 +99,7 @@ pub const WEIGHTS: [Weight; 11] = [
         Fact::Unsigned,
         "unsigned",
         1.25,
-        0.25,
+        0.15,
         "the program is neither signed nor owned by a package",
         "signature or package of the program",
     ),
@@ -110,12 +113,20 @@ pub const WEIGHTS: [Weight; 11] = [
         "history of the destination",
     ),
     weight(Fact::Unpopular, "unpopular", 0.75, 0.0, "the domain is not a widely used one", "domain"),
+    weight(
+        Fact::NameChannel,
+        "name_channel",
+        0.0,
+        1.25,
+        "the names asked for change with every query",
+        "whether the program may ask for ever new names",
+    ),
     weight(Fact::ConstantReply, "constant_reply", 0.5, 0.0, "the replies have one size", "sizes"),
     weight(
         Fact::Established,
         "established",
         -1.5,
-        -0.5,
+        -0.25,
         "the program and the destination are long established here",
         "history of the program",
     ),

@@ -1,6 +1,5 @@
 //! The commands, and what they share: arguments in, exit code out.
 
-pub mod human;
 pub mod output;
 pub mod progress;
 mod replay;
@@ -56,12 +55,12 @@ fn start_log(verbose: u8) {
         2 => "debug",
         _ => "trace",
     };
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_env_var("SONDE_LOG")
-        .from_env()
-        .ok()
-        .filter(|_| std::env::var_os("SONDE_LOG").is_some())
-        .unwrap_or_else(|| tracing_subscriber::EnvFilter::new(level));
+    let wanted = std::env::var("SONDE_LOG").ok();
+    let filter = wanted.and_then(|wanted| {
+        let filter = tracing_subscriber::EnvFilter::try_new(&wanted);
+        filter.map_err(|error| complain(&format!("SONDE_LOG is no log filter and is ignored: {error}"))).ok()
+    });
+    let filter = filter.unwrap_or_else(|| tracing_subscriber::EnvFilter::new(level));
     let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
         && std::io::IsTerminal::is_terminal(&std::io::stderr());
     // A second start (in tests) keeps the first log.

@@ -12,7 +12,7 @@ use sonde_common::alert::Alert;
 use sonde_common::encode::{csv as rows, native};
 
 use self::table::Table;
-use super::human;
+use sonde_common::human;
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

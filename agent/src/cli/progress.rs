@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal as _};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use super::human;
+use sonde_common::human;
 
 /// Bytes after which the bar is looked at again.
 pub const STEP_BYTES: u64 = 512 * 1024;

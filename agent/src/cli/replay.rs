@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
-use std::path::PathBuf;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use sonde_common::alert::{Alert, Severity};
@@ -10,12 +11,13 @@ use sonde_common::config::Config;
 use sonde_common::conntrack::local::Cidr;
 use sonde_common::engine::Engines;
 
+use super::complain;
 use super::output::{self, Format, Output, OutputError, Scored, Style};
 use super::progress::Progress;
-use super::{complain, human};
 use crate::capture::{CaptureError, Input};
 use crate::exit::Exit;
 use crate::replay::{self, InputFormat, Replay, ReplayError, Totals};
+use sonde_common::human;
 
 /// Arguments of `sonde replay`.
 #[derive(Debug, clap::Args)]
@@ -99,16 +101,18 @@ impl Failure {
             CaptureError::PermissionDenied { .. } => Exit::Permission,
             _ => Exit::BadInput,
         };
-        Self(exit, error.to_string())
+        Self(exit, format!("{error}\n  {}", error.remedy()))
     }
 }
 
 impl From<ReplayError> for Failure {
     fn from(error: ReplayError) -> Self {
         match &error {
-            ReplayError::Input(error) => Self::of_input(error),
             ReplayError::Events(_) => Self(Exit::Output, error.to_string()),
-            ReplayError::Folder { .. } => Self(Exit::NoInput, error.to_string()),
+            ReplayError::Folder { error: cause, .. } => {
+                let denied = cause.kind() == io::ErrorKind::PermissionDenied;
+                Self(if denied { Exit::Permission } else { Exit::NoInput }, error.to_string())
+            }
         }
     }
 }
@@ -137,13 +141,17 @@ impl Arguments {
     fn replay(&self) -> Result<Exit, Failure> {
         let config = self.config()?;
         let files = replay::walk(&self.files)?;
-        // All inputs are opened before the first is read: a wrong name should not cost an hour. In a folder, what is no
-        // input is passed over.
+        // All inputs are opened before the first is read: a wrong name should not cost an hour.
         let mut inputs = Vec::new();
         for path in &files {
             match Input::open(path) {
                 Ok(input) => inputs.push(input),
-                Err(error) if !self.files.contains(path) => tracing::warn!(%error, "passed over"),
+                // In a folder, what is no input is passed over; what cannot be opened is missed.
+                Err(
+                    error @ (CaptureError::Empty { .. }
+                    | CaptureError::Foreign { .. }
+                    | CaptureError::Unknown { .. }),
+                ) if !self.files.contains(path) => tracing::warn!(%error, "passed over"),
                 Err(error) => return Err(Failure::of_input(&error)),
             }
         }
@@ -157,6 +165,10 @@ impl Arguments {
         let events: Option<Box<dyn Write>> = match &self.events {
             None => None,
             Some(_) if events_to_stdout => Some(Box::new(io::stdout())),
+            Some(path) if files.iter().any(|file| same_file(file, path)) => {
+                let path = path.display();
+                return Err(Failure(Exit::Usage, format!("--events {path}: is an input of this replay")));
+            }
             Some(path) => Some(Box::new(
                 File::create(path)
                     .map_err(|error| Failure(Exit::Output, format!("{}: {error}", path.display())))?,
@@ -177,16 +189,25 @@ impl Arguments {
             Replay { config: &config, local: self.local.clone(), events, input_format: self.input_format };
         let mut emit = |alert: Alert| {
             worst = worst.max(Some(alert.severity));
-            if self.stream && alert.severity >= least && streamed.is_ok() {
+            if self.stream && !events_to_stdout && alert.severity >= least {
                 streamed = out.write(&alert).and_then(|()| out.flush());
             }
+            // Nobody reads on: neither does the replay.
+            if streamed.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let (engines, totals) =
-            replay.run(inputs, &mut emit, &mut |at| progress.tick(at.bytes, at.records, at.events))?;
+        let done = replay.run(inputs, &mut emit, &mut |at| progress.tick(at.bytes, at.records, at.events));
         progress.finish();
+        let (engines, totals) = match done {
+            // The reader of the events has seen enough: that is success.
+            Err(ReplayError::Events(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                return Ok(Exit::Done);
+            }
+            done => done?,
+        };
         if !events_to_stdout {
             let written = if self.stream {
-                streamed
+                // A CSV has its header even without an alert.
+                streamed.and_then(|()| if worst.is_none() { out.write_all(&[]) } else { Ok(()) })
             } else {
                 self.results(&engines, least, &mut out, format, style, &totals)
             };
@@ -198,6 +219,8 @@ impl Arguments {
         }
         if format == Format::Table && !events_to_stdout {
             summary(&totals);
+        } else if let Some(lost) = lost(&totals) {
+            tracing::warn!("{lost}");
         }
         let nothing_read = totals.frames == 0 && totals.engine.events == 0;
         if nothing_read && (totals.damaged > 0 || totals.unreadable > 0 || totals.bad_lines > 0) {
@@ -235,18 +258,19 @@ fn summary(totals: &Totals) {
     let n = human::count;
     let tracking = &totals.tracking;
     let engine = &totals.engine;
+    let counted =
+        |count: u64, one: &str, many: &str| format!("{} {}", n(count), if count == 1 { one } else { many });
     let mut text = String::new();
     if totals.frames > 0 {
-        text.push_str(&format!("{} packets, ", n(totals.frames)));
+        text.push_str(&format!("{}, ", counted(totals.frames, "packet", "packets")));
     }
     text.push_str(&format!(
-        "{} connections, {} exchanges inside open ones, {} DNS queries of {} {}; {} series.\n",
-        n(engine.connections),
-        n(engine.exchanges),
-        n(engine.queries),
-        n(totals.hosts as u64),
-        if totals.hosts == 1 { "host" } else { "hosts" },
-        n(engine.beacon.series),
+        "{}, {}, {} of {}; {}.\n",
+        counted(engine.connections, "connection", "connections"),
+        counted(engine.exchanges, "exchange inside an open one", "exchanges inside open ones"),
+        counted(engine.queries, "DNS query", "DNS queries"),
+        counted(totals.hosts as u64, "host", "hosts"),
+        counted(engine.beacon.series, "series", "series"),
     ));
     let undecoded = &totals.undecoded;
     let ignored = [
@@ -255,10 +279,11 @@ fn summary(totals: &Totals) {
         (undecoded.fragment, "later fragments"),
         (undecoded.truncated, "cut in a header"),
         (undecoded.link, "unknown link type"),
-        (tracking.no_peer, "multicast, broadcast or local discovery"),
-        (tracking.foreign, "connections opened from outside"),
-        (tracking.dns_damaged, "damaged DNS messages"),
+        (tracking.no_peer, "multicast, broadcast, loopback or local discovery"),
+        (tracking.foreign, "connections opened from outside or between others"),
+        (tracking.dns_damaged, "messages on the DNS port that are none"),
         (totals.bad_lines, "damaged lines"),
+        (tracking.restarts, "steps back in time, each taken as a new start"),
     ];
     let ignored: Vec<_> = ignored
         .iter()
@@ -268,23 +293,39 @@ fn summary(totals: &Totals) {
     if !ignored.is_empty() {
         text.push_str(&format!("Left out: {}.\n", ignored.join(", ")));
     }
+    if let Some(lost) = lost(totals) {
+        text.push_str(&lost);
+        text.push('\n');
+    }
+    eprint!("{text}");
+}
+
+/// What had to be dropped, in a sentence.
+fn lost(totals: &Totals) -> Option<String> {
+    let (tracking, engine) = (&totals.tracking, &totals.engine);
     let lost = [
         (tracking.evicted, "connections"),
         (engine.beacon.series_evicted, "series"),
         (engine.beacon.sightings_evicted, "first sightings"),
         (engine.names_evicted, "names"),
         (engine.findings_evicted, "findings"),
+        (engine.hosts_evicted, "hosts"),
+        (engine.processes_evicted, "processes"),
         (tracking.streams_refused, "client streams"),
         (tracking.queries_evicted, "DNS queries"),
-        (engine.hosts_refused, "events of further hosts"),
     ];
     let lost: Vec<_> = lost
         .iter()
         .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{} {what}", n(*count)))
+        .map(|(count, what)| format!("{} {what}", human::count(*count)))
         .collect();
-    if !lost.is_empty() {
-        text.push_str(&format!("Dropped to stay within limits.memory: {}.\n", lost.join(", ")));
+    (!lost.is_empty()).then(|| format!("Dropped to stay within bounds (limits.memory): {}.", lost.join(", ")))
+}
+
+/// Whether two paths lead to one file.
+fn same_file(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
     }
-    eprint!("{text}");
 }

@@ -129,6 +129,9 @@ pub enum ConfigError {
     /// The text is no TOML, or a key or value is wrong; the message points at line and column.
     #[error("{0}")]
     Toml(String),
+    /// The settings laid over the file make it wrong.
+    #[error("with the settings laid over it:\n{0}")]
+    Laid(String),
     /// A setting given as `key=value` is not of that form.
     #[error("`{0}` is not of the form key=value (such as limits.memory=\"128 MiB\")")]
     Setting(String),
@@ -151,7 +154,7 @@ impl Config {
             lay_over(&mut table, setting)?;
         }
         let merged = toml::to_string(&table).map_err(|error| ConfigError::Toml(error.to_string()))?;
-        toml::from_str(&merged).map_err(|error| ConfigError::Toml(error.to_string()))
+        toml::from_str(&merged).map_err(|error| ConfigError::Laid(error.to_string()))
     }
 }
 
@@ -186,6 +189,11 @@ mod tests {
         for bad in ["\"1 KiB\"", "\"lots\"", "-5", "\"99999999999999999999\"", "\"9999999999 GiB\"", "1.5"] {
             assert!(memory(&format!("[limits]\nmemory = {bad}")).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_documented_default_is_the_default() {
+        assert_eq!(Config::parse(include_str!("../../../packaging/sonde.toml"), &[]), Ok(Config::default()));
     }
 
     #[test]

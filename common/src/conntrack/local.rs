@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use crate::decode::packet::{Addr, Packet};
+use crate::decode::packet::{Addr, Header, Packet, flags};
 use crate::event::HostId;
 use crate::net::{is_internal, is_no_peer};
 
@@ -85,9 +85,13 @@ impl Locals {
     #[must_use]
     pub fn is_host(&self, address: Addr, peer: Addr) -> bool {
         match &self.kind {
-            Kind::Network => is_internal(address.ip()) || !is_internal(peer.ip()),
+            Kind::Network => opens_as_host(address, peer),
             Kind::Blocks(blocks) => blocks.iter().any(|block| block.contains(address)),
-            Kind::Endpoint(addresses) => addresses.contains(&address),
+            // The host's addresses settle the conversations that they take part in; what else the capture holds is taken as
+            // in a network's: the sample may have missed a host, or an address that came later.
+            Kind::Endpoint(addresses) => {
+                addresses.contains(&address) || (!addresses.contains(&peer) && opens_as_host(address, peer))
+            }
         }
     }
 
@@ -95,7 +99,9 @@ impl Locals {
     #[must_use]
     pub fn host(&self, address: Addr) -> HostId<'static> {
         match &self.kind {
-            Kind::Endpoint(addresses) => HostId::Address(addresses.first().copied().unwrap_or(address).ip()),
+            Kind::Endpoint(addresses) if addresses.contains(&address) => {
+                HostId::Address(addresses.first().copied().unwrap_or(address).ip())
+            }
             _ => HostId::Address(address.ip()),
         }
     }
@@ -110,12 +116,47 @@ impl Locals {
     }
 }
 
+/// Whether the side that opened a connection is a host of ours where nothing else tells: an internal address is, and a
+/// public one that calls a public one.
+fn opens_as_host(address: Addr, peer: Addr) -> bool {
+    is_internal(address.ip()) || !is_internal(peer.ip())
+}
+
 /// Counts the addresses of the first packets of a capture, to tell one host's capture from a network's.
 #[derive(Debug, Default)]
 pub struct Sample {
     v4: u64,
     v6: u64,
-    counts: HashMap<Addr, u64, foldhash::fast::RandomState>,
+    counts: HashMap<Addr, Tally, foldhash::fast::RandomState>,
+}
+
+/// What an address did.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    /// Packets that it took part in.
+    packets: u64,
+    /// Of these, those with which it opened something…
+    asked: u64,
+    /// …and those with which another did.
+    was_asked: u64,
+}
+
+impl Tally {
+    /// Only ever called, never calling: a server that the hosts of the capture have in common (a proxy, a resolver, a C2),
+    /// and not one of them, however many of the packets are its own.
+    const fn is_server(self) -> bool {
+        self.asked == 0 && self.was_asked > 0
+    }
+}
+
+/// Whether a packet opens something, as far as it tells by itself.
+const fn opens(transport: Header) -> bool {
+    match transport {
+        Header::Tcp { flags: bits, .. } => bits & (flags::SYN | flags::ACK) == flags::SYN,
+        Header::Udp { source_port, destination_port } => source_port >= 1024 && destination_port < 1024,
+        Header::Echo { reply, .. } => !reply,
+        Header::Unreachable { .. } => false,
+    }
 }
 
 impl Sample {
@@ -130,30 +171,35 @@ impl Sample {
         } else {
             self.v6 += 1;
         }
-        for address in [source, destination] {
+        let opens = opens(packet.transport);
+        for (address, asks) in [(source, opens), (destination, false)] {
             if self.counts.len() < MAX_SAMPLE_ADDRESSES || self.counts.contains_key(&address) {
-                *self.counts.entry(address).or_default() += 1;
+                let tally = self.counts.entry(address).or_default();
+                tally.packets += 1;
+                tally.asked += u64::from(asks);
+                tally.was_asked += u64::from(opens && !asks);
             }
         }
     }
 
-    /// The verdict: per family, the address that takes part in at least [`ENDPOINT_SHARE_PERCENT`] of the packets. Two
-    /// addresses that both do (a capture of one conversation) are told apart by being internal, then by being lower.
+    /// The verdict: per family, the address that takes part in at least [`ENDPOINT_SHARE_PERCENT`] of the packets and is
+    /// not merely called by all others. Two addresses that both do (a capture of one conversation) are told apart by being internal, then by being lower.
     #[must_use]
     pub fn locals(&self) -> Locals {
         let busiest = |v4: bool, total: u64| {
             let mut best: Option<(u64, bool, std::cmp::Reverse<Addr>)> = None;
-            for (&address, &count) in &self.counts {
-                let ip = address.ip();
-                if ip.is_ipv4() == v4 && total >= MIN_SAMPLE && count * 100 >= total * ENDPOINT_SHARE_PERCENT
-                {
+            for (&address, &tally) in &self.counts {
+                let (ip, count) = (address.ip(), tally.packets);
+                let busy = total >= MIN_SAMPLE && count * 100 >= total * ENDPOINT_SHARE_PERCENT;
+                if ip.is_ipv4() == v4 && busy && !tally.is_server() {
                     best = best.max(Some((count, is_internal(ip), std::cmp::Reverse(address))));
                 }
             }
             best.map(|(_, _, address)| address.0)
         };
         let ambiguous = |v4: bool, total: u64| {
-            let all = |(address, count): (&Addr, &u64)| address.ip().is_ipv4() == v4 && *count == total;
+            let all =
+                |(address, tally): (&Addr, &Tally)| address.ip().is_ipv4() == v4 && tally.packets == total;
             self.counts.iter().filter(|&entry| all(entry)).count() > 1
         };
         let mut addresses = Vec::new();
@@ -178,7 +224,6 @@ impl Sample {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::packet::Header;
     use crate::time::Timestamp;
 
     fn packet(source: &str, destination: &str) -> Packet<'static> {
@@ -218,6 +263,25 @@ mod tests {
             sample.add(&packet(&format!("198.51.100.{last}"), "147.32.80.37"));
         }
         assert_eq!(sample.locals().endpoint(), Some("147.32.80.37".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_server_that_several_hosts_have_in_common_is_not_the_host() {
+        let tcp = |bits| Header::Tcp { source_port: 50_000, destination_port: 443, sequence: 0, flags: bits };
+        let dns = Header::Udp { source_port: 50_000, destination_port: 53 };
+        let answer = Header::Udp { source_port: 53, destination_port: 50_000 };
+        for (question, answer) in [(tcp(flags::SYN), tcp(flags::SYN | flags::ACK)), (dns, answer)] {
+            let mut sample = Sample::default();
+            for last in 1..40 {
+                for server in ["203.0.113.66", "203.0.113.66", "203.0.113.66", "203.0.113.66", "10.0.0.1"] {
+                    let host = format!("10.0.0.{}", 5 + last % 3);
+                    sample.add(&Packet { transport: question, ..packet(&host, server) });
+                    sample.add(&Packet { transport: answer, ..packet(server, &host) });
+                }
+            }
+            assert_eq!(sample.locals().endpoint(), None);
+            assert!(sample.locals().is_host(Addr::v4([10, 0, 0, 5]), Addr::v4([203, 0, 113, 66])));
+        }
     }
 
     #[test]

@@ -16,17 +16,25 @@ use self::label::{Labels, Progress};
 use self::local::Locals;
 use self::queries::Queries;
 use self::reassembly::{MAX_STREAM_BYTES, Stream};
-use self::table::{Ends, NONE, State, Table, mark};
-use crate::decode::packet::{Header, Packet, flags};
+use self::table::{Ends, NONE, Slot, State, Table, mark};
+use crate::decode::packet::{Addr, Header, Packet, flags};
 use crate::decode::quic::InitialAssembler;
+use crate::decode::{Probe, dns};
 use crate::event::{ConnectionEvent, Event, Names, Observation, Outcome, Phase, Totals};
-use crate::net::{FiveTuple, Transport, is_no_peer};
+use crate::net::{FiveTuple, Transport, is_internal, is_no_peer};
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// Silence in both directions after which payload opens a new exchange (scorer specification 2.1).
 pub const EXCHANGE_SILENCE: i64 = NANOS_PER_SEC;
-/// How long a connection may wait for the client's first words before it is reported without a name.
+/// How long a connection may wait for the client's first words, from its latest sign of life, before it is reported without
+/// a name.
 const NAMING_WAIT: i64 = 2 * NANOS_PER_SEC;
+/// The same for an attempt without an answer: long enough for the second retransmission of a lost SYN (RFC 6298: 1 s + 2 s).
+const ATTEMPT_WAIT: i64 = 4 * NANOS_PER_SEC;
+/// No connection waits longer than this to be reported, however slowly its client speaks.
+const MAX_NAMING_WAIT: i64 = 10 * NANOS_PER_SEC;
+/// A refused attempt is over when it was not tried again for so long: Windows repeats the SYN after half a second.
+const RETRY_WAIT: i64 = 3 * NANOS_PER_SEC;
 /// How long after its last SYN an attempt counts as unanswered: beyond the longest back-off step of common systems (64 s).
 const ANSWER_WAIT: i64 = 75 * NANOS_PER_SEC;
 /// A closed connection is remembered so long for late packets and for retried SYNs of the same attempt.
@@ -58,6 +66,8 @@ pub struct TrackCounters {
     pub foreign: u64,
     /// Packets to multicast, broadcast or loopback, or of discovery on the local network.
     pub no_peer: u64,
+    /// Steps back in time of more than two hours, at which tracking began anew.
+    pub restarts: u64,
     /// TCP packets without payload of connections that are not known.
     pub stray: u64,
     /// Connections dropped because the table was full.
@@ -163,6 +173,10 @@ impl Tracker {
         let time = packet.time.nanos();
         if self.table.is_due(time) {
             self.advance(time, sink);
+        } else if time < self.now.saturating_sub(TCP_IDLE) {
+            self.restart(sink);
+            self.now = time;
+            self.advance(time, sink);
         }
         self.now = self.now.max(time);
         match packet.transport {
@@ -175,8 +189,10 @@ impl Tracker {
                 self.udp(packet, &ends, sink);
             }
             Header::Echo { id, reply } => {
-                // The identifier stands in for the ports, so that each pinging process is a connection of its own.
-                let ends = ends(packet, id, id, Transport::Icmp);
+                // The identifier stands in for the asking side's port, so that each pinging process is a connection of its
+                // own, and two hosts that ping each other are not one.
+                let (source_port, destination_port) = if reply { (0, id) } else { (id, 0) };
+                let ends = ends(packet, source_port, destination_port, Transport::Icmp);
                 self.datagram(packet, &ends, reply, sink);
             }
             Header::Unreachable { protocol, source_port, destination, destination_port } => {
@@ -188,6 +204,15 @@ impl Tracker {
                 }
             }
         }
+    }
+
+    /// Begins anew after a big step back in time: two captures in one file, or a clock that was set. Going on with a time from
+    /// the future would stop every timer.
+    #[cold]
+    fn restart(&mut self, sink: &mut impl FnMut(&Observation<'_>)) {
+        self.counters.restarts += 1;
+        self.finish(sink);
+        self.table.clear();
     }
 
     /// Lets time pass without a packet, as the live sensor does on an idle network.
@@ -203,7 +228,8 @@ impl Tracker {
             let Some(slot) = self.table.get(at) else { continue };
             let outcome = match slot.state {
                 State::Free | State::Closed => continue,
-                State::Asked if self.now.saturating_sub(slot.last) < 3 * NANOS_PER_SEC => Outcome::Unknown,
+                State::Asked if slot.is(mark::REFUSED) => Outcome::Refused,
+                State::Asked if self.now.saturating_sub(slot.last) < ATTEMPT_WAIT => Outcome::Unknown,
                 State::Asked => Outcome::Unanswered,
                 State::Open => established(slot.marks),
             };
@@ -237,6 +263,9 @@ impl Tracker {
                 self.drop_slot(at);
                 return;
             }
+            State::Asked if silent >= RETRY_WAIT && slot.is(mark::REFUSED) => {
+                self.close(at, Outcome::Refused, sink);
+            }
             State::Asked if silent >= ANSWER_WAIT => {
                 self.close(at, Outcome::Unanswered, sink);
             }
@@ -247,8 +276,7 @@ impl Tracker {
                 return;
             }
             State::Asked | State::Open
-                if !slot.is(mark::REPORTED | mark::FOREIGN)
-                    && now.saturating_sub(slot.start) >= NAMING_WAIT =>
+                if !slot.is(mark::REPORTED | mark::FOREIGN) && now >= naming_deadline(slot) =>
             {
                 self.report(at, sink);
             }
@@ -264,11 +292,12 @@ impl Tracker {
         let mut deadline = match slot.state {
             State::Free => return,
             State::Closed => slot.last.saturating_add(CLOSED_WAIT),
+            State::Asked if slot.is(mark::REFUSED) => slot.last.saturating_add(RETRY_WAIT),
             State::Asked => slot.last.saturating_add(ANSWER_WAIT),
             State::Open => slot.last.saturating_add(idle_limit(slot.transport)),
         };
         if slot.state != State::Closed && !slot.is(mark::REPORTED | mark::FOREIGN) {
-            deadline = deadline.min(slot.start.saturating_add(NAMING_WAIT));
+            deadline = deadline.min(naming_deadline(slot));
         }
         if slot.is(mark::EXCHANGE) {
             deadline = deadline.min(slot.last_payload.saturating_add(EXCHANGE_SILENCE));
@@ -308,27 +337,31 @@ impl Tracker {
             }
         };
         let Some(slot) = self.table.get_mut(at) else { return };
-        if slot.is(mark::FOREIGN) || slot.state == State::Closed {
-            slot.last = slot.last.max(time);
+        slot.last = slot.last.max(time);
+        if slot.state == State::Closed {
             return;
         }
-        slot.last = slot.last.max(time);
         if !from_local {
             if slot.state == State::Asked {
                 if bits & flags::RST != 0 {
                     self.refused(at, sink);
                     return;
                 }
+                // A bare ACK to a SYN is a challenge (RFC 5961 section 4.2), not an answer.
+                if !syn && packet.payload_len == 0 && bits & flags::FIN == 0 {
+                    return;
+                }
                 slot.state = State::Open;
+                slot.marks &= !mark::REFUSED;
                 slot.last_payload = slot.last_payload.max(time);
             }
             slot.marks |= mark::ANSWERED;
-            if syn {
+            if syn && !slot.is(mark::SEQ_IN) {
                 slot.next_in = sequence.wrapping_add(1);
                 slot.marks |= mark::SEQ_IN;
             }
         }
-        if packet.payload_len > 0 && !syn {
+        if packet.payload_len > 0 && !syn && !slot.is(mark::FOREIGN) {
             self.tcp_payload(packet, at, from_local, sequence, sink);
         }
         if bits & (flags::FIN | flags::RST) != 0 {
@@ -518,11 +551,15 @@ impl Tracker {
 
     fn udp(&mut self, packet: &Packet<'_>, ends: &Ends, sink: &mut impl FnMut(&Observation<'_>)) {
         let ports = [ends.source_port, ends.destination_port];
-        if ports.contains(&DNS_PORT) {
-            self.dns(packet, packet.payload, sink);
+        // What is no DNS on its port is a connection like others: the port alone hides nothing.
+        if ports.contains(&DNS_PORT) && self.dns(packet, packet.payload, sink) {
             return;
         }
-        if is_no_peer(ends.destination.ip()) || ports.iter().any(|port| DISCOVERY_PORTS.contains(port)) {
+        let internal = |address: Addr| is_internal(address.ip());
+        let discovery = ports.iter().any(|port| DISCOVERY_PORTS.contains(port));
+        if is_no_peer(ends.destination.ip())
+            || (discovery && internal(ends.source) && internal(ends.destination))
+        {
             self.counters.no_peer += 1;
             return;
         }
@@ -567,8 +604,6 @@ impl Tracker {
                 (at, from_local)
             }
         };
-        // ICMP has no ports to tell the sides of one pair apart; the message kind does.
-        let from_local = if ends.transport == Transport::Icmp { !reply } else { from_local };
         let Some(slot) = self.table.get_mut(at) else { return };
         slot.last = slot.last.max(time);
         if slot.is(mark::FOREIGN) {
@@ -582,17 +617,26 @@ impl Tracker {
         }
         let unreported = self.table.get(at).is_some_and(|slot| !slot.is(mark::REPORTED));
         if unreported {
+            // An answer may come before a long hello is complete; then the rest of it, or the timer, decides.
+            let waits = self.table.get(at).is_some_and(|slot| slot.is(mark::QUIC));
             if from_local && ends.transport == Transport::Udp {
                 self.quic(packet, at, fresh, sink);
-            } else {
+            } else if !waits {
                 self.report(at, sink);
             }
         }
     }
 
-    /// The server refused, or a router said that it cannot be reached.
+    /// The server refused, or a router said that it cannot be reached. For TCP that is not final yet: the client may try
+    /// again, and a router's word is only a hint (RFC 1122 section 4.2.3.9).
     fn refused(&mut self, at: u32, sink: &mut impl FnMut(&Observation<'_>)) {
-        let Some(slot) = self.table.get(at) else { return };
+        let Some(slot) = self.table.get_mut(at) else { return };
+        if slot.transport == Transport::Tcp && slot.state == State::Asked {
+            slot.marks |= mark::REFUSED;
+            let deadline = slot.last.saturating_add(RETRY_WAIT);
+            self.table.schedule(at, deadline);
+            return;
+        }
         if slot.is(mark::FOREIGN)
             || slot.state == State::Closed
             || (slot.transport == Transport::Tcp && slot.state == State::Open)
@@ -654,7 +698,11 @@ impl Tracker {
         sink: &mut impl FnMut(&Observation<'_>),
     ) {
         let Some(slot) = self.table.get_mut(at) else { return };
-        let offset = sequence.wrapping_sub(slot.stream_base) as usize;
+        let offset = sequence.wrapping_sub(slot.stream_base);
+        if offset.cast_signed() < 0 {
+            return; // said before the part that is looked at
+        }
+        let offset = offset as usize;
         let cut = packet.payload.len() < packet.payload_len as usize;
         let whole = offset == 0 && slot.stream == NONE;
         let Some(label) = self.labels.of(&mut slot.label) else { return };
@@ -689,7 +737,6 @@ impl Tracker {
                 // The proxy was asked; the tunnelled client's hello comes next, behind the request.
                 let base = slot.stream_base.wrapping_add(u32::try_from(length).unwrap_or(0));
                 slot.stream_base = base;
-                slot.marks |= mark::PROXIED;
                 self.release_stream(at);
             }
             Progress::More if whole => {
@@ -731,18 +778,17 @@ impl Tracker {
     }
 
     fn dns_over_tcp(&mut self, packet: &Packet<'_>, sink: &mut impl FnMut(&Observation<'_>)) {
-        // RFC 1035 section 4.2.2: two bytes of length, then the message; one that fits its segment is read.
-        if let Some((length, message)) = packet.payload.split_first_chunk::<2>()
-            && message.len() >= usize::from(u16::from_be_bytes(*length))
-        {
+        // A message that fits its segment is read.
+        if let Probe::Parsed((message, _)) = dns::tcp_message(packet.payload) {
             self.dns(packet, message, sink);
         }
     }
 
-    fn dns(&mut self, packet: &Packet<'_>, message: &[u8], sink: &mut impl FnMut(&Observation<'_>)) {
-        if !self.queries.message(packet, message, self.now, &self.locals, sink) {
-            self.counters.dns_damaged += 1;
-        }
+    /// Takes a DNS message; returns whether it is one.
+    fn dns(&mut self, packet: &Packet<'_>, message: &[u8], sink: &mut impl FnMut(&Observation<'_>)) -> bool {
+        let read = self.queries.message(packet, message, self.now, &self.locals, sink);
+        self.counters.dns_damaged += u64::from(!read);
+        read
     }
 
     // --- reports ---
@@ -875,14 +921,27 @@ const fn reversed(ends: &Ends) -> Ends {
     }
 }
 
+/// When a connection is reported even without a name.
+fn naming_deadline(slot: &Slot) -> i64 {
+    if slot.state == State::Asked {
+        return slot.start.saturating_add(ATTEMPT_WAIT);
+    }
+    slot.last_payload.saturating_add(NAMING_WAIT).min(slot.start.saturating_add(MAX_NAMING_WAIT))
+}
+
 /// Guess for a connection whose opening was not seen: the client is the side without the service port. Well-known ports
-/// (below 1024) beat others; of two others the lower one is the service, as ephemeral ranges lie high.
-const fn is_client(ends: &Ends) -> bool {
+/// (below 1024) beat others; else an internal side is taken to call a public one; else the lower port is the service, as
+/// ephemeral ranges lie high.
+fn is_client(ends: &Ends) -> bool {
     let (source, destination) = (ends.source_port, ends.destination_port);
     match (source < 1024, destination < 1024) {
         (true, false) => false,
         (false, true) => true,
-        _ => source >= destination,
+        _ => match (is_internal(ends.source.ip()), is_internal(ends.destination.ip())) {
+            (true, false) => true,
+            (false, true) => false,
+            _ => source >= destination,
+        },
     }
 }
 

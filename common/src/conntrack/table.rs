@@ -20,6 +20,9 @@ pub(super) const TICK: i64 = 250_000_000;
 /// Slots of the wheel: 64 s in all; a later deadline goes round again.
 const WHEEL: usize = 256;
 const WHEEL_SPAN: i64 = 256;
+/// Steps that the wheel turns one by one after a silence, 312 s: every deadline but that of an idle TCP connection. Only a
+/// longer silence is jumped, so that a hostile file cannot buy hours of steps with one packet each.
+const MAX_STEPS: i64 = 1_250;
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,8 +57,8 @@ pub(super) mod mark {
     pub(in super::super) const SEQ_OUT: u16 = 128;
     /// `next_in` is valid.
     pub(in super::super) const SEQ_IN: u16 = 256;
-    /// The proxy was asked to connect; a ClientHello may follow.
-    pub(in super::super) const PROXIED: u16 = 512;
+    /// The attempt was refused; a retry may follow at once.
+    pub(in super::super) const REFUSED: u16 = 512;
     /// A QUIC handshake is being looked at; `stream` counts in the assemblers.
     pub(in super::super) const QUIC: u16 = 1024;
 }
@@ -118,8 +121,10 @@ pub(super) struct Table {
     index: HashTable<u32>,
     hasher: RandomState,
     heads: [u32; WHEEL],
-    /// The wheel's time, in ticks.
+    /// The wheel's time, in ticks since `origin`.
     tick: i64,
+    /// First time seen, in nanoseconds: ticks count from it, so that a shifted capture ticks alike.
+    origin: i64,
     started: bool,
     capacity: u32,
     hand: u32,
@@ -136,6 +141,7 @@ impl Table {
             hasher: RandomState::default(),
             heads: [NONE; WHEEL],
             tick: 0,
+            origin: 0,
             started: false,
             capacity: capacity.max(EVICTION_SAMPLE),
             hand: 0,
@@ -283,8 +289,7 @@ impl Table {
     /// Puts a connection's timer at `deadline`, or at the end of the wheel if that comes first.
     pub(super) fn schedule(&mut self, at: u32, deadline: i64) {
         self.unschedule(at);
-        let tick =
-            deadline.div_euclid(TICK).saturating_add(1).clamp(self.tick + 1, self.tick + WHEEL_SPAN - 1);
+        let tick = self.ticks(deadline).saturating_add(1).clamp(self.tick + 1, self.tick + WHEEL_SPAN - 1);
         let position = wheel_position(tick);
         let Some(head) = self.heads.get_mut(usize::from(position)) else { return };
         let next = std::mem::replace(head, at);
@@ -318,23 +323,27 @@ impl Table {
     /// Whether the wheel has to turn before a packet of this time.
     #[inline]
     pub(super) const fn is_due(&self, now: i64) -> bool {
-        now.div_euclid(TICK) > self.tick || !self.started
+        self.ticks(now) > self.tick || !self.started
     }
 
     /// Turns the wheel by one step towards `now` and hands out, into `due`, the connections whose timer stood there.
     /// Returns the wheel's time in nanoseconds, or `None` once it has arrived.
     pub(super) fn turn(&mut self, now: i64, due: &mut Vec<u32>) -> Option<i64> {
-        let target = now.div_euclid(TICK);
         if !self.started {
             self.started = true;
-            self.tick = target;
+            self.origin = now;
+            self.tick = 0;
             return None;
         }
+        let target = self.ticks(now);
         if self.tick >= target {
             return None;
         }
-        // After a long silence every position is passed once; more rounds would find nothing.
-        self.tick = (self.tick + 1).max(target - WHEEL_SPAN);
+        self.tick += 1;
+        if target - self.tick > MAX_STEPS {
+            // Every position is passed once more; that finds all that is due by then.
+            self.tick = target - WHEEL_SPAN;
+        }
         let position = usize::from(wheel_position(self.tick));
         let mut at = self.heads.get_mut(position).map_or(NONE, |head| std::mem::replace(head, NONE));
         while let Some(slot) = self.slots.get_mut(at as usize) {
@@ -344,7 +353,20 @@ impl Table {
             slot.wheel_next = NONE;
             slot.wheel_previous = NONE;
         }
-        Some(self.tick.saturating_mul(TICK))
+        Some(self.origin.saturating_add(self.tick.saturating_mul(TICK)))
+    }
+
+    const fn ticks(&self, time: i64) -> i64 {
+        time.saturating_sub(self.origin).div_euclid(TICK)
+    }
+
+    /// Forgets all connections, and the time.
+    pub(super) fn clear(&mut self) {
+        self.slots.clear();
+        self.free.clear();
+        self.index.clear();
+        self.heads = [NONE; WHEEL];
+        self.started = false;
     }
 }
 

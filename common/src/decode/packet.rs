@@ -307,7 +307,7 @@ fn transport(
 ) -> Result<Packet<'_>, Undecoded> {
     let (transport, header) = match protocol {
         TCP => {
-            // Thirteen bytes hold ports, sequence and flags: RFC 792 obliges nobody to keep more of a cut header.
+            // Fourteen bytes hold ports, sequence, offset and flags; a snap length may have cut the rest of the header.
             let head: &[u8; 14] = rest.first_chunk().ok_or(Undecoded::Truncated)?;
             let [s0, s1, d0, d1, q0, q1, q2, q3, _, _, _, _, offset, flags] = *head;
             let header = usize::from(offset >> 4) * 4;
@@ -346,12 +346,14 @@ fn transport(
 
 fn icmp(protocol: u8, rest: &[u8]) -> Result<Header, Undecoded> {
     let (head, inner) = rest.split_first_chunk::<8>().ok_or(Undecoded::Truncated)?;
-    let [kind, _, _, _, id_a, id_b, _, _] = *head;
+    let [kind, code, _, _, id_a, id_b, _, _] = *head;
     let id = u16::from_be_bytes([id_a, id_b]);
     match (protocol, kind) {
         (ICMP, 8) | (ICMPV6, 128) => Ok(Header::Echo { id, reply: false }),
         (ICMP, 0) | (ICMPV6, 129) => Ok(Header::Echo { id, reply: true }),
-        (ICMP, 3) | (ICMPV6, 1) => unreachable(inner),
+        // Code 4 asks for smaller packets (RFC 1191) and refuses nothing.
+        (ICMP, 3) if code != 4 => unreachable(inner),
+        (ICMPV6, 1) => unreachable(inner),
         _ => Err(Undecoded::OtherTransport),
     }
 }

@@ -4,18 +4,6 @@ pub mod csv;
 pub mod json;
 pub mod native;
 
-/// The file name of an executable's path, of either kind of system; the text itself where it holds no path.
-///
-/// A backslash may stand in a Unix file name, so it parts a path only where the path does not start with a slash.
-#[must_use]
-pub fn program_name(image: &str) -> &str {
-    let parts_path = |c: char| c == '/' || (c == '\\' && !image.starts_with('/'));
-    match image.rsplit_once(parts_path) {
-        Some((_, name)) if !name.is_empty() => name,
-        _ => image,
-    }
-}
-
 /// `value` with so many decimals and without a negative zero, so that text made of it is stable; `None` unless finite.
 fn rounded(value: f64, decimals: i32) -> Option<f64> {
     let scale = 10f64.powi(decimals);
@@ -33,16 +21,6 @@ mod samples;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn program_name_knows_both_kinds_of_path() {
-        assert_eq!(program_name("/usr/bin/curl"), "curl");
-        assert_eq!(program_name(r"C:\Windows\System32\svchost.exe"), "svchost.exe");
-        assert_eq!(program_name("/tmp/odd\\name"), "odd\\name");
-        assert_eq!(program_name("curl"), "curl");
-        assert_eq!(program_name("/opt/"), "/opt/");
-        assert_eq!(program_name(""), "");
-    }
 
     #[test]
     fn rounding_keeps_text_stable() {

@@ -7,10 +7,11 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::{json, program_name, rounded};
+use super::{json, rounded};
 use crate::alert::{Alert, Change, Evidence, HISTOGRAM_BINS, Level, Process, Severity, Technique};
 use crate::event::AppProtocol;
 use crate::net::Transport;
+use crate::process::image_name;
 use crate::process::{ImageLocation, ParentClass};
 use crate::time::Timestamp;
 
@@ -636,7 +637,7 @@ fn some_text(text: &str) -> Option<&str> {
 
 /// Path and name of an executable; without a path where the source has only the name.
 fn split_image(image: &str) -> (&str, &str) {
-    let name = program_name(image);
+    let name = image_name(image);
     (if name.len() < image.len() { image } else { "" }, name)
 }
 

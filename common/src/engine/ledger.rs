@@ -1,6 +1,7 @@
 //! The ledger of findings: what is already an alert, when it became one, and whether there is news to emit.
 //!
-//! An alert is emitted when it is made, when its severity rises, when its callbacks have doubled, and once a day.
+//! An alert is emitted when it is made, when its severity rises, when its callbacks have doubled, and when a day has gone
+//! by, each at the next evaluation of its series.
 
 use std::collections::BTreeMap;
 use std::hash::Hasher as _;
@@ -42,7 +43,7 @@ pub(super) struct Entry {
     id: FindingId,
     /// Key of the series with the best score.
     pub(super) series: u64,
-    points: f64,
+    pub(super) points: f64,
     severity: Severity,
     revision: u32,
     detected: Timestamp,
@@ -74,6 +75,19 @@ impl Entry {
     }
 }
 
+/// An evaluation above the alert threshold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Evaluation {
+    /// Key of the series.
+    pub(super) series: u64,
+    pub(super) points: f64,
+    pub(super) severity: Severity,
+    pub(super) callbacks: u32,
+    pub(super) now: Timestamp,
+    /// The series that spoke for the finding is gone.
+    pub(super) orphaned: bool,
+}
+
 /// All findings of a host that are alerts.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
@@ -87,19 +101,15 @@ impl Ledger {
     pub(super) fn note(
         &mut self,
         id: FindingId,
-        series: u64,
-        points: f64,
-        severity: Severity,
-        callbacks: u32,
-        now: Timestamp,
+        Evaluation { series, points, severity, callbacks, now, orphaned }: Evaluation,
     ) -> Option<Standing> {
         if let Some(entry) = self.entries.get_mut(&id) {
             let better = points > entry.points;
             let worse_news = severity > entry.severity;
             let due = callbacks >= entry.emitted_callbacks.saturating_mul(2)
                 || now.since(entry.emitted) >= REPEAT_AFTER;
-            // Two levels may find the same beacon: the better one speaks for it.
-            if !better && series != entry.series {
+            // Two levels may find the same beacon: the better one speaks for it, while it is there.
+            if !better && series != entry.series && !orphaned {
                 return None;
             }
             entry.series = series;
@@ -113,7 +123,10 @@ impl Ledger {
             }
             return (better || emit).then(|| entry.standing(Change::Updated, Some(now), emit));
         }
-        self.make_room();
+        if !self.has_room_for(points) {
+            self.evicted += 1;
+            return None;
+        }
         let entry = Entry {
             id,
             series,
@@ -138,16 +151,24 @@ impl Ledger {
         }
     }
 
-    fn make_room(&mut self) {
+    /// Makes room for a finding with this score: the weakest leaves, unless the newcomer is no better.
+    fn has_room_for(&mut self, points: f64) -> bool {
         if self.entries.len() < MAX_FINDINGS {
-            return;
+            return true;
         }
         let weakest =
             self.entries.values().min_by(|a, b| a.points.total_cmp(&b.points).then(a.id.cmp(&b.id)));
-        if let Some(id) = weakest.map(|entry| entry.id) {
-            self.entries.remove(&id);
-            self.evicted += 1;
-        }
+        let Some(id) = weakest.filter(|weakest| weakest.points < points).map(|entry| entry.id) else {
+            return false;
+        };
+        self.entries.remove(&id);
+        self.evicted += 1;
+        true
+    }
+
+    /// The series that speaks for a finding.
+    pub(super) fn series_of(&self, id: &FindingId) -> Option<u64> {
+        self.entries.get(id).map(|entry| entry.series)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&FindingId, &Entry)> {
@@ -170,6 +191,10 @@ impl Ledger {
         )
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     pub(super) const fn evicted(&self) -> u64 {
         self.evicted
     }
@@ -181,11 +206,14 @@ impl Ledger {
 
 /// The id of what a series finds: host, program, and destination. Several levels that find one destination share it.
 pub(super) fn finding_id(host: &str, label: &Label) -> FindingId {
+    if let Some(id) = label.id {
+        return id;
+    }
     let mut hash = SipHasher24::new();
     hash.write_u8(ID_VERSION);
     hash.write(host.as_bytes());
     hash.write_u8(0xff);
-    hash.write_u64(label.program_key);
+    hash.write(&label.program_key.to_le_bytes());
     match label.level {
         Level::Dns => {
             hash.write_u8(b'd');
@@ -197,7 +225,7 @@ pub(super) fn finding_id(host: &str, label: &Label) -> FindingId {
                 Some(ja4) => hash.write(&ja4.0),
                 None => {
                     hash.write_u8(label.transport as u8);
-                    hash.write_u16(label.port);
+                    hash.write(&label.port.to_le_bytes());
                 }
             }
         }
@@ -207,7 +235,7 @@ pub(super) fn finding_id(host: &str, label: &Label) -> FindingId {
                 ("", Some(ip)) => hash.write(ip.to_string().as_bytes()),
                 (name, _) => hash.write(name.as_bytes()),
             }
-            hash.write_u16(label.port);
+            hash.write(&label.port.to_le_bytes());
         }
     }
     FindingId(hash.finish128().as_u128())

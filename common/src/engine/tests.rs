@@ -16,14 +16,15 @@ fn processes_with_endless_command_lines_stay_within_their_share() {
     for pid in 0..1000 {
         observe(&mut engine, Event::Process(ProcessKey { pid, start: Timestamp::ZERO }, &info));
     }
-    let held: usize = engine.processes.programs.values().map(|program| program.info.command_line.len()).sum();
+    let held: usize =
+        engine.processes.programs.values().map(|(program, _)| program.info.command_line.len()).sum();
     assert!(held > 0 && held <= MEMORY / PROCESSES_SHARE, "{held} bytes");
     assert_eq!(engine.counters().processes_evicted + engine.processes.programs.len() as u64, 1000);
     // Told of again, a process is weighed anew.
     info.command_line.clear();
     let key = *engine.processes.order.back().unwrap();
     observe(&mut engine, Event::Process(key, &info));
-    let weights: usize = engine.processes.programs.values().map(weight).sum();
+    let weights: usize = engine.processes.programs.values().map(|(program, _)| weight(program)).sum();
     assert_eq!(engine.processes.bytes, weights);
 }
 
@@ -63,6 +64,6 @@ fn a_flood_of_hosts_stays_within_the_setting() {
     let detection = config.limits.memory.detection_bytes();
     assert!(engines.memory_bytes() <= detection, "{} of {detection} bytes", engines.memory_bytes());
     let followed = engines.len() as u64;
-    assert!(followed > 32);
-    assert_eq!(engines.counters().hosts_refused, 2 * (3000 - followed));
+    assert!(followed >= 32);
+    assert_eq!(engines.counters().hosts_evicted, 3000 - followed);
 }

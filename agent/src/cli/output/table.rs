@@ -5,13 +5,14 @@
 //! mark and a word already say.
 
 use sonde_common::alert::{Alert, Change, HISTOGRAM_BINS, Level, Severity};
-use sonde_common::encode::{native, program_name};
+use sonde_common::encode::native;
 use sonde_common::net::Transport;
+use sonde_common::process::image_name;
 use sonde_common::text::escape;
 
 use super::Style;
 use super::text::{elide, elide_path, push_left, push_right, push_spaces, width, wrap};
-use crate::cli::human;
+use sonde_common::human;
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -264,13 +265,13 @@ impl Row {
         let evidence = &alert.evidence;
         let measured = evidence.interval_median_secs > 0.0;
 
-        let mut program = clean(program_name(image));
+        let mut program = clean(image_name(image));
         let mut path = clean(image);
         if program.is_empty() {
             program.push_str(human::UNKNOWN);
             path.push_str(human::UNKNOWN);
         }
-        let script = clean(program_name(script));
+        let script = clean(image_name(script));
         let script = if script.is_empty() { script } else { format!(" {script}") };
 
         let is_address = destination.name.parse::<std::net::IpAddr>().ok();

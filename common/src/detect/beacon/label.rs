@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Target;
 use super::stats::Timing;
-use crate::alert::Level;
+use crate::alert::{FindingId, Level};
 use crate::detect::{Seen, What};
 use crate::event::{AppProtocol, Ja4, Outcome};
 use crate::net::Transport;
@@ -94,6 +94,10 @@ pub struct Label {
     pub peak: Option<Peak>,
     /// Calls of a group to destinations beyond those named.
     other_calls: u32,
+    /// Fingerprint of a group's main destination.
+    main: u16,
+    /// Id of the finding, once it is an alert: it stays, whatever is learnt later.
+    pub(crate) id: Option<FindingId>,
     queries: [u64; RECENT_QUERIES],
     next_query: u8,
 }
@@ -149,7 +153,8 @@ impl Label {
         }
     }
 
-    /// Counts a call of a group by its destination. Returns whether that is the one called most.
+    /// Counts a call of a group by its destination. Returns whether that is the main one: the one called most, which
+    /// changes only when another is called more.
     pub(super) fn note_member(&mut self, fingerprint: u16, name: &str) -> bool {
         let calls =
             if let Some(member) = self.members.iter_mut().find(|member| member.fingerprint == fingerprint) {
@@ -163,7 +168,11 @@ impl Label {
                 self.other_calls = self.other_calls.saturating_add(1);
                 0
             };
-        calls > 0 && self.members.iter().all(|member| member.calls <= calls)
+        let main = self.members.iter().find(|member| member.fingerprint == self.main);
+        if calls > 0 && main.is_none_or(|main| calls > main.calls) {
+            self.main = fingerprint;
+        }
+        calls > 0 && self.main == fingerprint
     }
 
     /// Whether a query name (by its hash) is not among the latest ones of this domain; remembers it.

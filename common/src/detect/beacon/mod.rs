@@ -25,7 +25,7 @@ use self::series::{Series, Update};
 use self::stats::Timing;
 use self::table::{Admission, SeriesTable, Slot};
 use super::{Seen, What};
-use crate::alert::Level;
+use crate::alert::{FindingId, Level};
 use crate::domain::literal_address;
 use crate::event::{ConnectionEvent, DnsEvent, Phase};
 use crate::net::{is_link_local, is_no_peer};
@@ -132,6 +132,13 @@ impl BeaconDetector {
         }
     }
 
+    /// Fixes the id of the finding that a series makes.
+    pub fn note_id(&mut self, slot: Slot, id: FindingId) {
+        if let Some((_, label)) = self.table.get_mut(slot) {
+            label.id = Some(id);
+        }
+    }
+
     /// Takes an event; calls `regular` for each series that it brought to a checkpoint and that is regular there.
     pub fn observe(&mut self, seen: &Seen<'_>, mut regular: impl FnMut(&mut Self, Evaluated)) {
         match seen.what {
@@ -160,7 +167,7 @@ impl BeaconDetector {
                     _ => None,
                 };
                 self.sight(Level::Connection, destination, seen, &target, event.start, sizes, regular);
-                if let Some(group) = self.group_key(program, seen, event) {
+                if let Some(group) = self.group_key(program, seen, event, target.port) {
                     self.sight(Level::Group, group, seen, &target, event.start, sizes, regular);
                 }
                 if let Phase::Whole(totals) = event.phase {
@@ -172,7 +179,7 @@ impl BeaconDetector {
                 self.sight(Level::Exchange, key, seen, &target, start, Some((bytes_out, bytes_in)), regular);
             }
             Phase::Closed(totals) => {
-                let group = self.group_key(program, seen, event);
+                let group = self.group_key(program, seen, event, target.port);
                 for key in [Some(destination), group].into_iter().flatten() {
                     let Some((series, label)) = self.find_mut(key) else { continue };
                     if let Some((bytes_out, bytes_in)) = totals.bytes_out.zip(totals.bytes_in)
@@ -188,7 +195,13 @@ impl BeaconDetector {
 
     /// Programs that call several destinations with one client: rotation and fail-over. A browser does so by nature, and
     /// without a process only the TLS fingerprint tells a client.
-    fn group_key(&self, program: u64, seen: &Seen<'_>, event: &ConnectionEvent<'_>) -> Option<u64> {
+    fn group_key(
+        &self,
+        program: u64,
+        seen: &Seen<'_>,
+        event: &ConnectionEvent<'_>,
+        port: u16,
+    ) -> Option<u64> {
         let known = match seen.program {
             Some(program) => program.info.browser != Some(true),
             None => event.ja4.is_some(),
@@ -198,7 +211,7 @@ impl BeaconDetector {
                 Some(ja4) => hash.write(&ja4.0),
                 None => {
                     hash.write_u8(event.tuple.transport as u8);
-                    hash.write_u16(event.tuple.remote.port());
+                    hash.write_u16(port);
                 }
             })
         })
@@ -231,6 +244,10 @@ impl BeaconDetector {
         }
         let size = u64::try_from(query.query.len()).unwrap_or(0);
         self.sight(Level::Dns, key, seen, &target, query.start, Some((size, 0)), regular);
+        // The query that made the series counts among its latest, too.
+        if let Some((_, label)) = self.find_mut(key) {
+            label.note_query(fingerprint);
+        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call per level; a struct would only rename them")]
