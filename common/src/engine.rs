@@ -47,10 +47,10 @@ const KNOWN_SHARE: usize = 32;
 const BYTES_PER_KNOWN: usize = 64;
 /// What a process takes beside its texts.
 const BYTES_PER_PROCESS: usize = size_of::<ProcessInfo>() + 128;
-/// Hosts followed at a time, at most; fewer if each would get less than [`MIN_HOST_MEMORY`].
+/// Hosts followed at a time, however large the budget.
 pub const MAX_HOSTS: usize = 65_536;
-/// Budget of a host, at least: some eighty series and their sightings.
-const MIN_HOST_MEMORY: usize = 96 * 1024;
+/// Budget of a host, at least: some fifty series and their sightings. As many hosts are followed as have room for it.
+const MIN_HOST_MEMORY: usize = 48 * 1024;
 
 /// What became of a host's events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -469,7 +469,7 @@ impl Engines {
         let count = self.engines.len();
         let share = share(self.memory_bytes, count + 1);
         let engine = Engine::new(host.to_string(), share, self.seed);
-        if count >= (self.memory_bytes / MIN_HOST_MEMORY).clamp(1, MAX_HOSTS) {
+        if count >= max_hosts(self.memory_bytes) {
             let place = self.victim();
             self.hosts_evicted += 1;
             if let Some(old) = self.engines.get_mut(place) {
@@ -541,6 +541,11 @@ impl Engines {
 /// The budget of one of `hosts` hosts: equal shares, at the next power of two.
 fn share(memory_bytes: usize, hosts: usize) -> usize {
     (memory_bytes / hosts.next_power_of_two()).max(MIN_HOST_MEMORY)
+}
+
+/// Hosts that have room, but at least one.
+fn max_hosts(memory_bytes: usize) -> usize {
+    (memory_bytes / MIN_HOST_MEMORY).clamp(1, MAX_HOSTS)
 }
 
 fn ranked(mut alerts: Vec<Alert>) -> Vec<Alert> {

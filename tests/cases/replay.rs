@@ -4,7 +4,7 @@
 //! however it comes: twice, a year later, as events, in another format, in pieces, or as a stream. `replay/golden.rs`
 //! holds whole outputs against files.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a panic is a failed test here")]
+#![expect(clippy::unwrap_used, reason = "a panic is a failed test here")]
 
 #[path = "replay/golden.rs"]
 mod golden;
@@ -45,9 +45,12 @@ const BENIGN: [&str; 6] = ["browsing", "updater", "ntp", "monitoring", "licence-
 /// sizes nor a bare address, so regularity and an unpopular domain come to -1.75 points (score 0.24) at most.
 const RANKED_ONLY: [&str; 1] = ["dns-callback"];
 
+/// Captures with what they hold, by scenario.
+type Captures = BTreeMap<&'static str, (Vec<u8>, Truth)>;
+
 /// A capture and what it holds; made once for all tests of this file.
 fn capture(name: &'static str) -> (Vec<u8>, Truth) {
-    static MADE: LazyLock<Mutex<BTreeMap<&str, (Vec<u8>, Truth)>>> = LazyLock::new(Mutex::default);
+    static MADE: LazyLock<Mutex<Captures>> = LazyLock::new(Mutex::default);
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     made.entry(name).or_insert_with(|| scenario_with_truth(name, 1)).clone()
 }

@@ -6,8 +6,6 @@ pub mod http;
 pub mod ja4;
 pub mod name;
 pub mod packet;
-#[cfg(test)]
-mod published_ja4;
 pub mod quic;
 pub mod ssh;
 pub mod tls;

@@ -64,6 +64,6 @@ fn a_flood_of_hosts_stays_within_the_setting() {
     let detection = config.limits.memory.detection_bytes();
     assert!(engines.memory_bytes() <= detection, "{} of {detection} bytes", engines.memory_bytes());
     let followed = engines.len() as u64;
-    assert!(followed >= 32);
+    assert!(followed > 32);
     assert_eq!(engines.counters().hosts_evicted, 3000 - followed);
 }
