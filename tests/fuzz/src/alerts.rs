@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sonde_common::alert::{Alert, Change, FindingId, Severity};
 use sonde_common::encode::{csv, native};
 use sonde_common::score::{ALERT_POINTS, MIN_BANS};
-use sonde_common::time::{NANOS_PER_SEC, Timestamp};
+use sonde_common::time::Timestamp;
 
 /// Watches alerts as they are emitted.
 #[derive(Debug, Default)]
@@ -17,6 +17,11 @@ pub struct Emissions {
 }
 
 impl Emissions {
+    /// Says that the source's time went back: a big step is followed, so that alerts may go back once.
+    pub fn time_goes_back(&mut self) {
+        self.last.clear();
+    }
+
     /// Takes the next one.
     pub fn take(&mut self, alert: &Alert) {
         self.count += 1;
@@ -24,8 +29,7 @@ impl Emissions {
         assert_ne!(alert.change, Change::Final);
         assert!(alert.severity >= Severity::Medium && alert.points > ALERT_POINTS);
         let last = self.last.entry(alert.host.clone()).or_insert(alert.time);
-        let back = last.since(alert.time);
-        assert!(back <= 0 || back > 7_200 * NANOS_PER_SEC, "alerts of one host go back in time by {back} ns");
+        assert!(alert.time >= *last, "alerts of one host go back in time");
         *last = alert.time;
         let revision = self.revisions.entry(alert.id).or_default();
         // One that left the full ledger begins anew.
