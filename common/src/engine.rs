@@ -337,15 +337,15 @@ impl Engine {
     /// one destination only is that destination's series once more, and left out.
     pub fn series(&self) -> Vec<Alert> {
         let host = &self.scope.host;
-        let listed = |(series, label): &(&Series, &Label)| {
+        let listed = |(_, series, label): &(u64, &Series, &Label)| {
             series.interval_count() >= 3 && (label.level != Level::Group || label.is_group())
         };
         let mut rows: Vec<_> = self
             .beacons
             .iter()
             .filter(listed)
-            .map(|(series, label)| {
-                let standing = self.ledger.standing_of(&ledger::finding_id(host, label));
+            .map(|(key, series, label)| {
+                let standing = self.ledger.standing_of(&ledger::finding_id(host, label), key);
                 explain::alert(host, series, label, &standing)
             })
             .collect();

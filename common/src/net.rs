@@ -136,6 +136,13 @@ pub fn is_link_local(ip: IpAddr) -> bool {
     }
 }
 
+/// Whether an address looks like the broadcast address of an internal IPv4 network: those of 254 hosts, the usual size, end
+/// in 255.
+#[must_use]
+pub fn is_internal_broadcast(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(v4) if v4.octets().last() == Some(&255)) && is_internal(ip)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

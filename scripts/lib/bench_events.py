@@ -118,7 +118,7 @@ class Converter:
         fields += [("parent_class", PARENT.get(record["par"], "other"))]
         fields += [("script_host", bool(record["lol"])), ("browser", bool(record["br"]))]
         if not self.cold:
-            fields += [("age_days", record.get("age"))]
+            fields += [("age_days", float(record["age"]) if "age" in record else None)]
         text = "".join(f',"{name}":{json.dumps(value)}' for name, value in fields if value is not None)
         return f'{self.head(self.epoch_text, "process")}{key}{text}}}\n'
 
@@ -168,7 +168,8 @@ class Converter:
         port, start = self.open[key]
         rest = self.tuple_and_names(record, "t", port, "")
         sent, received = record["b"]
-        return (f'{self.head(when, "connection")},"phase":"exchange","start":{start}{rest}'
+        start = "" if start == when else f',"start":{start}'
+        return (f'{self.head(when, "connection")},"phase":"exchange"{start}{rest}'
                 f',"bytes_out":{int(sent)},"bytes_in":{int(received)}}}\n')
 
     def query(self, record):
@@ -176,9 +177,10 @@ class Converter:
         kind = kind if isinstance(kind, int) else QUERY_TYPE.get(kind, 0)
         answer = record.get("a")
         addresses = f',"addresses":{json.dumps([answer] if isinstance(answer, str) else answer)}' if answer else ""
+        ttl = f',"ttl_secs":{int(record["l"])}' if record["l"] else ""
         when = rfc3339(self.micros(record["t"]))
         return (f'{self.head(when, "dns")}{self.processes[record["p"]]},"query":{quoted(record["n"])},"query_type":{kind}'
-                f',"response_code":{record["r"]}{addresses},"ttl_secs":{int(record["l"])}}}\n')
+                f',"response_code":{record["r"]}{addresses}{ttl}}}\n')
 
 
 def convert(source, target, cold=False):

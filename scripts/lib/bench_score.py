@@ -90,11 +90,11 @@ def from_sonde(alert, epoch):
     if not host or not program or not destination or points is None:
         return None
     moment = datetime.fromisoformat(field("@timestamp")[:26].rstrip("Z") + "+00:00").timestamp()
-    alert = {"h": int(host.removeprefix("h")), "t": moment - epoch, "exe": program,
-             "rd": registrable(destination), "score": points, "callbacks": field("sonde.detected_after_callbacks")}
+    scored = {"h": int(host.removeprefix("h")), "t": round(moment - epoch, 6), "exe": program,
+              "rd": registrable(destination), "score": points, "callbacks": field("sonde.detected_after_callbacks")}
     if group := field("sonde.group"):
-        alert["group"] = sorted({registrable(name) for name in group})
-    return alert
+        scored["group"] = sorted({registrable(name) for name in group})
+    return scored
 
 
 class Result:

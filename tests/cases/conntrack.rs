@@ -369,6 +369,28 @@ fn a_hello_with_a_hole_opens_without_a_fingerprint() {
 }
 
 #[test]
+fn a_hello_cut_by_the_snap_length_gives_its_name_at_once() {
+    for parts in [&[hello_record()][..], &[hello_record()[..60].to_vec(), hello_record()[60..].to_vec()]] {
+        let mut wire = opened();
+        let mut seq = 1001;
+        for part in parts {
+            wire.out(30, seq, ACK, part);
+            seq += u32::try_from(part.len()).unwrap();
+        }
+        let mut told = Follow::default();
+        for (time, frame) in &wire.frames {
+            // What lies behind the name is lost.
+            let lost = if frame.len() > 150 { 30 } else { 0 };
+            let wire_len = u32::try_from(frame.len()).unwrap();
+            told.cut_frame(LinkType::Ethernet, *time, &frame[..frame.len() - lost], wire_len);
+        }
+        let [event] = told.connections()[..] else { panic!("not told at once: {:?}", told.told) };
+        assert_eq!((event.phase, event.sni.as_str()), (Phase::Opened, NAME));
+        assert_eq!(event.ja4, "", "half a hello has no fingerprint");
+    }
+}
+
+#[test]
 fn a_connection_through_a_proxy_is_named_by_what_is_asked_of_the_proxy() {
     let mut wire = Wire::new(CLIENT, "10.0.0.8:3128");
     wire.out(0, 1000, SYN, b"").back(1, 5000, SYN_ACK, b"").out(2, 1001, ACK, b"");

@@ -41,10 +41,6 @@ const BEACONS: [&str; 15] = [
 
 const BENIGN: [&str; 6] = ["browsing", "updater", "ntp", "monitoring", "licence-heartbeat", "rdp"];
 
-/// DEVIATION: found and ranked first, but below an alert. A capture tells nothing of the program, DNS keys have neither
-/// sizes nor a bare address, so regularity and an unpopular domain come to -1.75 points (score 0.24) at most.
-const RANKED_ONLY: [&str; 1] = ["dns-callback"];
-
 /// Captures with what they hold, by scenario.
 type Captures = BTreeMap<&'static str, (Vec<u8>, Truth)>;
 
@@ -97,7 +93,7 @@ fn is_alert(row: &Value) -> bool {
 
 #[test]
 fn every_beacon_shape_is_an_alert_within_thirty_callbacks_or_ten_minutes() {
-    for name in BEACONS.iter().filter(|name| !RANKED_ONLY.contains(name)) {
+    for name in BEACONS {
         let (bytes, truth) = capture(name);
         let ran = replay(&["--format", "ndjson"], &bytes);
         let alerts = rows(&ran);
@@ -166,7 +162,7 @@ fn callbacks_that_fail_are_counted_by_how_they_fail() {
         let count = |field| alerts[0].pointer(&format!("/sonde/evidence/{field}")).and_then(Value::as_u64);
         let callbacks = truth.beacons[0].callbacks;
         assert_eq!(count("callbacks"), Some(callbacks), "{name}");
-        // The last attempt may be under way at the end.
+        // DEVIATION: one less than there are. The first callback is a mere sighting, and how it went is not kept.
         assert!(count(counter).unwrap() >= callbacks - 1, "{name}: {:?}", count(counter));
     }
 }
@@ -186,13 +182,10 @@ fn no_false_positive_class_reaches_high() {
 }
 
 #[test]
-fn of_the_false_positive_classes_only_monitoring_is_an_alert_without_process_context() {
+fn no_false_positive_class_is_an_alert() {
     for name in BENIGN {
         let alerts = rows(&replay(&["--format", "ndjson"], &capture(name).0));
-        // An agent that reports to a nameless private address every minute is what an implant would be: medium, until
-        // the host tells which program it is.
-        let expected = usize::from(name == "monitoring");
-        assert_eq!(alerts.len(), expected, "{name}: {alerts:?}");
+        assert!(alerts.is_empty(), "{name}: {alerts:?}");
     }
 }
 

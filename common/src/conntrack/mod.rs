@@ -21,7 +21,7 @@ use crate::decode::packet::{Addr, Header, Packet, flags};
 use crate::decode::quic::InitialAssembler;
 use crate::decode::{Probe, dns};
 use crate::event::{ConnectionEvent, Event, Names, Observation, Outcome, Phase, Totals};
-use crate::net::{FiveTuple, Transport, is_internal, is_no_peer};
+use crate::net::{FiveTuple, Transport, is_internal, is_internal_broadcast, is_no_peer};
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// Silence in both directions after which payload opens a new exchange (scorer specification 2.1).
@@ -557,7 +557,9 @@ impl Tracker {
         }
         let internal = |address: Addr| is_internal(address.ip());
         let discovery = ports.iter().any(|port| DISCOVERY_PORTS.contains(port));
-        if is_no_peer(ends.destination.ip())
+        let destination = ends.destination.ip();
+        if is_no_peer(destination)
+            || is_internal_broadcast(destination)
             || (discovery && internal(ends.source) && internal(ends.destination))
         {
             self.counters.no_peer += 1;

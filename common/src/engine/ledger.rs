@@ -175,9 +175,10 @@ impl Ledger {
         self.entries.iter()
     }
 
-    /// Where a finding stands that is listed, whether it is an alert or not.
-    pub(super) fn standing_of(&self, id: &FindingId) -> Standing {
-        self.entries.get(id).map_or(
+    /// Where a series stands that is listed. It is an alert if it speaks for its finding: another level that finds the same
+    /// destination has its id, and nothing else of it.
+    pub(super) fn standing_of(&self, id: &FindingId, series: u64) -> Standing {
+        self.entries.get(id).filter(|entry| entry.series == series).map_or(
             Standing {
                 id: *id,
                 revision: 0,

@@ -120,9 +120,9 @@ impl BeaconDetector {
         self.table.get(slot)
     }
 
-    /// All series, in the order of their places.
-    pub fn iter(&self) -> impl Iterator<Item = (&Series, &Label)> {
-        self.table.iter().map(|(_, series, label)| (series, label))
+    /// All series with their keys, in the order of their places.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &Series, &Label)> {
+        self.table.iter()
     }
 
     /// Remembers the evaluation with the highest score.
