@@ -1,6 +1,6 @@
 //! Passive DNS: the name by which this host last came to an address.
 //!
-//! Bounded: at most `capacity` addresses; when full, of a few neighbours the one learnt longest ago goes, and is counted.
+//! Bounded by number and by weight; when full, of a few neighbours the one learnt longest ago goes, and is counted.
 
 use std::hash::BuildHasher as _;
 use std::net::IpAddr;
@@ -24,6 +24,9 @@ pub struct PassiveNames {
     index: HashTable<u32>,
     hasher: RandomState,
     capacity: u32,
+    /// What all entries weigh, and may weigh.
+    bytes: usize,
+    memory_bytes: usize,
     hand: u32,
     evicted: u64,
 }
@@ -46,29 +49,33 @@ impl PassiveNames {
             index: HashTable::new(),
             hasher: RandomState::default(),
             capacity: capacity(memory_bytes),
+            bytes: 0,
+            memory_bytes,
             hand: 0,
             evicted: 0,
         }
     }
 
-    /// Changes what the table may take; what no longer fits is what was learnt longest ago.
+    /// Changes what the table may take; what no longer fits leaves by the same rule.
     pub fn set_memory(&mut self, memory_bytes: usize) {
+        self.memory_bytes = memory_bytes;
         self.capacity = capacity(memory_bytes);
-        let Some(excess) =
-            self.entries.len().checked_sub(self.capacity as usize).filter(|&excess| excess > 0)
-        else {
-            return;
-        };
-        self.evicted += excess as u64;
-        self.entries.sort_by_key(|entry| std::cmp::Reverse(entry.used));
-        self.entries.truncate(self.capacity as usize);
-        self.entries.shrink_to_fit();
-        self.index.clear();
+        self.make_room();
+        self.entries.shrink_to(self.capacity as usize);
         let (entries, hasher) = (&self.entries, &self.hasher);
-        let hash = |at: u32| entries.get(at as usize).map_or(0, |entry| hasher.hash_one(entry.ip));
-        self.index.shrink_to(entries.len(), |&at| hash(at));
-        for at in (0..self.capacity).take(entries.len()) {
-            self.index.insert_unique(hash(at), at, |&at| hash(at));
+        self.index.shrink_to(entries.len(), |&at| {
+            entries.get(at as usize).map_or(0, |entry| hasher.hash_one(entry.ip))
+        });
+    }
+
+    /// Names may be longer than is common, and an address may have several.
+    fn make_room(&mut self) {
+        while self.entries.len() > self.capacity as usize || self.bytes > self.memory_bytes {
+            if self.entries.is_empty() {
+                return;
+            }
+            let at = self.victim();
+            self.remove(at);
         }
     }
 
@@ -76,6 +83,7 @@ impl PassiveNames {
     pub fn learn(&mut self, ip: IpAddr, name: &str, time: Timestamp) {
         if let Some(at) = self.find(ip) {
             let Some(entry) = self.entries.get_mut(at as usize) else { return };
+            let before = entry.weight();
             entry.used = entry.used.max(time);
             if entry.names.last().is_none_or(|(_, last)| last != name) {
                 // The text of the name that leaves is used again.
@@ -85,24 +93,23 @@ impl PassiveNames {
                 text.push_str(name);
                 entry.names.push((time, text));
             }
+            self.bytes = self.bytes - before + entry.weight();
+            self.make_room();
             return;
         }
         let entry = Entry { ip, used: time, names: vec![(time, name.to_owned())] };
-        let at = if self.entries.len() < self.capacity as usize {
-            self.entries.push(entry);
-            u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
-        } else {
-            let at = self.victim();
-            self.forget(at);
-            if let Some(place) = self.entries.get_mut(at as usize) {
-                *place = entry;
-            }
-            at
-        };
+        if self.entries.len() >= self.capacity as usize {
+            let victim = self.victim();
+            self.remove(victim);
+        }
+        self.bytes += entry.weight();
+        let at = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        self.entries.push(entry);
         let (entries, hasher) = (&self.entries, &self.hasher);
         self.index.insert_unique(hasher.hash_one(ip), at, |&at| {
             entries.get(at as usize).map_or(0, |entry| hasher.hash_one(entry.ip))
         });
+        self.make_room();
     }
 
     /// The name by which a connection that began at `start` came to `ip`; empty if none is known.
@@ -121,13 +128,9 @@ impl PassiveNames {
 
     /// Memory held, in bytes.
     #[must_use]
-    pub fn memory_bytes(&self) -> usize {
-        let text: usize = self
-            .entries
-            .iter()
-            .map(|entry| entry.names.iter().map(|(_, name)| name.capacity() + 32).sum::<usize>())
-            .sum();
-        self.entries.capacity() * size_of::<Entry>() + self.index.capacity() * 5 + text
+    pub const fn memory_bytes(&self) -> usize {
+        let spare = self.entries.capacity() - self.entries.len();
+        self.bytes + spare * size_of::<Entry>()
     }
 
     fn find(&self, ip: IpAddr) -> Option<u32> {
@@ -138,7 +141,7 @@ impl PassiveNames {
     fn victim(&mut self) -> u32 {
         let mut oldest = (Timestamp::MAX, 0);
         for _ in 0..EVICTION_SAMPLE {
-            self.hand = (self.hand + 1) % self.capacity;
+            self.hand = (self.hand + 1) % u32::try_from(self.entries.len()).unwrap_or(u32::MAX).max(1);
             if let Some(entry) = self.entries.get(self.hand as usize) {
                 oldest = oldest.min((entry.used, self.hand));
             }
@@ -146,12 +149,31 @@ impl PassiveNames {
         oldest.1
     }
 
-    fn forget(&mut self, at: u32) {
-        let Some(entry) = self.entries.get(at as usize) else { return };
-        if let Ok(found) = self.index.find_entry(self.hasher.hash_one(entry.ip), |&other| other == at) {
+    /// Takes an entry out; the last one moves to its place.
+    fn remove(&mut self, at: u32) {
+        let Some(last) = self.entries.len().checked_sub(1).and_then(|last| u32::try_from(last).ok()) else {
+            return;
+        };
+        let hash_at = |at: u32| self.entries.get(at as usize).map(|entry| self.hasher.hash_one(entry.ip));
+        let (Some(hash), Some(last_hash)) = (hash_at(at), hash_at(last)) else { return };
+        if let Ok(found) = self.index.find_entry(hash, |&other| other == at) {
             found.remove();
-            self.evicted += 1;
         }
+        if at != last
+            && let Some(moved) = self.index.find_mut(last_hash, |&other| other == last)
+        {
+            *moved = at;
+        }
+        self.bytes -= self.entries.swap_remove(at as usize).weight();
+        self.evicted += 1;
+    }
+}
+
+impl Entry {
+    /// What it takes, its place in the index included.
+    fn weight(&self) -> usize {
+        let texts: usize = self.names.iter().map(|(_, name)| name.capacity()).sum();
+        size_of::<Self>() + 8 + self.names.capacity() * size_of::<(Timestamp, String)>() + texts
     }
 }
 
@@ -197,11 +219,30 @@ mod tests {
         }
         names.set_memory(16 * BYTES_PER_ENTRY);
         assert_eq!((names.entries.len(), names.index.len(), names.evicted()), (16, 16, 48));
-        for number in 0..64u32 {
-            let known = !names.name(IpAddr::V4(number.into()), at(100)).is_empty();
-            assert_eq!(known, number >= 48, "{number}");
-        }
+        let known = |number: u32| !names.name(IpAddr::V4(number.into()), at(100)).is_empty();
+        let (old, new) = ((0..32).filter(|&ip| known(ip)).count(), (32..64).filter(|&ip| known(ip)).count());
+        assert_eq!(old + new, 16);
+        assert!(new > old, "{old} old, {new} new");
         names.learn(IpAddr::V4(99.into()), "b.example", at(99));
         assert_eq!(names.name(IpAddr::V4(99.into()), at(100)), "b.example");
+    }
+
+    #[test]
+    fn long_and_alternating_names_stay_within_the_budget() {
+        let mut names = PassiveNames::new(100_000);
+        for round in 0..8u32 {
+            for number in 0..2_000u32 {
+                let name = format!("{round}.{}.example", "l".repeat(240));
+                names.learn(IpAddr::V4(number.into()), &name, at(i64::from(round)));
+            }
+        }
+        let texts: usize =
+            names.entries.iter().flat_map(|entry| &entry.names).map(|(_, name)| name.capacity()).sum();
+        assert!(texts > 50_000 && texts <= 100_000, "{texts}");
+        assert_eq!(names.bytes, names.entries.iter().map(Entry::weight).sum::<usize>());
+        assert_eq!(names.index.len(), names.entries.len());
+        for (place, entry) in names.entries.iter().enumerate() {
+            assert_eq!(names.find(entry.ip), u32::try_from(place).ok());
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Packets of any order and any time through a small tracker: its time never goes back, each connection closes once,
+//! Packets of any order and any time through a small tracker: its time never goes back
+//! but for a new beginning, each connection closes once,
 //! and its memory stays within bounds.
 #![no_main]
 
@@ -9,7 +10,7 @@ use sonde_common::conntrack::local::Locals;
 use sonde_common::decode::packet::{Addr, Header, Packet};
 use sonde_common::event::{Event, Observation, Phase};
 use sonde_common::net::FiveTuple;
-use sonde_common::time::Timestamp;
+use sonde_common::time::{NANOS_PER_SEC, Timestamp};
 use sonde_fuzz::heap;
 use sonde_fuzz::input::Input;
 
@@ -50,11 +51,26 @@ struct Watch {
     /// Times that a connection was opened and closed.
     open: HashMap<(FiveTuple, Timestamp), (u32, u32)>,
     now_open: usize,
+    newest: i64,
+    /// Big steps back so far that no event has followed yet: then all begins anew.
+    may_restart: u32,
 }
 
 impl Watch {
+    fn time_is(&mut self, time: Timestamp) {
+        let time = time.nanos();
+        let restarts = time < self.newest.saturating_sub(7_500 * NANOS_PER_SEC);
+        self.may_restart += u32::from(restarts);
+        self.newest = if restarts { time } else { self.newest.max(time) };
+    }
+
     fn take(&mut self, observation: &Observation<'_>) {
-        assert!(self.last.is_none_or(|last| observation.time >= last), "time goes back: {observation:?}");
+        let back = self.last.map_or(0, |last| last.since(observation.time));
+        if back > 0 {
+            assert!(self.may_restart > 0, "time goes back by {back} ns: {observation:?}");
+            self.may_restart -= 1;
+            assert_eq!(self.now_open, 0, "open over a new beginning");
+        }
         self.last = Some(observation.time);
         let Event::Connection(event) = observation.event else { return };
         assert!(event.start <= observation.time, "starts in the future: {observation:?}");
@@ -82,7 +98,7 @@ impl Watch {
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let mut input = Input::new(data);
-    let mut watch = Watch::default();
+    let mut watch = Watch { newest: i64::MIN, ..Watch::default() };
     let locals = match input.u8() {
         byte @ 0..64 => Locals::blocks(vec!["10.0.0.0/8".parse().expect("a block"); usize::from(byte & 3)]),
         _ => Locals::default(),
@@ -97,6 +113,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             time = input.moment(time);
         }
         if how == 0xff {
+            watch.newest = watch.newest.max(time.nanos());
             tracker.tick(time, &mut |observation| watch.take(observation));
             continue;
         }
@@ -137,6 +154,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         let cut = if ports & 0x80 == 0 { 0 } else { u32::from(input.u16()) << (how & 15) };
         let payload_len = u32::try_from(payload.len()).unwrap_or(0).saturating_add(cut);
         let packet = Packet { time, source, destination, transport, payload: &payload, payload_len };
+        watch.time_is(time);
         tracker.packet(&packet, &mut |observation| watch.take(observation));
     }
     let (told, held) = (tracker.memory_bytes(), heap::held().saturating_sub(before));

@@ -84,6 +84,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let before = heap::held();
     let mut engines = Engines::new(&config, (1, 2));
     let mut emissions = Emissions::default();
+    let mut latest = Timestamp::from_nanos(i64::MIN);
     while !source.input.is_empty() {
         let how = source.input.u8();
         let host = match how >> 6 {
@@ -92,7 +93,11 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             _ => HostId::Address(Ipv4Addr::new(10, 0, 1, source.input.u8()).into()),
         };
         let host_facts = HostFacts { history: how & 64 == 0, observed_since: source.now };
-        let mut give = |time, event| {
+        let mut give = |time: Timestamp, event| {
+            if time < latest {
+                emissions.time_goes_back();
+            }
+            latest = time;
             engines.observe(&Observation { time, host, event }, &mut |alert| emissions.take(&alert));
         };
         match how & 15 {

@@ -9,6 +9,7 @@ use sonde_common::engine::Engines;
 use sonde_common::event::Observation;
 use sonde_common::format::events::{EventParser, write_line};
 use sonde_common::format::frames;
+use sonde_common::time::Timestamp;
 use sonde_fuzz::alerts::{Emissions, is_ranked};
 use sonde_fuzz::heap;
 
@@ -31,7 +32,13 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let (mut emissions, mut emissions_again) = (Emissions::default(), Emissions::default());
     let mut parser = EventParser::new();
     let mut line = Vec::new();
+    let mut latest = Timestamp::from_nanos(i64::MIN);
     let mut seen = |observation: &Observation<'_>| {
+        if observation.time < latest {
+            emissions.time_goes_back();
+            emissions_again.time_goes_back();
+        }
+        latest = observation.time;
         engines.observe(observation, &mut |alert| emissions.take(&alert));
         // The written events give the same alerts.
         line.clear();
