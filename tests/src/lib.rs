@@ -1,7 +1,7 @@
 //! Support for Sonde's tests and benchmarks: a packet builder and a deterministic traffic generator.
 //!
 //! Bottom to top: [`packet`] and [`payload`] build bytes, [`capture`] writes files, [`conversation`] puts whole
-//! exchanges on a timeline, [`scenario`] tells the stories (one per beacon shape and per false-positive class), and
+//! exchanges on a timeline, [`mod@scenario`] tells the stories (one per beacon shape and per false-positive class), and
 //! its `corpus` streams the benchmark capture. The binary `sonde-gen` is a thin front to it. For the cases, [`wire`] spells
 //! out single packets and hears what the tracker says of them, and [`program`] runs the built program.
 #![forbid(unsafe_code)]

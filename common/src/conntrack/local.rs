@@ -182,7 +182,7 @@ impl Sample {
         }
     }
 
-    /// The verdict: per family, the address that takes part in at least [`ENDPOINT_SHARE_PERCENT`] of the packets and is
+    /// The verdict: per family, the address that takes part in at least `ENDPOINT_SHARE_PERCENT` of the packets and is
     /// not merely called by all others. Two addresses that both do (a capture of one conversation) are told apart by being internal, then by being lower.
     #[must_use]
     pub fn locals(&self) -> Locals {
