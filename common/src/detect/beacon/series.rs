@@ -1,12 +1,11 @@
 //! One series of callbacks in at most 256 bytes, updated in constant time.
 //!
-//! It keeps the last 64 intervals and the sizes of the last 16 closed check-ins as [quanta](super::stats::quantise), and
-//! the highest score it ever had. It does not know whose series it is: that is the cold label beside it in the
-//! [table](super::table).
+//! It keeps the last 64 intervals and the sizes of the last 16 closed check-ins as [quanta](super::stats::quantise). It does
+//! not know whose series it is: that is the cold label beside it in the [table](super::table).
 
 use std::fmt;
 
-use super::stats::{self, MAX_INTERVALS, MIN_SAMPLE, Test, Timing, dequantise, quantise};
+use super::stats::{self, MAX_INTERVALS, MIN_SAMPLE, Timing, dequantise, quantise};
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// Closed check-ins whose sizes are kept (scorer specification 2.2).
@@ -39,17 +38,6 @@ pub enum Update {
     },
 }
 
-/// The highest score that a series had.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Peak {
-    /// Raw score S.
-    pub points: f32,
-    /// Timing evidence E at that moment.
-    pub bans: f32,
-    /// Timing test at that moment.
-    pub test: Option<Test>,
-}
-
 /// Medians of the known sizes of a series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SizeMedians {
@@ -71,15 +59,12 @@ pub struct Series {
     /// Sizes of the open check-in, or [`UNKNOWN_BYTES`] in both.
     open_out: u32,
     open_in: u32,
-    peak_points: f32,
-    peak_bans: f32,
     /// Rings, written in turn: the k-th interval and the sizes of the k-th check-in lie at k modulo the length.
     intervals: [u16; MAX_INTERVALS],
     closed_out: [u16; MAX_SIZES],
     closed_in: [u16; MAX_SIZES],
     destinations: [u16; MAX_DESTINATIONS],
     destination_count: u8,
-    peak_test: Option<Test>,
 }
 
 /// Whether a series is evaluated when it has so many intervals: often at first, then every 64 (scorer specification
@@ -101,14 +86,11 @@ impl Series {
             check_ins: 1,
             open_out: UNKNOWN_BYTES,
             open_in: UNKNOWN_BYTES,
-            peak_points: f32::NEG_INFINITY,
-            peak_bans: 0.0,
             intervals: [0; MAX_INTERVALS],
             closed_out: [UNKNOWN_QUANTA; MAX_SIZES],
             closed_in: [UNKNOWN_QUANTA; MAX_SIZES],
             destinations: [0; MAX_DESTINATIONS],
             destination_count: 0,
-            peak_test: None,
         }
     }
 
@@ -209,28 +191,6 @@ impl Series {
     #[must_use]
     pub fn destinations(&self) -> &[u16] {
         self.destinations.get(..usize::from(self.destination_count)).unwrap_or_default()
-    }
-
-    /// Keeps this score if it is the highest so far, and returns whether it is. Later traffic, such as an operator at
-    /// work, may flush the intervals that led to it.
-    pub fn note_score(&mut self, points: f32, bans: f32, test: Option<Test>) -> bool {
-        let higher = points > self.peak_points;
-        if higher {
-            self.peak_points = points;
-            self.peak_bans = bans;
-            self.peak_test = test;
-        }
-        higher
-    }
-
-    /// The highest score so far; `None` before the first [`note_score`](Self::note_score).
-    #[must_use]
-    pub fn peak(&self) -> Option<Peak> {
-        (self.peak_points > f32::NEG_INFINITY).then_some(Peak {
-            points: self.peak_points,
-            bans: self.peak_bans,
-            test: self.peak_test,
-        })
     }
 
     /// Check-ins so far, the open one included.
@@ -356,7 +316,6 @@ impl fmt::Debug for Series {
             .field("last", &self.last)
             .field("check_ins", &self.check_ins)
             .field("intervals", &self.intervals(&mut [0; MAX_INTERVALS]))
-            .field("peak", &self.peak())
             .finish_non_exhaustive()
     }
 }
@@ -509,16 +468,6 @@ mod tests {
             series.note_destination(fingerprint);
         }
         assert_eq!(series.destinations(), [5, 0, 9, 1, 2, 3]);
-    }
-
-    #[test]
-    fn highest_score_survives_lower_ones() {
-        let mut series = Series::new(at(0.0));
-        assert_eq!(series.peak(), None);
-        assert!(series.note_score(-2.0, 3.5, Some(Test::W3)));
-        assert!(series.note_score(1.5, 8.0, Some(Test::F1)));
-        assert!(!series.note_score(0.5, 4.0, None) && !series.note_score(f32::NAN, 4.0, None));
-        assert_eq!(series.peak(), Some(Peak { points: 1.5, bans: 8.0, test: Some(Test::F1) }));
     }
 
     #[test]
