@@ -69,6 +69,6 @@ fn the_first_moment_after_the_last_does_not_overflow() {
         let phases = case.finish();
         let closed = phases.iter().filter(|phase| matches!(phase, Phase::Closed(_))).count();
         let opened = phases.iter().filter(|phase| matches!(phase, Phase::Opened)).count();
-        assert_eq!((opened, closed), (opened, opened), "{phases:?}");
+        assert_eq!(opened, closed, "{phases:?}");
     }
 }
