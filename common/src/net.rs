@@ -41,7 +41,7 @@ impl fmt::Display for Transport {
 }
 
 /// Both ends of a connection as the host sees them. ICMP has port 0 on both sides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FiveTuple {
     /// Transport protocol.
     pub transport: Transport,

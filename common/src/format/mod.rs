@@ -4,8 +4,10 @@
 //! it borrows the caller's buffer, copies nothing and allocates nothing per packet.
 
 pub mod events;
+pub mod fields;
 pub mod pcap;
 pub mod pcapng;
+pub mod row;
 #[cfg(test)]
 mod tests;
 
