@@ -278,7 +278,7 @@ impl Engine {
                 let seen = Seen {
                     time: self.scope.now,
                     process: query.process,
-                    program: self.processes.get(query.process),
+                    program: query.program.or_else(|| self.processes.get(query.process)),
                     name: query.query,
                     fqdn: query.query,
                     registrable: registrable(query.query),
@@ -308,7 +308,7 @@ impl Engine {
         let seen = Seen {
             time: scope.now,
             process: event.process,
-            program: processes.get(event.process),
+            program: event.program.or_else(|| processes.get(event.process)),
             name,
             fqdn,
             registrable: registrable(name),

@@ -12,6 +12,8 @@
 #![forbid(unsafe_code)]
 
 pub mod alert;
+pub mod assemble;
+pub mod classify;
 pub mod config;
 pub mod conntrack;
 pub mod context;

@@ -8,6 +8,7 @@ pub mod fields;
 pub mod pcap;
 pub mod pcapng;
 pub mod row;
+pub mod split;
 #[cfg(test)]
 mod tests;
 
