@@ -3,14 +3,18 @@
 //! [`detect`] names a content by its first bytes. [`CaptureParser`] walks a capture in whatever pieces the caller has:
 //! it borrows the caller's buffer, copies nothing and allocates nothing per packet.
 
+mod dns_names;
 pub mod events;
 pub mod fields;
+mod flat;
+mod http_said;
 pub mod pcap;
 pub mod pcapng;
 pub mod row;
 pub mod split;
 #[cfg(test)]
 mod tests;
+pub mod zeek;
 
 use crate::time::Timestamp;
 use pcap::PcapParser;
