@@ -4,12 +4,14 @@
 //! it borrows the caller's buffer, copies nothing and allocates nothing per packet.
 
 pub mod events;
+pub mod evtx;
 pub mod fields;
 pub mod pcap;
 pub mod pcapng;
 pub mod row;
 #[cfg(test)]
 mod tests;
+pub mod winlog;
 
 use crate::time::Timestamp;
 use pcap::PcapParser;
