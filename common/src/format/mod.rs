@@ -5,6 +5,7 @@
 
 mod dns_names;
 pub mod events;
+pub mod evtx;
 pub mod fields;
 mod flat;
 mod http_said;
@@ -15,6 +16,7 @@ pub mod split;
 #[cfg(test)]
 mod tests;
 pub mod zeek;
+pub mod winlog;
 
 use crate::time::Timestamp;
 use pcap::PcapParser;
