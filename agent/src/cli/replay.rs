@@ -14,9 +14,10 @@ use sonde_common::engine::Engines;
 use super::complain;
 use super::output::{self, Format, Output, OutputError, Scored, Style};
 use super::progress::Progress;
-use crate::capture::{CaptureError, Input};
+use crate::capture::{CaptureError, Found, Look, total_length};
 use crate::exit::Exit;
 use crate::replay::{self, InputFormat, Replay, ReplayError, Totals};
+use sonde_common::format::Content;
 use sonde_common::human;
 
 /// Arguments of `sonde replay`.
@@ -32,7 +33,8 @@ Examples:
 Exit codes: 0 done; 1 --exit-on was reached; 64 usage; 65 input damaged beyond use; 66 no such input;
 70 internal; 74 output failed; 77 permission; 78 configuration.")]
 pub(super) struct Arguments {
-    /// Captures (pcap, pcapng) and Sonde's own events (NDJSON), plain, .gz or .zst; folders are walked; `-` is stdin
+    /// Captures, logs (Zeek, Defender, Windows events, Suricata EVE) and Sonde's own events, plain, .gz or .zst, or in
+    /// .zip and .tar; folders are walked; `-` is stdin
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// How results are written [default: a table on a terminal, else ndjson]
@@ -60,6 +62,9 @@ pub(super) struct Arguments {
     /// taken, else private addresses and whoever opens a connection]
     #[arg(long, value_name = "CIDR")]
     local: Vec<Cidr>,
+    /// Threads for logs, which change nothing in the answer [default: as many as there are processors, up to 8]
+    #[arg(long, value_name = "N")]
+    threads: Option<std::num::NonZeroU8>,
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -108,7 +113,7 @@ impl Failure {
 impl From<ReplayError> for Failure {
     fn from(error: ReplayError) -> Self {
         match &error {
-            ReplayError::Events(_) => Self(Exit::Output, error.to_string()),
+            ReplayError::Events(_) | ReplayError::Spool(_) => Self(Exit::Output, error.to_string()),
             ReplayError::Folder { error: cause, .. } => {
                 let denied = cause.kind() == io::ErrorKind::PermissionDenied;
                 Self(if denied { Exit::Permission } else { Exit::NoInput }, error.to_string())
@@ -138,29 +143,58 @@ impl Arguments {
         Config::parse(&text, &self.set).map_err(|error| Failure(Exit::Config, format!("{place}{error}")))
     }
 
-    fn replay(&self) -> Result<Exit, Failure> {
-        let config = self.config()?;
-        let files = replay::walk(&self.files)?;
-        // All inputs are opened before the first is read: a wrong name should not cost an hour.
+    /// Threads for logs: as told, else as many as the machine has, up to eight.
+    fn threads(&self) -> usize {
+        const MOST: usize = 8;
+        self.threads.map_or_else(
+            || std::thread::available_parallelism().map_or(1, usize::from).min(MOST),
+            |threads| usize::from(threads.get()),
+        )
+    }
+
+    /// What the files hold.
+    fn look(&self, files: &[PathBuf]) -> Result<Vec<Found>, Failure> {
         let mut inputs = Vec::new();
-        for path in &files {
-            match Input::open(path) {
-                Ok(input) => inputs.push(input),
+        for path in files {
+            let named = self.files.contains(path);
+            match Found::look(path) {
+                Ok(Look { found, passed_over }) => {
+                    for error in passed_over {
+                        tracing::warn!(%error, "passed over");
+                    }
+                    for found in found {
+                        if found.content() == Content::Json && self.input_format.is_none() {
+                            let error =
+                                CaptureError::Unknown { path: found.name().to_owned(), first: vec![b'{'] };
+                            if named && files.len() == 1 {
+                                return Err(Failure::of_input(&error));
+                            }
+                            tracing::warn!(%error, "passed over");
+                            continue;
+                        }
+                        inputs.push(found);
+                    }
+                }
                 // In a folder, what is no input is passed over; what cannot be opened is missed.
                 Err(
                     error @ (CaptureError::Empty { .. }
                     | CaptureError::Foreign { .. }
                     | CaptureError::Unknown { .. }),
-                ) if !self.files.contains(path) => tracing::warn!(%error, "passed over"),
+                ) if !named => tracing::warn!(%error, "passed over"),
                 Err(error) => return Err(Failure::of_input(&error)),
             }
         }
         if inputs.is_empty() {
-            return Err(Failure(
-                Exit::NoInput,
-                "no input: the folders hold no file that can be read".to_owned(),
-            ));
+            return Err(Failure(Exit::NoInput, "no input: there is no file that can be read".to_owned()));
         }
+        Ok(inputs)
+    }
+
+    fn replay(&self) -> Result<Exit, Failure> {
+        let config = self.config()?;
+        let files = replay::walk(&self.files)?;
+        // All inputs are looked at before the first is read: a wrong name should not cost an hour.
+        let inputs = self.look(&files)?;
         let events_to_stdout = self.events.as_ref().is_some_and(|path| path.as_os_str() == "-");
         let events: Option<Box<dyn Write>> = match &self.events {
             None => None,
@@ -180,13 +214,19 @@ impl Arguments {
         let least = self
             .min_severity
             .map_or(if self.all { Severity::Info } else { Severity::Medium }, Severity::from);
-        let total = inputs.iter().map(|input| input.progress().length()).sum();
+        let total = total_length(&inputs);
         let mut progress = Progress::new(total, !self.no_progress);
 
         let mut worst = None;
         let mut streamed = Ok(());
-        let replay =
-            Replay { config: &config, local: self.local.clone(), events, input_format: self.input_format };
+        let replay = Replay {
+            config: &config,
+            local: self.local.clone(),
+            events,
+            input_format: self.input_format,
+            threads: self.threads(),
+            tap: None,
+        };
         let mut emit = |alert: Alert| {
             worst = worst.max(Some(alert.severity));
             if self.stream && !events_to_stdout && alert.severity >= least {
@@ -222,8 +262,9 @@ impl Arguments {
         } else if let Some(lost) = lost(&totals) {
             tracing::warn!("{lost}");
         }
-        let nothing_read = totals.frames == 0 && totals.engine.events == 0;
-        if nothing_read && (totals.damaged > 0 || totals.unreadable > 0 || totals.bad_lines > 0) {
+        let nothing_read = totals.frames == 0 && totals.engine.events == 0 && totals.rows == 0;
+        let bad = totals.bad_lines > 0 || !totals.bad_rows.is_empty();
+        if nothing_read && (totals.damaged > 0 || totals.unreadable > 0 || bad) {
             return Ok(Exit::BadInput);
         }
         let found = self.exit_on.is_some_and(|level| worst >= Some(level.into()));

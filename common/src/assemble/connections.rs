@@ -19,8 +19,9 @@ const SAME: i64 = 5 * NANOS_PER_SEC;
 const RETRY: i64 = 30 * NANOS_PER_SEC;
 /// Longest that a connection is remembered, in nanoseconds.
 const KEPT: i64 = RETRY;
-/// Connections remembered; beyond it the oldest is forgotten.
-const MAX_CONNECTIONS: usize = 131_072;
+/// What a connection takes: its place in a map that doubles, and in the queue.
+const CONNECTION_BYTES: usize =
+    2 * size_of::<((u64, FiveTuple), Last)>() + size_of::<(Timestamp, u64, FiveTuple)>();
 
 /// What a row is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +49,18 @@ pub(super) struct Connections {
     latest: HashMap<(u64, FiveTuple), Last, foldhash::fast::FixedState>,
     /// In the order in which they were told of; an entry whose time is not that of its connection was told of again.
     order: VecDeque<(Timestamp, u64, FiveTuple)>,
+    /// Connections remembered; beyond it the oldest is forgotten.
+    capacity: usize,
     pub(super) repeated: u64,
     pub(super) retries: u64,
     pub(super) evicted: u64,
 }
 
 impl Connections {
+    pub(super) fn new(memory_bytes: usize) -> Self {
+        Self { capacity: memory_bytes / CONNECTION_BYTES, ..Self::default() }
+    }
+
     pub(super) fn judge(&mut self, host: u64, now: Timestamp, row: &ConnectionRow<'_>) -> Verdict {
         self.expire(now);
         // A source that does not tell the port cannot tell two connections apart.
@@ -86,7 +93,7 @@ impl Connections {
         });
         self.latest.insert(key, this);
         self.order.push_back((now, host, row.tuple));
-        while self.order.len() > MAX_CONNECTIONS {
+        while self.order.len() > self.capacity {
             self.forget_first();
             self.evicted += 1;
         }

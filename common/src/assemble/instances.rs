@@ -12,10 +12,6 @@ use crate::process::{PROCESS_TEXT, ProcessInfo, ProcessKey};
 use crate::program::Program;
 use crate::time::Timestamp;
 
-/// Process instances remembered over all hosts; beyond it the one told of first is forgotten.
-const MAX_INSTANCES: usize = 65_536;
-/// Bytes of their texts; beyond it the one told of first is forgotten.
-const MAX_BYTES: usize = 32 << 20;
 /// What an instance takes beside its texts.
 const INSTANCE_BYTES: usize = size_of::<ProcessInfo>() + 256;
 
@@ -39,10 +35,16 @@ pub(super) struct Instances {
     by_pid: HashMap<(u64, u32), u64, foldhash::fast::FixedState>,
     order: VecDeque<(u64, u64, u32)>,
     bytes: usize,
+    /// Bytes that are kept at most; beyond it the process told of first is forgotten.
+    capacity: usize,
     pub(super) evicted: u64,
 }
 
 impl Instances {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { capacity, ..Self::default() }
+    }
+
     /// Learns of a process that was started.
     pub(super) fn started(&mut self, host: u64, row: &ProcessRow<'_>, time: Timestamp) {
         let id = self.id(host, row);
@@ -108,7 +110,7 @@ impl Instances {
             None => self.order.push_back((id, host, row.pid)),
         }
         self.by_pid.insert((host, row.pid), id);
-        while self.order.len() > MAX_INSTANCES || self.bytes > MAX_BYTES {
+        while self.bytes > self.capacity {
             let Some((id, host, pid)) = self.order.pop_front() else { break };
             if let Some(old) = self.by_id.remove(&id) {
                 self.bytes -= old.bytes;

@@ -20,6 +20,7 @@ use crate::event::{
     ConnectionEvent, DOMAIN_TEXT, DnsEvent, Event, HOST_TEXT, HostId, Ja4, Names, Observation, Phase, Totals,
 };
 use crate::format::row::{ConnectionRow, DnsRow, ExchangeRow, Kind, Row, Said};
+use crate::net::Transport;
 use crate::process::ProcessKey;
 use crate::program::Program;
 
@@ -33,6 +34,8 @@ pub struct AssembleCounters {
     pub repeated: u64,
     /// Attempts folded into the one before: retransmissions and retries of a connection that was never made.
     pub retries: u64,
+    /// Connections to a resolver: the look-ups in them count, and have rows of their own.
+    pub resolver: u64,
     /// Rows that told more of a connection, such as its server name, and found it.
     pub joined: u64,
     /// What was said of connections and forgotten for want of room before the connection came.
@@ -48,6 +51,7 @@ impl AssembleCounters {
     pub const fn add(&mut self, other: &Self) {
         self.repeated += other.repeated;
         self.retries += other.retries;
+        self.resolver += other.resolver;
         self.joined += other.joined;
         self.said_evicted += other.said_evicted;
         self.connections_evicted += other.connections_evicted;
@@ -64,10 +68,22 @@ pub struct Assembler {
     instances: Instances,
     clean: Clean,
     host: String,
+    resolver: u64,
     joined: u64,
 }
 
 impl Assembler {
+    /// An assembler whose tables hold no more than `memory_bytes`.
+    #[must_use]
+    pub fn new(memory_bytes: usize) -> Self {
+        Self {
+            said: SaidTable::new(memory_bytes / 4),
+            connections: Connections::new(memory_bytes / 4),
+            instances: Instances::new(memory_bytes / 2),
+            ..Self::default()
+        }
+    }
+
     /// Takes the next row; hands what it tells to `seen`. Rows come sorted by their time.
     pub fn take(&mut self, row: &Row<'_>, seen: &mut dyn FnMut(&Observation<'_>)) {
         let host = self.host_key(row);
@@ -98,6 +114,7 @@ impl Assembler {
         AssembleCounters {
             repeated: self.connections.repeated,
             retries: self.connections.retries,
+            resolver: self.resolver,
             joined: self.joined,
             said_evicted: self.said.evicted,
             connections_evicted: self.connections.evicted,
@@ -125,6 +142,11 @@ impl Assembler {
         doer: Option<(ProcessKey, Program)>,
         seen: &mut dyn FnMut(&Observation<'_>),
     ) {
+        // As in packets: a datagram to a resolver is a look-up, and nothing else.
+        if connection.tuple.transport == Transport::Udp && connection.tuple.remote.port() == DNS_PORT {
+            self.resolver += 1;
+            return;
+        }
         if self.connections.judge(host, row.time, connection) != Verdict::New {
             return;
         }

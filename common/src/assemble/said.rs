@@ -13,8 +13,6 @@ use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// Longest that something said is kept, in nanoseconds: clocks of a log's rows differ by some.
 const KEPT: i64 = ATTRIBUTES_LEAD + 5 * NANOS_PER_SEC;
-/// Bytes that are kept at most; beyond it what was said first is forgotten.
-const MAX_BYTES: usize = 16 << 20;
 /// What an entry takes beside its text.
 const ENTRY_BYTES: usize = 96;
 
@@ -24,10 +22,16 @@ pub(super) struct SaidTable {
     by_uid: HashMap<u64, Box<[u8]>, foldhash::fast::FixedState>,
     order: VecDeque<(Timestamp, u64)>,
     bytes: usize,
+    /// Bytes that are kept at most; beyond it what was said first is forgotten.
+    capacity: usize,
     pub(super) evicted: u64,
 }
 
 impl SaidTable {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { capacity, ..Self::default() }
+    }
+
     pub(super) fn learn(&mut self, uid: u64, said: &Said<'_>, now: Timestamp) {
         self.expire(now);
         let known = self.by_uid.get(&uid);
@@ -38,7 +42,7 @@ impl SaidTable {
             Some(old) => self.bytes -= old.len() + ENTRY_BYTES,
             None => self.order.push_back((now, uid)),
         }
-        while self.bytes > MAX_BYTES && self.forget_first() {
+        while self.bytes > self.capacity && self.forget_first() {
             self.evicted += 1;
         }
     }

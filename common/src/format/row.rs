@@ -119,6 +119,8 @@ pub struct Said<'a> {
 pub struct AttributesRow<'a> {
     /// The connection's.
     pub uid: &'a str,
+    /// Who opened it, where the log says.
+    pub client: Option<IpAddr>,
     /// What it said.
     #[serde(borrow)]
     pub said: Said<'a>,
@@ -284,7 +286,8 @@ impl Row<'_> {
             Kind::Connection(connection) => Some(connection.tuple.local.ip()),
             Kind::Exchange(exchange) => Some(exchange.tuple.local.ip()),
             Kind::Dns(dns) => dns.client,
-            Kind::Attributes(_) | Kind::Started | Kind::Other => None,
+            Kind::Attributes(attributes) => attributes.client,
+            Kind::Started | Kind::Other => None,
         }
     }
 
