@@ -4,6 +4,7 @@
 //! it borrows the caller's buffer, copies nothing and allocates nothing per packet.
 
 mod dns_names;
+pub mod eve;
 pub mod events;
 pub mod fields;
 mod flat;
