@@ -1,10 +1,9 @@
-//! Writes EVTX files: events as binary XML in chunks of 64 KiB, with the checksums and tables that Windows puts there.
-//!
-//! Each event is written in one of two forms: [templated](EvtxWriter::templated), as Windows logs its own events (one template
-//! for what all events of a provider share, one for the fields of each kind), or [plain](EvtxWriter::plain), as collected
-//! events are. It is built from `[MS-EVEN6]` and the libyal project's description, not from files of Windows.
+//! One chunk of an EVTX file: records, names and templates, each written where it is used first.
+#![expect(clippy::indexing_slicing, reason = "builds test data from test data; a panic is a failing test")]
 
 use std::collections::HashMap;
+
+use super::{Event, utf16};
 
 /// Bytes of a chunk.
 const CHUNK: usize = 64 << 10;
@@ -12,181 +11,14 @@ const CHUNK: usize = 64 << 10;
 const CHUNK_HEADER: usize = 512;
 const NAME_TABLE: usize = 128;
 const TEMPLATE_TABLE: usize = 384;
-const STRING: u8 = 0x01;
-
-/// One event.
-#[derive(Clone, Copy, Debug)]
-pub struct Event<'a> {
-    /// Name of the provider.
-    pub provider: &'a str,
-    /// Number of the event.
-    pub id: u16,
-    /// The log.
-    pub channel: &'a str,
-    /// The host.
-    pub computer: &'a str,
-    /// When it was written, in nanoseconds since 1970; kept to 100 ns.
-    pub nanos: i64,
-    /// Its own fields, in their order.
-    pub data: &'a [(&'a str, Value<'a>)],
-}
-
-/// A field, as its manifest types it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
-    /// UTF-16 text.
-    Text(&'a str),
-    /// Units of UTF-16 as they are.
-    Units(&'a [u16]),
-    /// 16-bit number.
-    U16(u16),
-    /// 32-bit number.
-    U32(u32),
-    /// 64-bit number.
-    U64(u64),
-    /// A truth in four bytes.
-    Bool(bool),
-    /// A GUID, in the order in which it is read.
-    Guid([u8; 16]),
-    /// A pointer-sized number that is shown in hexadecimal.
-    Pointer(u64),
-    /// Nothing.
-    Null,
-}
-
-impl Value<'_> {
-    fn kind(self) -> u8 {
-        match self {
-            Self::Null => 0x00,
-            Self::Text(_) | Self::Units(_) => STRING,
-            Self::U16(_) => 0x06,
-            Self::U32(_) => 0x08,
-            Self::U64(_) => 0x0a,
-            Self::Bool(_) => 0x0d,
-            Self::Guid(_) => 0x0f,
-            Self::Pointer(_) => 0x15,
-        }
-    }
-
-    fn bytes(self) -> Vec<u8> {
-        match self {
-            Self::Null => Vec::new(),
-            Self::Text(text) => utf16(text),
-            Self::Units(units) => units.iter().flat_map(|unit| unit.to_le_bytes()).collect(),
-            Self::U16(number) => number.to_le_bytes().to_vec(),
-            Self::U32(number) => number.to_le_bytes().to_vec(),
-            Self::U64(number) | Self::Pointer(number) => number.to_le_bytes().to_vec(),
-            Self::Bool(is) => u32::from(is).to_le_bytes().to_vec(),
-            Self::Guid([a, b, c, d, e, f, g, h, rest @ ..]) => {
-                [&[d, c, b, a, f, e, h, g][..], &rest].concat()
-            }
-        }
-    }
-
-    /// As the plain form has it.
-    fn text(self) -> String {
-        match self {
-            Self::Null => String::new(),
-            Self::Text(text) => text.to_owned(),
-            Self::Units(units) => String::from_utf16_lossy(units),
-            Self::U16(number) => number.to_string(),
-            Self::U32(number) => number.to_string(),
-            Self::U64(number) => number.to_string(),
-            Self::Bool(is) => is.to_string(),
-            Self::Pointer(number) => format!("{number:#x}"),
-            Self::Guid(bytes) => {
-                let hex: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
-                let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default();
-                format!(
-                    "{{{}-{}-{}-{}-{}}}",
-                    part(0..8),
-                    part(8..12),
-                    part(12..16),
-                    part(16..20),
-                    part(20..32)
-                )
-            }
-        }
-    }
-}
-
-fn utf16(text: &str) -> Vec<u8> {
-    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
-}
-
-/// A file under construction.
-#[derive(Clone, Debug)]
-pub struct EvtxWriter {
-    done: Vec<Vec<u8>>,
-    chunk: Chunk,
-    next: u64,
-}
-
-impl Default for EvtxWriter {
-    fn default() -> Self {
-        Self { done: Vec::new(), chunk: Chunk::new(1), next: 1 }
-    }
-}
-
-impl EvtxWriter {
-    /// An empty file.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds an event as Windows logs its own.
-    pub fn templated(&mut self, event: &Event<'_>) {
-        self.record(|chunk, number| chunk.templated(event, number), event.nanos);
-    }
-
-    /// Adds an event without templates.
-    pub fn plain(&mut self, event: &Event<'_>) {
-        self.record(|chunk, number| chunk.plain(event, number), event.nanos);
-    }
-
-    fn record(&mut self, body: impl Fn(&mut Chunk, u64), nanos: i64) {
-        let before = self.chunk.clone();
-        if !self.chunk.record(self.next, filetime(nanos), &body) {
-            self.done.push(before.finish(self.next - 1));
-            self.chunk = Chunk::new(self.next);
-            assert!(self.chunk.record(self.next, filetime(nanos), &body), "an event fits into a chunk");
-        }
-        self.next += 1;
-    }
-
-    /// The file.
-    #[must_use]
-    pub fn finish(self) -> Vec<u8> {
-        let Self { mut done, chunk, next } = self;
-        done.push(chunk.finish(next - 1));
-        let mut file = b"ElfFile\0".to_vec();
-        let last = done.len() as u64 - 1;
-        file.extend(0u64.to_le_bytes());
-        file.extend(last.to_le_bytes());
-        file.extend(next.to_le_bytes());
-        // Length of the header; version 3.1; bytes that the header takes.
-        file.extend(128u32.to_le_bytes());
-        file.extend([1, 0, 3, 0, 0, 16]);
-        file.extend(u16::try_from(done.len()).unwrap_or(u16::MAX).to_le_bytes());
-        file.resize(120, 0);
-        file.extend(0u32.to_le_bytes());
-        let sum = crc32(&[file.get(..120).unwrap_or_default()]);
-        file.extend(sum.to_le_bytes());
-        file.resize(4096, 0);
-        done.into_iter().fold(file, |mut file, chunk| {
-            file.extend(chunk);
-            file
-        })
-    }
-}
+pub(super) const STRING: u8 = 0x01;
 
 /// 100 ns since 1601.
-fn filetime(nanos: i64) -> u64 {
+pub(super) fn filetime(nanos: i64) -> u64 {
     u64::try_from(nanos / 100 + 116_444_736_000_000_000).unwrap_or(0)
 }
 
-fn crc32(parts: &[&[u8]]) -> u32 {
+pub(super) fn crc32(parts: &[&[u8]]) -> u32 {
     let mut sum = flate2::Crc::new();
     for part in parts {
         sum.update(part);
@@ -195,7 +27,7 @@ fn crc32(parts: &[&[u8]]) -> u32 {
 }
 
 #[derive(Clone, Debug)]
-struct Chunk {
+pub(super) struct Chunk {
     bytes: Vec<u8>,
     first: u64,
     last_record: u32,
@@ -204,7 +36,7 @@ struct Chunk {
 }
 
 impl Chunk {
-    fn new(first: u64) -> Self {
+    pub(super) fn new(first: u64) -> Self {
         Self {
             bytes: vec![0; CHUNK_HEADER],
             first,
@@ -240,7 +72,7 @@ impl Chunk {
     }
 
     /// False if it does not fit: the chunk is spoilt then.
-    fn record(&mut self, number: u64, time: u64, body: &impl Fn(&mut Self, u64)) -> bool {
+    pub(super) fn record(&mut self, number: u64, time: u64, body: &impl Fn(&mut Self, u64)) -> bool {
         let start = self.here();
         self.u32(0x2a2a);
         let length = self.room();
@@ -248,7 +80,7 @@ impl Chunk {
         self.bytes.extend(time.to_le_bytes());
         body(self, number);
         // Records begin at multiples of eight.
-        while (self.here() - start + 4) % 8 != 0 {
+        while !(self.here() - start + 4).is_multiple_of(8) {
             self.bytes.push(0);
         }
         let all = self.here() - start + 4;
@@ -258,7 +90,7 @@ impl Chunk {
         self.bytes.len() <= CHUNK
     }
 
-    fn finish(mut self, last: u64) -> Vec<u8> {
+    pub(super) fn finish(mut self, last: u64) -> Vec<u8> {
         let free = self.here();
         let records = crc32(&[self.bytes.get(CHUNK_HEADER..).unwrap_or_default()]);
         let mut head = b"ElfChnk\0".to_vec();
@@ -400,7 +232,7 @@ impl Chunk {
         );
     }
 
-    fn plain(&mut self, event: &Event<'_>, number: u64) {
+    pub(super) fn plain(&mut self, event: &Event<'_>, number: u64) {
         let (id, number) = (event.id.to_string(), number.to_string());
         let nanos = u32::try_from(event.nanos.rem_euclid(1_000_000_000)).unwrap_or(0) / 100;
         let time = sonde_common::time::Timestamp::from_nanos(event.nanos).to_string();
@@ -430,7 +262,7 @@ impl Chunk {
         });
     }
 
-    fn templated(&mut self, event: &Event<'_>, number: u64) {
+    pub(super) fn templated(&mut self, event: &Event<'_>, number: u64) {
         let parts = Parts {
             id: Content::Value(3, 0x06),
             level: Content::Value(0, 0x04),
