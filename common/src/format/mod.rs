@@ -3,6 +3,7 @@
 //! [`detect`] names a content by its first bytes. [`CaptureParser`] walks a capture in whatever pieces the caller has:
 //! it borrows the caller's buffer, copies nothing and allocates nothing per packet.
 
+pub mod defender;
 pub mod events;
 pub mod fields;
 pub mod pcap;
