@@ -7,6 +7,7 @@
 mod events;
 mod logs;
 mod merge;
+pub mod rules;
 mod shards;
 mod spool;
 
@@ -54,6 +55,8 @@ pub struct Replay<'a> {
     pub input_format: Option<InputFormat>,
     /// Threads that read and follow logs.
     pub threads: usize,
+    /// Whether the engine is asked, too; else only the tap sees what is there.
+    pub detect: bool,
     /// Sees every row and every observation, in the order of time.
     pub tap: Option<&'a mut (dyn Tap + 'a)>,
 }
@@ -334,7 +337,7 @@ impl Replay<'_> {
                     (None, Some(tap)) => tap.row(row),
                     (None, None) => {}
                 };
-            shards::run_in_order(self.config, spool, hosts, &mut seen, &mut ticked)
+            shards::run_in_order(self.config, self.detect, spool, hosts, &mut seen, &mut ticked)
         } else {
             shards::run(self.config, spool, hosts, self.threads, &mut ticked)
         };
@@ -386,7 +389,7 @@ impl Replay<'_> {
         let memory = self.config.limits.memory;
         let mut stream = Stream {
             tracker: Tracker::new(locals, memory.tracking_bytes()),
-            shard: Shard::new(self.config, 1, 1),
+            shard: Shard::new(self.config, self.detect, 1, 1),
             events: EventsWriter::new(self.events.take()),
             tap: self.tap.take(),
             emit,

@@ -24,6 +24,8 @@ const ROWS_PER_TICK: u64 = 8192;
 pub(super) struct Shard {
     assembler: Assembler,
     engines: Engines,
+    /// Whether the engines are asked at all.
+    detect: bool,
     alerts: Vec<Alert>,
     span: Option<(Timestamp, Timestamp)>,
     observations: u64,
@@ -42,7 +44,7 @@ pub(super) struct Outcome {
 
 impl Shard {
     /// With its share of the memory: as many parts of it as it has hosts of all.
-    pub(super) fn new(config: &Config, hosts: u64, of: u64) -> Self {
+    pub(super) fn new(config: &Config, detect: bool, hosts: u64, of: u64) -> Self {
         let part = |bytes: usize| {
             let part = (bytes as u128) * u128::from(hosts.max(1)) / u128::from(of.max(hosts).max(1));
             usize::try_from(part).unwrap_or(bytes)
@@ -51,6 +53,7 @@ impl Shard {
         Self {
             assembler: Assembler::new(part(memory.tracking_bytes())),
             engines: Engines::with_memory(part(memory.detection_bytes()), SEED),
+            detect,
             alerts: Vec::new(),
             span: None,
             observations: 0,
@@ -59,17 +62,24 @@ impl Shard {
 
     /// Takes a row; `seen` gets what it tells, besides the engines.
     pub(super) fn take(&mut self, row: &Row<'_>, seen: &mut dyn FnMut(&Observation<'_>)) {
-        let Self { assembler, engines, alerts, span, observations } = self;
+        let Self { assembler, engines, detect, alerts, span, observations } = self;
         assembler.take(row, &mut |observation| {
             seen(observation);
-            observe(observation, engines, alerts, span, observations);
+            note(observation, span, observations);
+            if *detect {
+                engines.observe(observation, &mut |alert| alerts.push(alert));
+            }
         });
     }
 
     /// Takes an observation.
     #[inline]
     pub(super) fn observe(&mut self, observation: &Observation<'_>) {
-        observe(observation, &mut self.engines, &mut self.alerts, &mut self.span, &mut self.observations);
+        let Self { engines, detect, alerts, span, observations, .. } = self;
+        note(observation, span, observations);
+        if *detect {
+            engines.observe(observation, &mut |alert| alerts.push(alert));
+        }
     }
 
     /// Observations so far.
@@ -89,17 +99,10 @@ impl Shard {
 }
 
 #[inline]
-fn observe(
-    observation: &Observation<'_>,
-    engines: &mut Engines,
-    alerts: &mut Vec<Alert>,
-    span: &mut Option<(Timestamp, Timestamp)>,
-    observations: &mut u64,
-) {
+fn note(observation: &Observation<'_>, span: &mut Option<(Timestamp, Timestamp)>, observations: &mut u64) {
     let (first, last) = span.unwrap_or((observation.time, observation.time));
     *span = Some((first.min(observation.time), last.max(observation.time)));
     *observations += 1;
-    engines.observe(observation, &mut |alert| alerts.push(alert));
 }
 
 /// Joins what the shards came to, in an order that does not depend on how they ran.
@@ -147,7 +150,7 @@ pub(super) fn run(
     let rows = std::sync::atomic::AtomicU64::new(0);
     let work = |tick: &mut dyn FnMut(u64)| -> io::Result<()> {
         while let Some(&(bucket, count)) = buckets.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let mut shard = Shard::new(config, count, total);
+            let mut shard = Shard::new(config, true, count, total);
             let mut sorted = spool.rows(bucket..bucket + 1)?;
             let mut taken = 0u64;
             while let Some((_, _, bytes)) = sorted.next_row()? {
@@ -180,6 +183,7 @@ pub(super) fn run(
 /// Runs all buckets at once on this thread, in the order of time over all of them, for those who want to see every event.
 pub(super) fn run_in_order(
     config: &Config,
+    detect: bool,
     spool: &Spool,
     hosts: &[u64; BUCKETS],
     seen: &mut dyn FnMut(&Row<'_>, Option<&Observation<'_>>),
@@ -187,7 +191,7 @@ pub(super) fn run_in_order(
 ) -> io::Result<Vec<Shard>> {
     let total = hosts.iter().sum();
     let mut shards: Vec<_> =
-        hosts.iter().map(|&hosts| (hosts > 0).then(|| Shard::new(config, hosts, total))).collect();
+        hosts.iter().map(|&hosts| (hosts > 0).then(|| Shard::new(config, detect, hosts, total))).collect();
     let mut sorted = spool.rows(0..BUCKETS)?;
     let mut taken = 0u64;
     while let Some((_, bucket, bytes)) = sorted.next_row()? {

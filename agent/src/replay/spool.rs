@@ -62,8 +62,19 @@ impl Batch {
         row: &Row<'_>,
         spool: &Spool,
     ) -> io::Result<()> {
+        self.push_with(bucket, place, |out| row.encode(out), spool)
+    }
+
+    /// As [`push`](Self::push), for anything that `encode` appends to what it is given.
+    pub(super) fn push_with(
+        &mut self,
+        bucket: usize,
+        place: Place,
+        encode: impl FnOnce(Vec<u8>) -> Vec<u8>,
+        spool: &Spool,
+    ) -> io::Result<()> {
         let at = self.rows.len();
-        self.rows = row.encode(std::mem::take(&mut self.rows));
+        self.rows = encode(std::mem::take(&mut self.rows));
         self.keys.push(Key { bucket: bucket.min(BUCKETS - 1), place, at, len: self.rows.len() - at });
         if self.rows.len() + self.keys.len() * size_of::<Key>() >= BATCH_BYTES {
             self.flush(spool)
