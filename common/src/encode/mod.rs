@@ -16,7 +16,7 @@ pub(crate) fn rounded(value: f64, decimals: i32) -> Option<f64> {
 #[cfg(test)]
 use crate as model;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 #[cfg(test)]
 mod tests {

@@ -3,12 +3,13 @@
 //! Only the four parts and their mean: none of the modifiers (prevalence, first seen, threat intelligence) that RITA adds to
 //! its final score. What the description leaves open and how it was settled stands in `docs/compare.md`.
 
+mod parts;
 mod spread;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
+use std::hash::BuildHasher as _;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -20,7 +21,7 @@ use super::set::SmallSet;
 use super::{DAY_NANOS, Limits, Lost};
 use crate::encode::csv::cell;
 use crate::time::{NANOS_PER_SEC, Timestamp};
-use spread::{Runs, spread};
+use parts::{duration_score, histogram_score, size_score, timestamp_score};
 
 /// Parts that the window is cut into.
 const BINS: usize = 24;
@@ -30,16 +31,8 @@ const BIN_SECS: i64 = 3_600;
 const WINDOW_SECS: i64 = 24 * BIN_SECS;
 /// Different seconds that a pair must have connections in.
 const MIN_SECONDS: u32 = 4;
-/// Intervals that a timestamp score needs.
-const MIN_INTERVALS: u64 = 3;
 /// Different sizes kept for a pair: as many as RITA keeps times.
 const MAX_SIZES: usize = 86_400;
-/// Bins in use from which the heights of the bins count.
-const MIN_BINS_FOR_HEIGHTS: usize = 11;
-/// Bins in use from which a duration counts.
-const MIN_BINS_FOR_DURATION: usize = 6;
-/// Longest run of bins in use that a duration needs to be complete.
-const COMPLETE_RUN: usize = 12;
 
 /// A connection, as RITA sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +63,10 @@ pub struct RitaUnit {
     pub ts_score: f64,
     /// How even the sizes are.
     pub ds_score: f64,
-    /// How even the hours are.
-    pub hist_score: f64,
     /// How much of the day is covered.
     pub dur_score: f64,
+    /// How even the hours are.
+    pub hist_score: f64,
     /// First connection of the window.
     pub first_seen: Timestamp,
     /// Latest connection.
@@ -194,7 +187,7 @@ impl Rita {
     fn find_or_add(&mut self, row: &RitaRow<'_>) -> Option<usize> {
         let Self { units, index, hasher, .. } = self;
         let key = (row.source, row.destination);
-        let hash = hash(hasher, key);
+        let hash = hasher.hash_one(key);
         let same = |&at: &u32| units.get(at as usize).is_some_and(|unit| unit.key() == key);
         if let Some(&at) = index.find(hash, same) {
             return Some(at as usize);
@@ -219,7 +212,7 @@ impl Rita {
         });
         let place = u32::try_from(at).ok()?;
         index.insert_unique(hash, place, |&at| {
-            units.get(at as usize).map_or(0, |unit| self::hash(hasher, unit.key()))
+            units.get(at as usize).map_or(0, |unit| hasher.hash_one(unit.key()))
         });
         Some(at)
     }
@@ -248,12 +241,6 @@ const fn second(time: Timestamp) -> i64 {
     time.nanos().div_euclid(NANOS_PER_SEC)
 }
 
-fn hash(hasher: &RandomState, key: (&str, &str)) -> u64 {
-    let mut state = hasher.build_hasher();
-    key.hash(&mut state);
-    state.finish()
-}
-
 impl Unit {
     fn score(&self) -> Option<RitaUnit> {
         if self.seconds.len() < MIN_SECONDS {
@@ -263,12 +250,12 @@ impl Unit {
         let parts = [
             timestamp_score(&times),
             size_score(&self.sizes),
-            histogram_score(&self.bins),
             duration_score(&self.bins, &times),
+            histogram_score(&self.bins),
         ];
         // Thousandths, so that half of one is rounded alike everywhere.
         let mean = (parts.iter().sum::<u32>() + 2) / 4;
-        let [ts_score, ds_score, hist_score, dur_score] = parts.map(unit_interval);
+        let [ts_score, ds_score, dur_score, hist_score] = parts.map(unit_interval);
         let (source, destination) = self.key();
         Some(RitaUnit {
             source: source.to_owned(),
@@ -277,8 +264,8 @@ impl Unit {
             score: unit_interval(mean),
             ts_score,
             ds_score,
-            hist_score,
             dur_score,
+            hist_score,
             first_seen: self.first,
             last_seen: self.last,
             bytes_out: self.bytes_out,
@@ -291,97 +278,6 @@ fn unit_interval(thousandths: u32) -> f64 {
     f64::from(thousandths) / 1_000.0
 }
 
-/// A share as thousandths.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "clamped to the thousandths there are"
-)]
-fn thousandths(share: f64) -> u32 {
-    (share * 1_000.0).round().clamp(0.0, 1_000.0) as u32
-}
-
-/// How even the intervals between different seconds are; 0 with fewer than [`MIN_INTERVALS`].
-fn timestamp_score(times: &[u32]) -> u32 {
-    let mut runs: BTreeMap<u64, u64> = BTreeMap::new();
-    for (earlier, later) in times.iter().zip(times.iter().skip(1)) {
-        *runs.entry(u64::from(later - earlier)).or_default() += 1;
-    }
-    let runs = Runs::new(runs);
-    if runs.len() < MIN_INTERVALS { 0 } else { spread(&runs, 1_000) }
-}
-
-/// How even the sizes are; 0 where none is known.
-fn size_score(sizes: &BTreeMap<u64, u64>) -> u32 {
-    let runs = Runs::new(sizes.iter().map(|(&size, &count)| (size, count)));
-    if runs.len() == 0 { 0 } else { spread(&runs, 0) }
-}
-
-/// How even the bins are: by their coefficient of variation, or by how many share a height or two.
-fn histogram_score(bins: &[u32; BINS]) -> u32 {
-    by_variation(bins).max(by_heights(bins))
-}
-
-fn by_variation(bins: &[u32; BINS]) -> u32 {
-    /// [`BINS`] as a float.
-    const COUNT: f64 = 24.0;
-    let mean = bins.iter().map(|&bin| f64::from(bin)).sum::<f64>() / COUNT;
-    if mean <= 0.0 {
-        return 0;
-    }
-    let variance = bins.iter().map(|&bin| (f64::from(bin) - mean).powi(2)).sum::<f64>() / COUNT;
-    thousandths(1.0 - variance.sqrt() / mean)
-}
-
-fn by_heights(bins: &[u32; BINS]) -> u32 {
-    let used = used(bins);
-    let tallest = bins.iter().copied().max().unwrap_or_default();
-    if used < MIN_BINS_FOR_HEIGHTS {
-        return 0;
-    }
-    let step = tallest.div_ceil(20).max(1);
-    let mut groups: BTreeMap<u32, u32> = BTreeMap::new();
-    for &bin in bins.iter().filter(|&&bin| bin > 0) {
-        *groups.entry(bin / step).or_default() += 1;
-    }
-    let mut sizes: Vec<u32> = groups.into_values().collect();
-    sizes.sort_unstable_by(|a, b| b.cmp(a));
-    let two: u32 = sizes.iter().take(2).sum();
-    let of = u32::try_from(used - 1).unwrap_or(u32::MAX);
-    thousandths(f64::from(two) / f64::from(of))
-}
-
-/// How much of the window lies between first and last, or how long they come hour after hour.
-fn duration_score(bins: &[u32; BINS], times: &[u32]) -> u32 {
-    if used(bins) < MIN_BINS_FOR_DURATION {
-        return 0;
-    }
-    let dwell = match (times.first(), times.last()) {
-        (Some(&first), Some(&last)) => f64::from(last - first),
-        _ => 0.0,
-    };
-    /// The window as a float.
-    const WINDOW: f64 = 86_400.0;
-    let run = u32::try_from(longest_run(bins).min(COMPLETE_RUN)).unwrap_or(0);
-    /// The complete run as a float.
-    const RUN: f64 = 12.0;
-    thousandths(dwell / WINDOW).max(thousandths(f64::from(run) / RUN))
-}
-
-fn used(bins: &[u32; BINS]) -> usize {
-    bins.iter().filter(|&&bin| bin > 0).count()
-}
-
-/// The longest run of bins in use, the last being next to the first.
-fn longest_run(bins: &[u32; BINS]) -> usize {
-    let (mut longest, mut run) = (0, 0);
-    for &bin in bins.iter().chain(bins) {
-        run = if bin > 0 { run + 1 } else { 0 };
-        longest = longest.max(run);
-    }
-    longest.min(BINS)
-}
-
 impl Record for RitaUnit {
     const HEADER: &'static [&'static str] = &[
         "source",
@@ -390,8 +286,8 @@ impl Record for RitaUnit {
         "score",
         "ts_score",
         "ds_score",
-        "hist_score",
         "dur_score",
+        "hist_score",
         "first_seen",
         "last_seen",
         "bytes_out",
@@ -405,8 +301,8 @@ impl Record for RitaUnit {
             self.score.to_string(),
             self.ts_score.to_string(),
             self.ds_score.to_string(),
-            self.hist_score.to_string(),
             self.dur_score.to_string(),
+            self.hist_score.to_string(),
             self.first_seen.to_string(),
             self.last_seen.to_string(),
             self.bytes_out.to_string(),

@@ -10,7 +10,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
+use std::hash::BuildHasher as _;
 
 use arrayvec::ArrayVec;
 use foldhash::fast::RandomState;
@@ -204,7 +204,7 @@ impl Sentinel {
         let Self { groups, index, hasher, .. } = self;
         let hunted = &row.hunted;
         let parts = [hunted.device_name, hunted.account_name, hunted.remote_ip, hunted.remote_url];
-        let hash = hash(hasher, parts);
+        let hash = hasher.hash_one(parts);
         let same = |&at: &u32| groups.get(at as usize).is_some_and(|group| group.key.parts() == parts);
         if let Some(&at) = index.find(hash, same) {
             return Some(at as usize);
@@ -227,7 +227,7 @@ impl Sentinel {
         });
         let place = u32::try_from(at).ok()?;
         index.insert_unique(hash, place, |&at| {
-            groups.get(at as usize).map_or(0, |group| self::hash(hasher, group.key.parts()))
+            groups.get(at as usize).map_or(0, |group| hasher.hash_one(group.key.parts()))
         });
         Some(at)
     }
@@ -249,12 +249,6 @@ impl SentinelGroup {
     fn key(&self) -> [&str; 4] {
         [&self.device_name, &self.account_name, &self.remote_ip, &self.remote_url].map(String::as_str)
     }
-}
-
-fn hash(hasher: &RandomState, parts: [&str; 4]) -> u64 {
-    let mut state = hasher.build_hasher();
-    parts.hash(&mut state);
-    state.finish()
 }
 
 impl Group {

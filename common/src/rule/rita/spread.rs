@@ -1,6 +1,6 @@
 //! How even numbers are, by quartiles and medians: the statistic behind RITA's timestamp and data-size scores.
 
-use super::thousandths;
+use super::parts::thousandths;
 
 /// Spread of the quartiles below which their skew is not looked at.
 const MIN_QUARTILE_SPREAD: f64 = 10.0;
