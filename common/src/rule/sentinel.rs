@@ -22,7 +22,7 @@ use super::record::{Record, array};
 use super::set::SmallSet;
 use super::{DAY_NANOS, Limits, Lost};
 use crate::encode::csv::cell;
-use crate::format::row::Hunted;
+use crate::format::row::{ATTRIBUTES_LEAD, Hunted, Kind, Row};
 use crate::time::{NANOS_PER_SEC, Timestamp};
 use lists::{is_client, is_known_good, is_tool};
 
@@ -48,6 +48,22 @@ pub struct SentinelRow<'a> {
     pub time: Timestamp,
     /// The others.
     pub hunted: Hunted<'a>,
+}
+
+impl<'a> SentinelRow<'a> {
+    /// The columns of a log's row; `None` if the log is not the one that the rule is written for.
+    ///
+    /// A row's own time says when it is to be taken up, which is not always when it happened.
+    #[must_use]
+    pub fn of(row: &Row<'a>) -> Option<Self> {
+        let time = match &row.kind {
+            Kind::Connection(connection) => connection.start,
+            Kind::Dns(dns) => dns.start,
+            Kind::Attributes(_) => row.time.plus_nanos(ATTRIBUTES_LEAD),
+            Kind::Other | Kind::Exchange(_) | Kind::Started => row.time,
+        };
+        row.hunted.map(|hunted| Self { time, hunted })
+    }
 }
 
 /// A group that the rule reports. The fields are its columns, in their order; `docs/compare.md` describes them.

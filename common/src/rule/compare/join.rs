@@ -137,8 +137,10 @@ impl Table {
     /// The other names of an alert's destination, and the members of its group.
     pub(super) fn add_aliases(&mut self, alert: &Alert, place: usize) {
         let destination = &alert.destination;
-        let names = [&destination.sni, &destination.connect_host, &destination.http_host, &destination.fqdn];
-        for name in names.into_iter().chain(&destination.group) {
+        // A Host header is easily forged: it is a name only where there is no other.
+        let sure = [&destination.sni, &destination.connect_host, &destination.fqdn];
+        let claimed = sure.iter().all(|name| name.is_empty()).then_some(&destination.http_host);
+        for name in sure.into_iter().chain(claimed).chain(&destination.group) {
             let alias = Sought::new(&alert.host, name, None);
             if !alias.name.is_empty() {
                 self.by_name.entry((alias.host.clone(), alias.name.clone())).or_insert(place);

@@ -155,14 +155,20 @@ fn a_nameless_group_joins_the_first_name_at_its_address_wherever_it_stands() {
 #[test]
 fn what_a_destination_is_also_called_joins_unless_it_is_another_row() {
     let mut first = alert("pc1", "a.example", "198.51.100.7", Severity::High, 0.9);
-    first.destination.http_host = "front.example".to_owned();
+    first.destination.fqdn = "front.example".to_owned();
     first.destination.sni = "b.example".to_owned();
+    first.destination.http_host = "forged.example".to_owned();
     first.destination.group = vec!["member.example".to_owned(), "203.0.113.50".to_owned()];
     let second = alert("pc1", "b.example", "198.51.100.8", Severity::Medium, 0.6);
     let units =
         ["front.example", "b.example", "member.example", "203.0.113.50"].map(|name| unit("pc1", name, 0.8));
-    let compared = all(&[], &units, &[first, second]);
+    let compared = all(&[], &units, &[first.clone(), second]);
     assert_eq!(found(&compared), ["a.example: rita sonde", "b.example: rita sonde"]);
+    let forged = all(&[], &[unit("pc1", "forged.example", 0.8)], std::slice::from_ref(&first));
+    assert_eq!(found(&forged), ["a.example: sonde", "forged.example: rita"]);
+    (first.destination.fqdn, first.destination.sni) = (String::new(), String::new());
+    let claimed = all(&[], &[unit("pc1", "forged.example", 0.8)], &[first]);
+    assert_eq!(found(&claimed), ["a.example: rita sonde"], "a Host header is better than no name");
 }
 
 #[test]

@@ -85,13 +85,15 @@ pub(super) fn is_client(process_name: &str) -> bool {
 
 /// Whether any of the terms stands in the text with no ASCII letter or digit right before or behind it.
 ///
-/// All terms begin with a letter, so only the beginnings of words need to be looked at.
+/// All terms begin with a lower-case letter, so only the beginnings of words need to be looked at.
 fn has_any(text: &str, terms: &[&str]) -> bool {
     let mut before = b'.';
     for (at, &byte) in text.as_bytes().iter().enumerate() {
         if byte.is_ascii_alphanumeric() && !before.is_ascii_alphanumeric() {
             let rest = text.as_bytes().get(at..).unwrap_or_default();
-            if terms.iter().any(|term| begins_with_term(rest, term.as_bytes())) {
+            let first = byte.to_ascii_lowercase();
+            let may = |term: &&&str| term.as_bytes().first() == Some(&first);
+            if terms.iter().filter(may).any(|term| begins_with_term(rest, term.as_bytes())) {
                 return true;
             }
         }

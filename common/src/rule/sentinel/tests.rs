@@ -4,6 +4,9 @@ use proptest::prelude::*;
 
 use super::lists::{is_client, is_known_good, is_tool};
 use super::*;
+use crate::event::Outcome;
+use crate::format::row::{AttributesRow, ConnectionRow, Said};
+use crate::net::{FiveTuple, Transport};
 use crate::rule::record::{all_csv, all_ndjson};
 
 const SECOND: i64 = NANOS_PER_SEC;
@@ -442,6 +445,33 @@ fn csv_and_ndjson_have_the_columns_of_the_rule_in_their_order() {
          \"DurationMinutes\":62,\"AvgIntervalMinutes\":6.2,\"DistinctPorts\":2,\"Ports\":[443,8443],\
          \"Processes\":[\"wget.exe\"],\"IsSuspiciousProcess\":true,\"IsBeaconInterval\":true,\"RiskScore\":3}\n"
     );
+}
+
+#[test]
+fn a_row_counts_at_the_time_at_which_it_happened() {
+    let hunted = row(0).hunted;
+    let mut logged = Row { time: Timestamp::from_nanos(70), hunted: Some(hunted), ..Row::default() };
+    assert_eq!(SentinelRow::of(&logged), Some(SentinelRow { time: logged.time, hunted }));
+    logged.kind = Kind::Connection(ConnectionRow {
+        uid: "",
+        tuple: FiveTuple {
+            transport: Transport::Tcp,
+            local: ([10, 0, 0, 5], 50_000).into(),
+            remote: ([198, 51, 100, 7], 443).into(),
+        },
+        start: Timestamp::from_nanos(60),
+        duration: None,
+        bytes_out: None,
+        bytes_in: None,
+        ip_bytes_out: None,
+        outcome: Outcome::Established,
+        opener_is_local: None,
+        said: Said::default(),
+    });
+    assert_eq!(SentinelRow::of(&logged).map(|row| row.time.nanos()), Some(60));
+    logged.kind = Kind::Attributes(AttributesRow::default());
+    assert_eq!(SentinelRow::of(&logged).map(|row| row.time.nanos()), Some(70 + ATTRIBUTES_LEAD));
+    assert_eq!(SentinelRow::of(&Row { hunted: None, ..logged }), None);
 }
 
 #[test]
