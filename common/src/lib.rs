@@ -30,6 +30,7 @@ pub mod names;
 pub mod net;
 pub mod process;
 pub mod program;
+pub mod rule;
 pub mod score;
 pub mod text;
 pub mod time;
