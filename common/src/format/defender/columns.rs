@@ -31,6 +31,9 @@ pub(super) enum Column {
     ProcessUniqueId,
 }
 
+/// Most columns of a header; the tables have about fifty, and a join of several a few hundred.
+pub(super) const MAX_COLUMNS: usize = 4096;
+
 /// How many columns there are.
 pub(super) const COLUMNS: usize = 24;
 
@@ -65,6 +68,10 @@ const NAMES: [(&str, Column); COLUMNS + 2] = [
     ("InitiatingProcessUniqueId", Column::ProcessUniqueId),
 ];
 
+/// What the export of a device's timeline calls them.
+const TIMELINE: [(&str, Column); 2] =
+    [("EventTime", Column::Timestamp), ("ComputerName", Column::DeviceName)];
+
 impl Column {
     /// The column of this name, in any case.
     pub(super) fn of(name: &str) -> Option<Self> {
@@ -82,6 +89,7 @@ impl Column {
         let letters = |text: &str| text.bytes().filter(|b| *b != b' ').count();
         NAMES
             .iter()
+            .chain(&TIMELINE)
             .find(|(known, _)| {
                 known.len() == letters(name)
                     && known
@@ -147,8 +155,12 @@ impl Present {
                 || self.has(Column::DeviceName))
     }
 
-    /// Whether there is a column for the other end.
-    pub(super) const fn has_remote(self) -> bool {
+    /// Whether rows whose table is not named may be of the network table.
+    pub(super) const fn may_be_network(self) -> bool {
+        self.has_remote() || self.has(Column::ActionType)
+    }
+
+    const fn has_remote(self) -> bool {
         self.has(Column::RemoteIp) || self.has(Column::RemoteUrl)
     }
 }
@@ -239,6 +251,8 @@ mod tests {
             Column::of_header("InitiatingProcessCreationTime [UTC]"),
             Some(Column::ProcessCreationTime)
         );
+        assert_eq!(Column::of_header("Event Time"), Some(Column::Timestamp));
+        assert_eq!(Column::of("EventTime"), None, "a key of other logs");
         for other in ["", "[UTC]", "Timestamp1", "Timestamp [UTC", "RemoteIPs", "Ⓣimestamp"] {
             assert_eq!(Column::of_header(other), None, "{other}");
         }

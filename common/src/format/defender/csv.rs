@@ -7,12 +7,9 @@ use std::sync::Arc;
 
 use memchr::memchr;
 
-use super::columns::{COLUMNS, Cells, Column, Piece, Present, empty};
+use super::columns::{COLUMNS, Cells, Column, MAX_COLUMNS, Piece, Present, empty};
 use super::{Buffers, emit};
 use crate::format::row::{Cause, RowError, RowSink};
-
-/// Most columns of a header; the tables have about fifty, and a join of several a few hundred.
-const MAX_COLUMNS: usize = 4096;
 
 /// Reads records of CSV: first the header, then rows. Cheap to clone: clones share the header.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,6 @@
 //! `DeviceNetworkEvents` as JSON: rows of Advanced Hunting and of NDJSON exports, and what the interfaces wrap around them.
 
-use super::columns::{COLUMNS, Cells, Column, Piece, Present, empty};
+use super::columns::{COLUMNS, Cells, Column, MAX_COLUMNS, Piece, Present, empty};
 use super::{Buffers, csv::start, emit, raw};
 use crate::format::row::{Cause, RowError, RowSink};
 
@@ -159,6 +159,9 @@ impl DefenderJson {
         let [Some(names), Some(rows)] = parts else { return Err(not_ours(text)) };
         let (mut columns, mut present, mut kept) = (Vec::new(), Present::default(), String::new());
         raw::elements(names, |column| {
+            if columns.len() > MAX_COLUMNS {
+                return;
+            }
             let mut name = [None];
             kept.clear();
             // An object with the name, or the name alone.
@@ -171,7 +174,7 @@ impl DefenderJson {
             columns.push(column);
         })
         .map_err(|_| not_ours(names))?;
-        if !present.is_defender() {
+        if !present.is_defender() || columns.len() > MAX_COLUMNS {
             return Err(RowError::row(Cause::Header, names));
         }
         raw::elements(rows, |row| {

@@ -127,7 +127,7 @@ fn emit(cells: &Cells<'_>, buffers: &mut Buffers, sink: &mut dyn RowSink) -> Res
     let of_network = match table {
         Table::Network => true,
         Table::Events | Table::Foreign => false,
-        Table::Untold => cells.present.has_remote() && action != Action::ClientDns,
+        Table::Untold => cells.present.may_be_network() && action != Action::ClientDns,
     };
     let hunted = of_network.then(|| hunted(cells));
     let mut row = Row { time, host: cells.get(Column::DeviceName), hunted, ..Row::default() };
@@ -345,7 +345,7 @@ fn client_query<'a>(additional: &Additional<'a>, time: Timestamp) -> Kind<'a> {
     }
     let result = additional.get(Key::DnsResult);
     let answers = Answers::read(result);
-    let answered = answers.addresses.to_vec().is_empty() && answers.record_type.is_none();
+    let answered = !answers.addresses.to_vec().is_empty() || answers.record_type.is_some();
     Kind::Dns(DnsRow {
         client: None,
         resolver: None,
@@ -353,7 +353,7 @@ fn client_query<'a>(additional: &Additional<'a>, time: Timestamp) -> Kind<'a> {
         query,
         query_type: additional::query_type(additional.get(Key::DnsType))
             .unwrap_or_else(|| answers.query_type()),
-        response_code: additional.client_response_code().or((!answered).then_some(0)),
+        response_code: additional.client_response_code().or(answered.then_some(0)),
         addresses: answers.addresses,
         ttl_secs: 0,
         opener_is_local: Some(true),

@@ -467,6 +467,22 @@ fn headers_come_in_many_dresses() {
 }
 
 #[test]
+fn a_header_of_too_many_columns_is_none() {
+    let wide = |count: usize| format!("Timestamp,ActionType,RemoteIP{}", ",x".repeat(count - 3));
+    assert!(DefenderCsv::recognises(wide(columns::MAX_COLUMNS).as_bytes()));
+    assert!(!DefenderCsv::recognises(wide(columns::MAX_COLUMNS + 1).as_bytes()));
+    let names = vec!["Timestamp", "ActionType", "RemoteIP"].into_iter().chain(std::iter::repeat_n("x", 5000));
+    let table = serde_json::json!({ "tables": [{ "columns": names.collect::<Vec<_>>(), "rows": [] }] });
+    assert_eq!(json(&table.to_string()).causes(), [Cause::Header]);
+}
+
+#[test]
+fn a_network_row_that_leaves_out_what_is_null_is_hunted() {
+    let kept = json(r#"{"Timestamp":"2026-01-05 00:00:00","ActionType":"ListeningConnectionCreated"}"#);
+    assert_eq!(kept.only().hunted.unwrap().action_type, "ListeningConnectionCreated");
+}
+
+#[test]
 fn what_happened_counts_before_what_was_stored() {
     let both_times = [("TimeGenerated", "2026-01-05T09:00:00Z")];
     assert_eq!(both(&fields(&both_times)).only().time, TIME.parse().unwrap());
