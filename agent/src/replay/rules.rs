@@ -103,7 +103,12 @@ impl Feed {
                 Ok(Waiting::Rita { time, source, destination, bytes }) => {
                     rita.add(&RitaRow { time: Timestamp::from_nanos(time), source, destination, bytes });
                 }
-                Err(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "the temporary file changed under us")),
+                Err(_) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "the temporary file changed under us",
+                    ));
+                }
             }
         }
         let (a, b) = (sentinel.lost(), rita.lost());
@@ -113,7 +118,14 @@ impl Feed {
 }
 
 /// Keeps a row; the first failure is told at the end.
-fn keep(batch: &mut Batch, spool: &Spool, rows: &mut u64, error: &mut Option<io::Error>, time: Timestamp, row: &Waiting<'_>) {
+fn keep(
+    batch: &mut Batch,
+    spool: &Spool,
+    rows: &mut u64,
+    error: &mut Option<io::Error>,
+    time: Timestamp,
+    row: &Waiting<'_>,
+) {
     if error.is_some() {
         return;
     }

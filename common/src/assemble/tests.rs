@@ -54,10 +54,15 @@ fn assembled(mut rows: Vec<Row<'_>>) -> (Vec<String>, AssembleCounters) {
                     let pid = event.process.map_or(0, |process| process.pid);
                     let what = match event.phase {
                         Phase::Whole(totals) => format!("{:?}", totals.outcome),
-                        Phase::Exchange { bytes_out, bytes_in, .. } => format!("exchange {bytes_out} {bytes_in}"),
+                        Phase::Exchange { bytes_out, bytes_in, .. } => {
+                            format!("exchange {bytes_out} {bytes_in}")
+                        }
                         other => format!("{other:?}"),
                     };
-                    format!("{time} {} {pid} {program} [{}|{}] {what}", observation.host, event.names.sni, event.names.user_agent)
+                    format!(
+                        "{time} {} {pid} {program} [{}|{}] {what}",
+                        observation.host, event.names.sni, event.names.user_agent
+                    )
                 }
                 Event::Dns(event) => format!("{time} {} asks {}", observation.host, event.query),
                 ref other => format!("{other:?}"),
@@ -81,10 +86,7 @@ fn what_a_client_said_in_other_files_reaches_its_connection() {
     ]);
     assert_eq!(
         out,
-        [
-            "10000 10.0.0.5 0 - [c2.example|agent\\u{202e}] Established",
-            "20000 10.0.0.5 0 - [|] Established"
-        ]
+        ["10000 10.0.0.5 0 - [c2.example|agent\\u{202e}] Established", "20000 10.0.0.5 0 - [|] Established"]
     );
     assert_eq!((counters.joined, counters.said_evicted), (1, 0));
 }
@@ -124,7 +126,8 @@ fn the_retries_of_an_attempt_are_one_callback_and_two_answered_ones_are_two() {
         connection("e", 46.0, 50_003, Outcome::Established),
         connection("f", 50.0, 50_003, Outcome::Established),
     ]);
-    let times: Vec<_> = out.iter().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect();
+    let times: Vec<_> =
+        out.iter().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect();
     assert_eq!(times, ["0", "23000", "46000", "50000"]);
     assert_eq!(counters.retries, 2);
 }
@@ -193,7 +196,10 @@ fn a_started_process_lends_its_parent_and_command_line_to_the_rows_that_lack_the
     let (process, info) = seen.pop().unwrap();
     assert_eq!(process, Some(ProcessKey { pid: 7, start: at(1.0) }));
     let info = info.unwrap();
-    assert_eq!((info.command_line.as_str(), info.parent_class), ("a.exe -c", Some(crate::process::ParentClass::Office)));
+    assert_eq!(
+        (info.command_line.as_str(), info.parent_class),
+        ("a.exe -c", Some(crate::process::ParentClass::Office))
+    );
 }
 
 #[test]
@@ -214,8 +220,7 @@ fn a_datagram_to_a_resolver_is_no_connection_and_its_question_counts() {
         ttl_secs: 0,
         opener_is_local: None,
     };
-    let (out, counters) =
-        assembled(vec![row, Row { time: at(1.0), kind: Kind::Dns(dns), ..Row::default() }]);
+    let (out, counters) = assembled(vec![row, Row { time: at(1.0), kind: Kind::Dns(dns), ..Row::default() }]);
     assert_eq!(out, ["1000 10.0.0.5 asks a.example"]);
     assert_eq!(counters.resolver, 1);
 }
@@ -238,5 +243,10 @@ fn a_flood_of_rows_stays_within_the_memory_it_is_given() {
         assembler.take(&Row { process: Some(process), ..row }, &mut |_| {});
     }
     let counters = assembler.counters();
-    assert!(counters.said_evicted > 150_000 && counters.connections_evicted > 100_000 && counters.processes_evicted > 150_000, "{counters:?}");
+    assert!(
+        counters.said_evicted > 150_000
+            && counters.connections_evicted > 100_000
+            && counters.processes_evicted > 150_000,
+        "{counters:?}"
+    );
 }

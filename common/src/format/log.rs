@@ -88,8 +88,8 @@ pub enum LogParser {
     ZeekTsv(ZeekTsv),
     /// See [`LogFormat::ZeekJson`].
     ZeekJson(ZeekJson),
-    /// See [`LogFormat::DefenderCsv`], and whether its header was read.
-    DefenderCsv(DefenderCsv, bool),
+    /// See [`LogFormat::DefenderCsv`].
+    DefenderCsv(DefenderCsv),
     /// See [`LogFormat::DefenderJson`].
     DefenderJson(DefenderJson),
     /// See [`LogFormat::WinlogJson`].
@@ -107,7 +107,7 @@ impl LogParser {
         match format {
             LogFormat::ZeekTsv => Self::ZeekTsv(ZeekTsv::new()),
             LogFormat::ZeekJson => Self::ZeekJson(ZeekJson::new()),
-            LogFormat::DefenderCsv => Self::DefenderCsv(DefenderCsv::new(), false),
+            LogFormat::DefenderCsv => Self::DefenderCsv(DefenderCsv::new()),
             LogFormat::DefenderJson => Self::DefenderJson(DefenderJson::new()),
             LogFormat::WinlogJson => Self::WinlogJson(WinlogJson::new()),
             LogFormat::Evtx => Self::Evtx(Evtx::new()),
@@ -120,10 +120,7 @@ impl LogParser {
         match self {
             Self::ZeekTsv(reader) => reader.record(record, sink),
             Self::ZeekJson(reader) => reader.record(record, sink),
-            Self::DefenderCsv(reader, headed) => {
-                *headed = true;
-                reader.record(record, sink);
-            }
+            Self::DefenderCsv(reader) => reader.record(record, sink),
             Self::DefenderJson(reader) => reader.record(record, sink),
             Self::WinlogJson(reader) => reader.record(record, sink),
             Self::Evtx(reader) => reader.record(record, sink),
@@ -142,7 +139,7 @@ impl LogParser {
         }
         let header = match self {
             Self::ZeekTsv(_) => record.first() == Some(&b'#'),
-            Self::DefenderCsv(_, headed) => !*headed,
+            Self::DefenderCsv(reader) => !reader.has_header(),
             _ => false,
         };
         if header {

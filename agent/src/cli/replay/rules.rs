@@ -84,11 +84,23 @@ impl Arguments {
         let mut out = Output::new(BufWriter::new(io::stdout()), format, style);
         let mut said = None;
         let written = match asked {
-            Asked::Sentinel => write(&mut out, format, style, &answers.groups, sentinel_row, &SENTINEL_COLUMNS.map(|(name, _)| name)),
+            Asked::Sentinel => write(
+                &mut out,
+                format,
+                style,
+                &answers.groups,
+                sentinel_row,
+                &SENTINEL_COLUMNS.map(|(name, _)| name),
+            ),
             Asked::Rita => write(&mut out, format, style, &answers.units, RitaUnit::cells, RitaUnit::HEADER),
             Asked::Compare => {
-                let comparison =
-                    compare(&answers.groups, &answers.units, &engines.series(), &Thresholds::default(), self.all);
+                let comparison = compare(
+                    &answers.groups,
+                    &answers.units,
+                    &engines.series(),
+                    &Thresholds::default(),
+                    self.all,
+                );
                 said = Some(comparison.summary.to_string());
                 write(&mut out, format, style, &comparison.rows, compared_row, &COMPARE_COLUMNS)
             }
@@ -103,7 +115,11 @@ impl Arguments {
         }
         if !answers.lost.is_none() {
             let (rows, details) = (answers.lost.rows, answers.lost.details);
-            tracing::warn!(rows, details, "the rules could not keep everything: too many groups for their memory");
+            tracing::warn!(
+                rows,
+                details,
+                "the rules could not keep everything: too many groups for their memory"
+            );
         }
         summary::tell(&totals, format == Format::Table);
         Ok(if nothing_read(&totals) { Exit::BadInput } else { Exit::Done })
@@ -183,7 +199,11 @@ fn compared_row(row: &Compared) -> Vec<String> {
         format!("{}{port}", shown(&row.destination)),
         shown(&row.process),
         or_dash(row.rule_risk_score.map(|risk| format!("risk {risk}"))),
-        or_dash(row.sonde_callbacks.map(|count| human::count(u64::from(count))).or_else(|| row.rita_connections.or(row.rule_connections).map(human::count))),
+        or_dash(
+            row.sonde_callbacks
+                .map(|count| human::count(u64::from(count)))
+                .or_else(|| row.rita_connections.or(row.rule_connections).map(human::count)),
+        ),
         or_dash(row.rita_score.map(|score| format!("{score:.2}"))),
         or_dash(row.sonde_severity.map(|severity| severity.to_string())),
         or_dash(row.sonde_score.map(|score| format!("{score:.2}"))),

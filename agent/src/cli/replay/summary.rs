@@ -96,4 +96,3 @@ fn lost(totals: &Totals) -> Option<String> {
         .collect();
     (!lost.is_empty()).then(|| format!("Dropped to stay within bounds (limits.memory): {}.", lost.join(", ")))
 }
-

@@ -53,6 +53,12 @@ impl DefenderCsv {
         false
     }
 
+    /// Whether the header was read, without which no row can be.
+    #[must_use]
+    pub const fn has_header(&self) -> bool {
+        self.header.is_some()
+    }
+
     /// Takes one record without its line end, which may hold line breaks in quotes. A header, also a repeated one, says
     /// where the columns of the next rows stand; everything else is a row, or bad.
     pub fn record(&mut self, record: &[u8], sink: &mut dyn RowSink) {
