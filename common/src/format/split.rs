@@ -291,10 +291,12 @@ impl Objects {
                 // The object is a wrapper: its rows are the records.
                 start = None;
             }
-            if byte == b'}' && !self.in_string && self.depth == level {
-                if let Some(start) = start.take() {
-                    return Some(Found { record: start..at + 1, used: at + 1 });
-                }
+            if byte == b'}'
+                && !self.in_string
+                && self.depth == level
+                && let Some(start) = start.take()
+            {
+                return Some(Found { record: start..at + 1, used: at + 1 });
             }
         }
         *self = before;

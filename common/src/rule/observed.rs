@@ -133,6 +133,7 @@ mod tests {
                 },
                 start: Timestamp::from_nanos(7),
                 process: None,
+                program: None,
                 names,
                 protocol: AppProtocol::Unknown,
                 ja4: None,
