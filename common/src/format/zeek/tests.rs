@@ -1,3 +1,5 @@
+//! Rows and headers of every kind, in both forms, and what each rule makes of them.
+
 use std::net::IpAddr;
 
 use proptest::prelude::*;
@@ -524,6 +526,22 @@ fn json_gives_the_rows_of_text() {
     assert_eq!(json(ssl), tsv(&log("ssl", &SSL)));
     let smb = r#"{"path":"\\\\srv\\share","ts":1.5,"uid":"C","share_type":"DISK"}"#;
     assert_eq!(json(smb).only().kind, Kind::Other);
+}
+
+#[test]
+fn a_recorded_hour_is_the_same_in_either_form() {
+    macro_rules! logs {
+        ($($name:literal),*) => {[$((
+            include_str!(concat!("../../../../tests/data/logs/zeek-tsv/", $name, ".log")),
+            include_str!(concat!("../../../../tests/data/logs/zeek-json/", $name, ".log")),
+        )),*]};
+    }
+    for (text, object) in logs!("conn", "dns", "http", "ssl") {
+        let seen = tsv(text);
+        assert_eq!((seen.bad.len(), seen.rows.len()), (0, object.lines().count()));
+        assert_eq!(json(object), seen);
+        assert!(ZeekTsv::recognises(text.as_bytes()) && ZeekJson::recognises(object.as_bytes()));
+    }
 }
 
 #[test]
