@@ -278,7 +278,7 @@ impl Engine {
                 let seen = Seen {
                     time: self.scope.now,
                     process: query.process,
-                    program: self.processes.get(query.process),
+                    program: query.program.or_else(|| self.processes.get(query.process)),
                     name: query.query,
                     fqdn: query.query,
                     registrable: registrable(query.query),
@@ -308,7 +308,7 @@ impl Engine {
         let seen = Seen {
             time: scope.now,
             process: event.process,
-            program: processes.get(event.process),
+            program: event.program.or_else(|| processes.get(event.process)),
             name,
             fqdn,
             registrable: registrable(name),
@@ -448,7 +448,12 @@ impl Engines {
     /// No host yet. `seed` as in [`BeaconDetector::new`].
     #[must_use]
     pub const fn new(config: &Config, seed: (u64, u64)) -> Self {
-        let memory_bytes = config.limits.memory.detection_bytes();
+        Self::with_memory(config.limits.memory.detection_bytes(), seed)
+    }
+
+    /// No host yet, within a part of the memory.
+    #[must_use]
+    pub const fn with_memory(memory_bytes: usize, seed: (u64, u64)) -> Self {
         Self { engines: Vec::new(), index: BTreeMap::new(), latest: 0, memory_bytes, seed, hosts_evicted: 0 }
     }
 
@@ -498,6 +503,14 @@ impl Engines {
         let worth =
             |(_, (_, engine)): &(usize, &(HostKey, Engine))| (!engine.ledger.is_empty(), engine.scope.now);
         self.engines.iter().enumerate().min_by_key(worth).map_or(0, |(place, _)| place)
+    }
+
+    /// Takes over the hosts of another set, none of which is here.
+    pub fn join(&mut self, other: Self) {
+        let places = self.engines.len();
+        self.index.extend(other.index.into_iter().map(|(key, place)| (key, places + place)));
+        self.engines.extend(other.engines);
+        self.hosts_evicted += other.hosts_evicted;
     }
 
     /// Number of hosts.

@@ -9,12 +9,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::net::FiveTuple;
 use crate::process::{ProcessInfo, ProcessKey};
+use crate::program::Program;
+use crate::text::Rule;
 use crate::time::Timestamp;
 
 /// Longest name (FQDN, SNI, Host, label of a host) that is kept, in bytes: RFC 1035 section 3.1 allows 253.
 pub const MAX_NAME_BYTES: usize = 255;
 /// Longest User-Agent that is kept, in bytes.
 pub const MAX_USER_AGENT_BYTES: usize = 256;
+/// How the name of a host is kept.
+pub const HOST_TEXT: Rule = Rule { cap: MAX_NAME_BYTES, lower_case: false, strip_dot: false };
+/// … a name that was resolved.
+pub const DOMAIN_TEXT: Rule = Rule { cap: MAX_NAME_BYTES, lower_case: true, strip_dot: true };
+/// … a name that a client claimed.
+pub const CLAIM_TEXT: Rule = Rule { cap: MAX_NAME_BYTES, lower_case: true, strip_dot: false };
+/// … a User-Agent.
+pub const USER_AGENT_TEXT: Rule = Rule { cap: MAX_USER_AGENT_BYTES, lower_case: false, strip_dot: false };
 
 /// One thing a source saw.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +94,8 @@ pub struct ConnectionEvent<'a> {
     pub start: Timestamp,
     /// The process that opened it, where the source tells.
     pub process: Option<ProcessKey>,
+    /// Its program, where the source knows it by itself; else an [`Event::Process`] told of it.
+    pub program: Option<&'a Program>,
     /// What the connection was called.
     pub names: Names<'a>,
     /// What the client spoke first.
@@ -212,6 +224,8 @@ pub struct DnsEvent<'a> {
     pub start: Timestamp,
     /// The process that asked, where the source tells.
     pub process: Option<ProcessKey>,
+    /// Its program, as in [`ConnectionEvent::program`].
+    pub program: Option<&'a Program>,
     /// The resolver that was asked.
     pub resolver: Option<SocketAddr>,
     /// The name asked for: lower case, no trailing dot.

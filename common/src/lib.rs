@@ -12,6 +12,8 @@
 #![forbid(unsafe_code)]
 
 pub mod alert;
+pub mod assemble;
+pub mod classify;
 pub mod config;
 pub mod conntrack;
 pub mod context;
@@ -28,6 +30,7 @@ pub mod names;
 pub mod net;
 pub mod process;
 pub mod program;
+pub mod rule;
 pub mod score;
 pub mod text;
 pub mod time;

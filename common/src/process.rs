@@ -5,7 +5,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::Rule;
 use crate::time::Timestamp;
+
+/// Longest text of a process (path, command line, account…) that is kept, in bytes: Windows allows a command line
+/// 32,767 characters (`CreateProcessW`), Linux a path 4,096.
+pub const MAX_PROCESS_TEXT_BYTES: usize = 32 << 10;
+/// How such a text is kept.
+pub const PROCESS_TEXT: Rule = Rule { cap: MAX_PROCESS_TEXT_BYTES, lower_case: false, strip_dot: false };
 
 /// One process instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

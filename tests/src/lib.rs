@@ -9,6 +9,7 @@
 pub mod capture;
 pub mod conversation;
 mod corpus;
+pub mod evtx;
 pub mod packet;
 pub mod payload;
 pub mod program;

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sonde_common::format::split::Framing;
 use sonde_common::format::{Content, DETECT_LEN, detect};
 use sonde_common::text::escape;
 
 use super::decompress::{Compression, DamagedStream, Decompressed};
-use super::{CaptureError, FrameReader, LineReader};
+use super::{BlockReader, CaptureError, FrameReader, LineReader};
 
 /// Layers of compression that are undone: a `.pcap.gz` inside a `.zst` archive happens, more is a bomb.
 const MAX_LAYERS: usize = 2;
@@ -45,6 +46,8 @@ pub struct Input {
     window: Window,
     content: Content,
     progress: Progress,
+    /// Whether it lies on disk as it is read.
+    plain: bool,
 }
 
 impl std::fmt::Debug for Input {
@@ -99,8 +102,15 @@ impl Input {
             let compression = match content {
                 Content::Gzip => Compression::Gzip,
                 Content::Zstd => Compression::Zstd,
-                Content::Pcap | Content::PcapNg | Content::Json => {
-                    return Ok(Self { window: Window::new(name, head, source), content, progress });
+                Content::Pcap
+                | Content::PcapNg
+                | Content::Events
+                | Content::Log(_)
+                | Content::Zip
+                | Content::Tar
+                | Content::Json => {
+                    let plain = layer == 0;
+                    return Ok(Self { window: Window::new(name, head, source), content, progress, plain });
                 }
                 Content::Empty => return Err(CaptureError::Empty { path: name }),
                 Content::Foreign { name: format, remedy } => {
@@ -122,10 +132,16 @@ impl Input {
         Err(CaptureError::TooDeep { path: name, limit: MAX_LAYERS })
     }
 
-    /// What it holds, once decompressed: pcap, pcapng or JSON.
+    /// What it holds, once decompressed: anything but a compression.
     #[must_use]
     pub const fn content(&self) -> Content {
         self.content
+    }
+
+    /// Whether it lies on disk, uncompressed.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.plain && self.progress.length.is_some()
     }
 
     /// Its name as it stands in messages.
@@ -146,6 +162,19 @@ impl Input {
     /// [`CaptureError::Damaged`] if it is none.
     pub fn into_frames(self) -> Result<FrameReader, CaptureError> {
         FrameReader::new(self.window, self.progress)
+    }
+
+    /// Reads it as the records of a log.
+    #[must_use]
+    pub fn into_blocks(self, framing: impl FnOnce(&[u8]) -> Framing) -> BlockReader {
+        let framing = framing(self.window.unread());
+        BlockReader::new(self.window, self.progress, framing)
+    }
+
+    /// Reads it as bytes.
+    #[must_use]
+    pub fn into_bytes(self) -> Box<dyn Read + Send> {
+        Box::new(self.window)
     }
 
     /// Reads it as lines of text.
@@ -186,7 +215,7 @@ fn sniff(name: &str, source: &mut dyn Read) -> Result<(Vec<u8>, Content), Captur
     }
 }
 
-fn read_error(name: &str, offset: u64, error: io::Error) -> CaptureError {
+pub(super) fn read_error(name: &str, offset: u64, error: io::Error) -> CaptureError {
     let path = name.to_owned();
     match error.get_ref().and_then(|inner| inner.downcast_ref::<DamagedStream>()) {
         Some(damage) => CaptureError::DamagedCompression { path, offset, what: damage.to_string() },
@@ -205,12 +234,26 @@ pub(super) struct Window {
     base: u64,
     ended: bool,
     failure: Option<io::Error>,
+    failed: Option<CaptureError>,
+}
+
+impl Read for Window {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.unread().is_empty() && !self.more(1) {
+            return self.failure.take().map_or(Ok(0), Err);
+        }
+        let unread = self.unread();
+        let len = unread.len().min(buf.len());
+        buf.get_mut(..len).unwrap_or_default().copy_from_slice(unread.get(..len).unwrap_or_default());
+        self.consume(len);
+        Ok(len)
+    }
 }
 
 impl Window {
     fn new(name: String, head: Vec<u8>, source: Box<dyn Read + Send>) -> Self {
         let end = head.len();
-        Self { name, source, buf: head, start: 0, end, base: 0, ended: false, failure: None }
+        Self { name, source, buf: head, start: 0, end, base: 0, ended: false, failure: None, failed: None }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -265,8 +308,16 @@ impl Window {
         }
     }
 
+    /// Keeps a failure to be told later.
+    pub(super) fn put_back(&mut self, error: CaptureError) {
+        self.failed = Some(error);
+    }
+
     /// What ended the input before its time, told once.
     pub(super) fn take_failure(&mut self) -> Option<CaptureError> {
+        if let Some(error) = self.failed.take() {
+            return Some(error);
+        }
         let offset = self.base + self.end as u64;
         self.failure.take().map(|error| read_error(&self.name, offset, error))
     }

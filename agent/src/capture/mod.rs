@@ -2,11 +2,15 @@
 //!
 //! [`Input`] opens and finds out what it has; [`FrameReader`] and [`LineReader`] hand it out piece by piece.
 
+mod blocks;
 mod decompress;
+mod found;
 mod frames;
 mod input;
 mod lines;
 
+pub use blocks::{Block, BlockReader};
+pub use found::{Found, Look, Positions, total_length};
 pub use frames::FrameReader;
 pub use input::{Input, Progress};
 pub use lines::{Line, LineReader, SkippedLines};

@@ -3,6 +3,7 @@
 //! Each alert is made in memory and written in one call, so a reader never sees half a line of ours. A reader that
 //! leaves early (`| head`) is no failure: that is told apart from a disk that is full.
 
+pub mod columns;
 mod table;
 mod text;
 
@@ -194,7 +195,15 @@ impl<W: Write> Output<W> {
     /// # Errors
     /// [`OutputError::Closed`] if the reader went away, [`OutputError::Write`] if writing failed.
     pub fn write_text(&mut self, text: &str) -> Result<(), OutputError> {
-        self.buffer.extend_from_slice(text.as_bytes());
+        self.write_bytes(text.as_bytes())
+    }
+
+    /// Writes what is formed already.
+    ///
+    /// # Errors
+    /// [`OutputError::Closed`] if the reader went away, [`OutputError::Write`] if writing failed.
+    pub fn write_bytes(&mut self, bytes: &[u8]) -> Result<(), OutputError> {
+        self.buffer.extend_from_slice(bytes);
         self.send()
     }
 

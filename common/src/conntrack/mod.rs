@@ -864,6 +864,7 @@ impl Tracker {
             },
             start: Timestamp::from_nanos(slot.start),
             process: None,
+            program: None,
             names,
             protocol: label.map_or_else(Default::default, |label| label.protocol),
             ja4: label.and_then(|label| label.ja4),

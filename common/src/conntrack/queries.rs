@@ -84,6 +84,7 @@ impl Queries {
         let event = DnsEvent {
             start: Timestamp::from_nanos(start),
             process: None,
+            program: None,
             resolver: Some(SocketAddr::new(server.ip(), server_port)),
             query: message.name.as_str(),
             query_type: message.query_type,
@@ -154,6 +155,7 @@ impl Queries {
             let event = DnsEvent {
                 start: Timestamp::from_nanos(query.start),
                 process: None,
+                program: None,
                 resolver: Some(SocketAddr::new(query.key.server.ip(), query.key.server_port)),
                 query: &query.name,
                 query_type: query.query_type,

@@ -5,7 +5,7 @@ pub mod json;
 pub mod native;
 
 /// `value` with so many decimals and without a negative zero, so that text made of it is stable; `None` unless finite.
-fn rounded(value: f64, decimals: i32) -> Option<f64> {
+pub(crate) fn rounded(value: f64, decimals: i32) -> Option<f64> {
     let scale = 10f64.powi(decimals);
     let scaled = (value * scale).round() / scale;
     // A huge value overflows the scaling, and has no decimals to lose.
@@ -16,7 +16,7 @@ fn rounded(value: f64, decimals: i32) -> Option<f64> {
 #[cfg(test)]
 use crate as model;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 #[cfg(test)]
 mod tests {

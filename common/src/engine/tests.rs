@@ -51,6 +51,7 @@ fn a_flood_of_hosts_stays_within_the_setting() {
             let event = Event::Dns(crate::event::DnsEvent {
                 start: Timestamp::ZERO,
                 process: None,
+                program: None,
                 resolver: None,
                 query,
                 query_type: 1,

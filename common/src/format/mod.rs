@@ -3,20 +3,26 @@
 //! [`detect`] names a content by its first bytes. [`CaptureParser`] walks a capture in whatever pieces the caller has:
 //! it borrows the caller's buffer, copies nothing and allocates nothing per packet.
 
+pub mod defender;
 mod dns_names;
 pub mod eve;
 pub mod events;
+pub mod evtx;
 pub mod fields;
 mod flat;
 mod http_said;
+pub mod log;
 pub mod pcap;
 pub mod pcapng;
 pub mod row;
+pub mod split;
 #[cfg(test)]
 mod tests;
+pub mod winlog;
 pub mod zeek;
 
 use crate::time::Timestamp;
+use log::LogFormat;
 use pcap::PcapParser;
 use pcapng::PcapNgParser;
 
@@ -25,7 +31,7 @@ use pcapng::PcapNgParser;
 pub const MAX_RECORD_LEN: u32 = 16 << 20;
 
 /// How many leading bytes [`detect`] looks at before it gives up.
-pub const DETECT_LEN: usize = 4096;
+pub const DETECT_LEN: usize = 16_384;
 
 /// One captured packet as the file holds it, borrowed from the reader's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -377,7 +383,15 @@ pub enum Content {
     Pcap,
     /// pcapng.
     PcapNg,
-    /// Text that begins with a JSON object.
+    /// Sonde's own events.
+    Events,
+    /// Somebody's log.
+    Log(LogFormat),
+    /// A zip archive.
+    Zip,
+    /// A tar archive.
+    Tar,
+    /// JSON of no known kind.
     Json,
     /// A known format that is not read.
     Foreign {
@@ -391,13 +405,13 @@ pub enum Content {
 }
 
 /// What [`detect`] can tell apart, for the message that says nothing matched.
-pub const DETECTED: &str = "pcap, pcapng, JSON text, gzip, zstd";
+pub const DETECTED: &str = "pcap, pcapng, Sonde's events, Zeek TSV and JSON, Defender CSV and JSON, Windows events as JSON and EVTX, \
+                            Suricata EVE; zip, tar, gzip, zstd around them";
 
 /// Formats that people do hand over and that another tool turns into a readable one.
-const FOREIGN: [(&[u8], &str, &str); 10] = [
+const FOREIGN: [(&[u8], &str, &str); 9] = [
     (b"\xfd7zXZ\0", "xz", "unpack it first: xz -d FILE"),
     (b"BZh", "bzip2", "unpack it first: bzip2 -d FILE"),
-    (b"PK\x03\x04", "zip", "unpack it first: unzip FILE"),
     (b"7z\xbc\xaf\x27\x1c", "7-Zip", "unpack it first: 7z x FILE"),
     (b"\x04\x22\x4d\x18", "lz4", "unpack it first: lz4 -d FILE"),
     (b"snoop\0\0\0", "a snoop capture", "convert it first: editcap -F pcapng FILE OUT"),
@@ -410,14 +424,18 @@ const FOREIGN: [(&[u8], &str, &str); 10] = [
 /// Judges a content by its first bytes; `None` asks for more of them. `complete` says that there are no more.
 #[must_use]
 pub fn detect(first: &[u8], complete: bool) -> Option<Content> {
+    /// Where a tar archive says `ustar` (POSIX.1-1988).
+    const TAR_MAGIC: std::ops::Range<usize> = 257..262;
     const LONGEST_MAGIC: usize = 8;
+    if first.is_empty() {
+        return complete.then_some(Content::Empty);
+    }
+    if first.get(TAR_MAGIC) == Some(b"ustar") {
+        return Some(Content::Tar);
+    }
     let text = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first).trim_ascii_start();
-    match text.first() {
-        Some(b'{') => return Some(Content::Json),
-        Some(_) => {}
-        None if first.is_empty() && complete => return Some(Content::Empty),
-        None if complete || first.len() >= DETECT_LEN => return Some(Content::Unknown),
-        None => return None,
+    if let Some(b'{' | b'[') | None = text.first() {
+        return detect_text(text, complete || first.len() >= DETECT_LEN);
     }
     if first.len() < LONGEST_MAGIC && !complete {
         return None;
@@ -433,9 +451,30 @@ pub fn detect(first: &[u8], complete: bool) -> Option<Content> {
         [0x1f, 0x8b, 8, ..] => Content::Gzip,
         // RFC 8878 sections 3.1.1 and 3.1.2: a frame, or a skippable frame as pzstd puts in front.
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Content::Zstd,
-        _ => FOREIGN
-            .iter()
-            .find(|(magic, ..)| first.starts_with(magic))
-            .map_or(Content::Unknown, |&(_, name, remedy)| Content::Foreign { name, remedy }),
+        [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Content::Zip,
+        _ => match FOREIGN.iter().find(|(magic, ..)| first.starts_with(magic)) {
+            Some(&(_, name, remedy)) => Content::Foreign { name, remedy },
+            None => return detect_text(text, complete || first.len() >= DETECT_LEN),
+        },
     })
+}
+
+/// Judges what may be text, without byte-order mark and white space in front. Without a whole line more is asked for, as
+/// long as there is more.
+fn detect_text(text: &[u8], complete: bool) -> Option<Content> {
+    let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    if line.len() == text.len() && !complete {
+        return None;
+    }
+    if events::looks_like_events(line) {
+        return Some(Content::Events);
+    }
+    if let Some(format) = LogFormat::ALL.into_iter().find(|format| format.recognises(text)) {
+        return Some(Content::Log(format));
+    }
+    // What tells a format may stand behind the first line.
+    if !complete {
+        return None;
+    }
+    Some(if text.first() == Some(&b'{') { Content::Json } else { Content::Unknown })
 }

@@ -119,6 +119,8 @@ pub struct Said<'a> {
 pub struct AttributesRow<'a> {
     /// The connection's.
     pub uid: &'a str,
+    /// Who opened it, where the log says.
+    pub client: Option<IpAddr>,
     /// What it said.
     #[serde(borrow)]
     pub said: Said<'a>,
@@ -277,6 +279,18 @@ impl<'de> Deserialize<'de> for Addresses {
 }
 
 impl Row<'_> {
+    /// The address of our side, where the row has one.
+    #[must_use]
+    pub const fn local_ip(&self) -> Option<IpAddr> {
+        match &self.kind {
+            Kind::Connection(connection) => Some(connection.tuple.local.ip()),
+            Kind::Exchange(exchange) => Some(exchange.tuple.local.ip()),
+            Kind::Dns(dns) => dns.client,
+            Kind::Attributes(attributes) => attributes.client,
+            Kind::Started | Kind::Other => None,
+        }
+    }
+
     /// Appends the row in a compact form of our own to `out`; [`decode`](Self::decode) reads it back in the same build.
     pub fn encode(&self, out: Vec<u8>) -> Vec<u8> {
         postcard::to_extend(self, out)

@@ -19,6 +19,11 @@ const MAX_MEMBERS: usize = 6;
 /// Query names remembered per domain, so that a repeated look-up is no callback (scorer specification 2.1).
 const RECENT_QUERIES: usize = 8;
 
+/// Processes of one program remembered per destination, to see whether they call in turn.
+const RECENT_PROCESSES: usize = 4;
+/// Calls in turn after which the processes are followed one by one.
+const MIN_RETURNS: u8 = 2;
+
 /// Share of a group's callbacks, in percent, that go to others than its main destination: below it the group is that
 /// destination's beacon with company, not a rotation.
 const ROTATION_PERCENT: u32 = 20;
@@ -100,6 +105,11 @@ pub struct Label {
     pub(crate) id: Option<FindingId>,
     queries: [u64; RECENT_QUERIES],
     next_query: u8,
+    /// The latest processes, by their hashes.
+    processes: [u64; RECENT_PROCESSES],
+    next_process: u8,
+    /// Calls of a process that had called before another one did.
+    returns: u8,
 }
 
 impl Label {
@@ -173,6 +183,22 @@ impl Label {
             self.main = fingerprint;
         }
         calls > 0 && self.main == fingerprint
+    }
+
+    /// Notes the process of a call. Returns whether several processes of the program call in turn: two agents in two
+    /// shells, each with a schedule of its own. A loop that starts a new process for each call never returns to one.
+    pub(super) fn note_process(&mut self, process: u64) -> bool {
+        let latest = self.next_process.wrapping_sub(1);
+        if self.processes.get(usize::from(latest) % RECENT_PROCESSES) != Some(&process) {
+            if self.processes.contains(&process) {
+                self.returns = self.returns.saturating_add(1);
+            }
+            if let Some(place) = self.processes.get_mut(usize::from(self.next_process) % RECENT_PROCESSES) {
+                *place = process;
+            }
+            self.next_process = self.next_process.wrapping_add(1);
+        }
+        self.returns >= MIN_RETURNS
     }
 
     /// Whether a query name (by its hash) is not among the latest ones of this domain; remembers it.

@@ -167,6 +167,9 @@ impl BeaconDetector {
                     _ => None,
                 };
                 self.sight(Level::Connection, destination, seen, &target, event.start, sizes, regular);
+                if let Some(process) = self.process_key(destination, seen) {
+                    self.sight(Level::Connection, process, seen, &target, event.start, sizes, regular);
+                }
                 if let Some(group) = self.group_key(program, seen, event, target.port) {
                     self.sight(Level::Group, group, seen, &target, event.start, sizes, regular);
                 }
@@ -191,6 +194,21 @@ impl BeaconDetector {
                 self.outcome(destination, &totals);
             }
         }
+    }
+
+    /// Where several processes of one program call a destination in turn, each is followed by itself, too: their calls
+    /// between each other's are no schedule. Series are keyed by program and not by process because most implants that
+    /// matter are short-lived.
+    fn process_key(&mut self, destination: u64, seen: &Seen<'_>) -> Option<u64> {
+        let process = seen.process?;
+        let program = seen.program.map_or(0, |program| program.key);
+        let key = self.key(Level::Connection, program, |hash| {
+            hash.write_u64(destination);
+            hash.write_u32(process.pid);
+            hash.write_i64(process.start.nanos());
+        });
+        let (_, label) = self.find_mut(destination)?;
+        label.note_process(key).then_some(key)
     }
 
     /// Programs that call several destinations with one client: rotation and fail-over. A browser does so by nature, and

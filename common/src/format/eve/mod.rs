@@ -346,7 +346,8 @@ impl<'a> Event<'a> {
 
     fn attributes(&self, said: Said<'_>, sink: &mut dyn RowSink) -> Result<(), RowError> {
         let time = self.timestamp()?.plus_nanos(-ATTRIBUTES_LEAD);
-        let attributes = AttributesRow { uid: self.get(Field::FlowId), said };
+        let client = fields::address(self.get(Field::SrcIp));
+        let attributes = AttributesRow { uid: self.get(Field::FlowId), client, said };
         sink.row(&Row { time, kind: Kind::Attributes(attributes), ..Row::default() });
         Ok(())
     }

@@ -11,6 +11,8 @@ mod write;
 pub use read::{EventError, EventParser, looks_like_events};
 pub use write::{write_header, write_line};
 
+pub use crate::process::MAX_PROCESS_TEXT_BYTES;
+
 /// Version of the format. It rises when a reader of the version before would misunderstand a line, not with each new
 /// field: unknown fields are skipped.
 pub const VERSION: u32 = 1;
@@ -18,9 +20,6 @@ pub const VERSION: u32 = 1;
 pub const HEADER_TYPE: &str = "sonde.events";
 /// Longest line that is read, in bytes. The longest that is written is below it: every text in it is capped.
 pub const MAX_LINE_BYTES: usize = 2 << 20;
-/// Longest text of a process (path, command line, account…) that is kept, in bytes: Windows allows a command line
-/// 32,767 characters (`CreateProcessW`), Linux a path 4,096.
-pub const MAX_PROCESS_TEXT_BYTES: usize = 32 << 10;
 /// Most addresses of one DNS answer that are kept: an A record takes 16 bytes, so that a message of 64 KiB (RFC 1035
 /// section 4.2.2) cannot hold more.
 pub const MAX_ADDRESSES: usize = 4096;

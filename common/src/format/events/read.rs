@@ -10,14 +10,14 @@ use std::ops::Range;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{DNS_PORT, HEADER_TYPE, MAX_ADDRESSES, MAX_LINE_BYTES, MAX_PROCESS_TEXT_BYTES, TYPES, VERSION};
+use super::{DNS_PORT, HEADER_TYPE, MAX_ADDRESSES, MAX_LINE_BYTES, TYPES, VERSION};
 use crate::event::{
-    AppProtocol, ConnectionEvent, DnsEvent, Event, HostFacts, HostId, Ja4, MAX_NAME_BYTES,
-    MAX_USER_AGENT_BYTES, Names, Observation, Outcome, Phase, Totals,
+    AppProtocol, CLAIM_TEXT, ConnectionEvent, DOMAIN_TEXT, DnsEvent, Event, HOST_TEXT, HostFacts, HostId,
+    Ja4, Names, Observation, Outcome, Phase, Totals, USER_AGENT_TEXT,
 };
 use crate::net::{FiveTuple, Transport};
-use crate::process::{ImageLocation, ParentClass, ProcessInfo, ProcessKey};
-use crate::text;
+use crate::process::{ImageLocation, PROCESS_TEXT, ParentClass, ProcessInfo, ProcessKey};
+use crate::text::{self, Rule};
 use crate::time::Timestamp;
 
 /// Why a line could not be read.
@@ -438,6 +438,7 @@ impl<'a> Record<'a> {
             Kind::Dns => Event::Dns(DnsEvent {
                 start: self.start.unwrap_or(time),
                 process: self.process.map(Owner::key),
+                program: None,
                 resolver: self
                     .resolver_ip
                     .map(|ip| SocketAddr::new(ip, self.resolver_port.unwrap_or(DNS_PORT))),
@@ -478,6 +479,7 @@ impl<'a> Record<'a> {
             },
             start: self.start.unwrap_or(time),
             process: self.process.map(Owner::key),
+            program: None,
             names: Names {
                 fqdn: self.text(kept, &self.fqdn),
                 sni: self.text(kept, &self.sni),
@@ -629,47 +631,6 @@ impl<'de> Deserialize<'de> for Fingerprint {
     }
 }
 
-/// How a text is normalised.
-#[derive(Clone, Copy)]
-struct Rule {
-    /// Longest text that is kept, in bytes.
-    cap: usize,
-    /// Names of machines compare without case; a User-Agent, a path or a host's label is kept as it is spelt.
-    lower_case: bool,
-    /// A name that was resolved has no trailing dot; what a client claimed is kept.
-    strip_dot: bool,
-}
-
-impl Rule {
-    /// The text as it may be kept, if it may be kept as it stands.
-    fn as_it_stands(self, text: &str) -> Option<&str> {
-        let keeps = |b: u8| matches!(b, b' '..=b'~') && !(self.lower_case && b.is_ascii_uppercase());
-        (text.len() <= self.cap && text.bytes().all(keeps)).then_some(text)
-    }
-
-    /// Appends the text as it may be kept; whether it had to be cut.
-    ///
-    /// What is not plain is escaped as [`text::escape`] does, and no escape is cut in two.
-    fn append(self, text: &str, to: &mut String) -> bool {
-        let limit = to.len().saturating_add(self.cap);
-        for c in text.chars() {
-            let before = to.len();
-            if !text::is_plain(c) {
-                to.extend(c.escape_unicode());
-            } else if self.lower_case {
-                to.push(c.to_ascii_lowercase());
-            } else {
-                to.push(c);
-            }
-            if to.len() > limit {
-                to.truncate(before);
-                return true;
-            }
-        }
-        false
-    }
-}
-
 /// A text that is borrowed from the line if nothing has to change.
 struct TextSeed<'p> {
     rule: Rule,
@@ -678,28 +639,19 @@ struct TextSeed<'p> {
 
 impl<'p> TextSeed<'p> {
     const fn host(kept: &'p mut Kept) -> Self {
-        Self { rule: Rule { cap: MAX_NAME_BYTES, lower_case: false, strip_dot: false }, kept }
+        Self { rule: HOST_TEXT, kept }
     }
 
     const fn domain(kept: &'p mut Kept) -> Self {
-        Self { rule: Rule { cap: MAX_NAME_BYTES, lower_case: true, strip_dot: true }, kept }
+        Self { rule: DOMAIN_TEXT, kept }
     }
 
     const fn claim(kept: &'p mut Kept) -> Self {
-        Self { rule: Rule { cap: MAX_NAME_BYTES, lower_case: true, strip_dot: false }, kept }
+        Self { rule: CLAIM_TEXT, kept }
     }
 
     const fn user_agent(kept: &'p mut Kept) -> Self {
-        Self { rule: Rule { cap: MAX_USER_AGENT_BYTES, lower_case: false, strip_dot: false }, kept }
-    }
-
-    fn strip_dot<'t>(&self, text: &'t str) -> &'t str {
-        match text.trim_end_matches('.') {
-            _ if !self.rule.strip_dot => text,
-            // The root has no other name.
-            "" if !text.is_empty() => ".",
-            stripped => stripped,
-        }
+        Self { rule: USER_AGENT_TEXT, kept }
     }
 }
 
@@ -727,14 +679,13 @@ impl<'de> Visitor<'de> for TextSeed<'_> {
     }
 
     fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
-        match self.rule.as_it_stands(self.strip_dot(text)) {
+        match self.rule.as_it_stands(text) {
             Some(text) => Ok(Text::Line(text)),
             None => self.visit_str(text),
         }
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Text<'de>, E> {
-        let text = self.strip_dot(text);
         let from = self.kept.scratch.len();
         if self.rule.append(text, &mut self.kept.scratch) {
             self.kept.cut = self.kept.cut.saturating_add(1);
@@ -779,8 +730,7 @@ impl<'de> Visitor<'de> for OwnSeed<'_> {
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
         self.to.clear();
-        let rule = Rule { cap: MAX_PROCESS_TEXT_BYTES, lower_case: false, strip_dot: false };
-        if rule.append(text, self.to) {
+        if PROCESS_TEXT.append(text, self.to) {
             *self.cut = self.cut.saturating_add(1);
         }
         Ok(())

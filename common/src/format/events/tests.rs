@@ -366,6 +366,7 @@ impl Sample {
                     tuple: *tuple,
                     start: *start,
                     process: *process,
+                    program: None,
                     names: Names { fqdn, sni, connect_host, connect_port: *port, http_host, user_agent },
                     protocol: *protocol,
                     ja4: *ja4,
@@ -376,6 +377,7 @@ impl Sample {
                 Event::Dns(DnsEvent {
                     start: *start,
                     process: *process,
+                    program: None,
                     resolver: *resolver,
                     query,
                     query_type: numbers.0,

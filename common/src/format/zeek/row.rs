@@ -107,13 +107,23 @@ impl<'a> Record<'a> {
         Ok((end(Field::OrigH, Field::OrigP)?, end(Field::RespH, Field::RespP)?))
     }
 
-    /// What the `local_orig` column says. Sensors that were not told their networks say `F` of everyone.
+    /// What the `local_orig` column says. Sensors that were not told their networks say `F` of everyone, so `F` of both
+    /// ends says nothing.
     fn opener_is_local(&self) -> Option<bool> {
-        match self.raw(Field::LocalOrig) {
+        let told = |field| match self.raw(field) {
             "T" | "true" => Some(true),
             "F" | "false" => Some(false),
             _ => None,
+        };
+        match (told(Field::LocalOrig), told(Field::LocalResp)) {
+            (Some(false), Some(false)) => None,
+            (opener, _) => opener,
         }
+    }
+
+    /// Who opened the connection; a row without it cannot be joined across hosts, and is passed on all the same.
+    fn client(&self) -> Option<IpAddr> {
+        fields::address(self.raw(Field::OrigH))
     }
 
     /// Hands the row to `sink`, or says what is wrong with it. Records that the engine does not follow (other logs, ICMP
@@ -263,7 +273,7 @@ impl<'a> Record<'a> {
         let said = http_said::said(self.raw(Field::Method), &uri, &host, &user_agent);
         let uid = self.raw(Field::Uid);
         if self.count(Field::TransDepth)?.is_none_or(|depth| depth <= 1) {
-            attributes(time, AttributesRow { uid, said }, sink);
+            attributes(time, AttributesRow { uid, client: self.client(), said }, sink);
             return Ok(());
         }
         let (local, remote) = self.ends()?;
@@ -290,7 +300,7 @@ impl<'a> Record<'a> {
         };
         let (sni, ja4) = (self.text(Field::ServerName), self.text(Field::Ja4));
         let said = Said { sni: &sni, ja4: &ja4, protocol, ..Said::default() };
-        attributes(time, AttributesRow { uid: self.raw(Field::Uid), said }, sink);
+        attributes(time, AttributesRow { uid: self.raw(Field::Uid), client: self.client(), said }, sink);
         Ok(())
     }
 }

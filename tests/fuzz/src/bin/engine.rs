@@ -139,6 +139,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
                 let event = DnsEvent {
                     start: now,
                     process,
+                    program: None,
                     resolver: None,
                     query: source.name(),
                     query_type,
@@ -192,6 +193,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
                             tuple,
                             start,
                             process,
+                    program: None,
                             names,
                             protocol: AppProtocol::Tls,
                             ja4: (bits & 8192 == 0).then_some(Ja4([b'a'; 36])),

@@ -1,4 +1,7 @@
-//! `sonde replay`: captures and event files in, explained beacons out.
+//! `sonde replay`: captures, logs and event files in, explained beacons out; or what other rules say of them.
+
+mod rules;
+mod summary;
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
@@ -11,13 +14,15 @@ use sonde_common::config::Config;
 use sonde_common::conntrack::local::Cidr;
 use sonde_common::engine::Engines;
 
+use self::rules::{Asked, RuleName};
 use super::complain;
 use super::output::{self, Format, Output, OutputError, Scored, Style};
 use super::progress::Progress;
-use crate::capture::{CaptureError, Input};
+use crate::capture::{CaptureError, Found, Look, total_length};
 use crate::exit::Exit;
 use crate::replay::{self, InputFormat, Replay, ReplayError, Totals};
-use sonde_common::human;
+use sonde_common::format::Content;
+use sonde_common::time::Timestamp;
 
 /// Arguments of `sonde replay`.
 #[derive(Debug, clap::Args)]
@@ -28,11 +33,15 @@ Examples:
   tcpdump -w - | sonde replay - --stream           alerts as they come
   sonde replay x.pcap --format ndjson | jq .message
   sonde replay x.pcap --events x.events.ndjson     keep what was seen; replaying that file gives the same alerts
+  sonde replay zeek/2026-11-*                      folders of Zeek logs, rotated, as one stream
+  sonde replay DeviceNetworkEvents.csv --rule sentinel --format csv     what the published hunting rule says
+  sonde replay DeviceNetworkEvents.csv --compare   the rule, RITA's score and Sonde side by side
 
 Exit codes: 0 done; 1 --exit-on was reached; 64 usage; 65 input damaged beyond use; 66 no such input;
 70 internal; 74 output failed; 77 permission; 78 configuration.")]
 pub(super) struct Arguments {
-    /// Captures (pcap, pcapng) and Sonde's own events (NDJSON), plain, .gz or .zst; folders are walked; `-` is stdin
+    /// Captures, logs (Zeek, Defender, Windows events, Suricata EVE) and Sonde's own events, plain, .gz or .zst, or in
+    /// .zip and .tar; folders are walked; `-` is stdin
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// How results are written [default: a table on a terminal, else ndjson]
@@ -41,6 +50,16 @@ pub(super) struct Arguments {
     /// Print alerts as the live sensor would have emitted them, not their final state
     #[arg(long)]
     stream: bool,
+    /// Ask another rule instead of the engine: the published hunting rule, or RITA's scores
+    #[arg(long, value_enum, conflicts_with_all = ["stream", "all", "min_severity", "exit_on", "events"])]
+    rule: Option<RuleName>,
+    /// One table of what the hunting rule, RITA's score and Sonde say of each host and destination; with --all also of
+    /// those that none of them reports
+    #[arg(long, conflicts_with_all = ["stream", "rule", "min_severity", "exit_on", "events"])]
+    compare: bool,
+    /// The hunting rule's "now" [default: the newest time in the input]
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
     /// List every scored series, not only alerts
     #[arg(long, conflicts_with = "stream")]
     all: bool,
@@ -60,6 +79,9 @@ pub(super) struct Arguments {
     /// taken, else private addresses and whoever opens a connection]
     #[arg(long, value_name = "CIDR")]
     local: Vec<Cidr>,
+    /// Threads for logs, which change nothing in the answer [default: as many as there are processors, up to 8]
+    #[arg(long, value_name = "N")]
+    threads: Option<std::num::NonZeroU8>,
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -108,7 +130,7 @@ impl Failure {
 impl From<ReplayError> for Failure {
     fn from(error: ReplayError) -> Self {
         match &error {
-            ReplayError::Events(_) => Self(Exit::Output, error.to_string()),
+            ReplayError::Events(_) | ReplayError::Spool(_) => Self(Exit::Output, error.to_string()),
             ReplayError::Folder { error: cause, .. } => {
                 let denied = cause.kind() == io::ErrorKind::PermissionDenied;
                 Self(if denied { Exit::Permission } else { Exit::NoInput }, error.to_string())
@@ -138,28 +160,64 @@ impl Arguments {
         Config::parse(&text, &self.set).map_err(|error| Failure(Exit::Config, format!("{place}{error}")))
     }
 
-    fn replay(&self) -> Result<Exit, Failure> {
-        let config = self.config()?;
-        let files = replay::walk(&self.files)?;
-        // All inputs are opened before the first is read: a wrong name should not cost an hour.
+    /// Threads for logs: as told, else as many as the machine has, up to eight.
+    fn threads(&self) -> usize {
+        const MOST: usize = 8;
+        self.threads.map_or_else(
+            || std::thread::available_parallelism().map_or(1, usize::from).min(MOST),
+            |threads| usize::from(threads.get()),
+        )
+    }
+
+    /// What the files hold.
+    fn look(&self, files: &[PathBuf]) -> Result<Vec<Found>, Failure> {
         let mut inputs = Vec::new();
-        for path in &files {
-            match Input::open(path) {
-                Ok(input) => inputs.push(input),
+        for path in files {
+            let named = self.files.contains(path);
+            match Found::look(path) {
+                Ok(Look { found, passed_over }) => {
+                    for error in passed_over {
+                        tracing::warn!(%error, "passed over");
+                    }
+                    for found in found {
+                        if found.content() == Content::Json && self.input_format.is_none() {
+                            let error =
+                                CaptureError::Unknown { path: found.name().to_owned(), first: vec![b'{'] };
+                            if named && files.len() == 1 {
+                                return Err(Failure::of_input(&error));
+                            }
+                            tracing::warn!(%error, "passed over");
+                            continue;
+                        }
+                        inputs.push(found);
+                    }
+                }
                 // In a folder, what is no input is passed over; what cannot be opened is missed.
                 Err(
                     error @ (CaptureError::Empty { .. }
                     | CaptureError::Foreign { .. }
                     | CaptureError::Unknown { .. }),
-                ) if !self.files.contains(path) => tracing::warn!(%error, "passed over"),
+                ) if !named => tracing::warn!(%error, "passed over"),
                 Err(error) => return Err(Failure::of_input(&error)),
             }
         }
         if inputs.is_empty() {
-            return Err(Failure(
-                Exit::NoInput,
-                "no input: the folders hold no file that can be read".to_owned(),
-            ));
+            return Err(Failure(Exit::NoInput, "no input: there is no file that can be read".to_owned()));
+        }
+        Ok(inputs)
+    }
+
+    fn replay(&self) -> Result<Exit, Failure> {
+        if self.at.is_some() && self.rule != Some(RuleName::Sentinel) && !self.compare {
+            let text = "--at is of use only with --rule sentinel or --compare";
+            return Err(Failure(Exit::Usage, text.to_owned()));
+        }
+        let config = self.config()?;
+        let files = replay::walk(&self.files)?;
+        // All inputs are looked at before the first is read: a wrong name should not cost an hour.
+        let inputs = self.look(&files)?;
+        if let Some(asked) = Asked::of(self.rule, self.compare) {
+            return self.ask(asked, &config, inputs);
         }
         let events_to_stdout = self.events.as_ref().is_some_and(|path| path.as_os_str() == "-");
         let events: Option<Box<dyn Write>> = match &self.events {
@@ -180,13 +238,20 @@ impl Arguments {
         let least = self
             .min_severity
             .map_or(if self.all { Severity::Info } else { Severity::Medium }, Severity::from);
-        let total = inputs.iter().map(|input| input.progress().length()).sum();
+        let total = total_length(&inputs);
         let mut progress = Progress::new(total, !self.no_progress);
 
         let mut worst = None;
         let mut streamed = Ok(());
-        let replay =
-            Replay { config: &config, local: self.local.clone(), events, input_format: self.input_format };
+        let replay = Replay {
+            config: &config,
+            local: self.local.clone(),
+            events,
+            input_format: self.input_format,
+            threads: self.threads(),
+            detect: true,
+            tap: None,
+        };
         let mut emit = |alert: Alert| {
             worst = worst.max(Some(alert.severity));
             if self.stream && !events_to_stdout && alert.severity >= least {
@@ -217,13 +282,8 @@ impl Arguments {
                 Err(error) => return Err(Failure(Exit::Output, error.to_string())),
             }
         }
-        if format == Format::Table && !events_to_stdout {
-            summary(&totals);
-        } else if let Some(lost) = lost(&totals) {
-            tracing::warn!("{lost}");
-        }
-        let nothing_read = totals.frames == 0 && totals.engine.events == 0;
-        if nothing_read && (totals.damaged > 0 || totals.unreadable > 0 || totals.bad_lines > 0) {
+        summary::tell(&totals, format == Format::Table && !events_to_stdout);
+        if nothing_read(&totals) {
             return Ok(Exit::BadInput);
         }
         let found = self.exit_on.is_some_and(|level| worst >= Some(level.into()));
@@ -252,74 +312,11 @@ impl Arguments {
     }
 }
 
-/// What was seen, in a few lines on stderr.
-#[expect(clippy::print_stderr, reason = "the summary belongs beside the table, not in it")]
-fn summary(totals: &Totals) {
-    let n = human::count;
-    let tracking = &totals.tracking;
-    let engine = &totals.engine;
-    let counted =
-        |count: u64, one: &str, many: &str| format!("{} {}", n(count), if count == 1 { one } else { many });
-    let mut text = String::new();
-    if totals.frames > 0 {
-        text.push_str(&format!("{}, ", counted(totals.frames, "packet", "packets")));
-    }
-    text.push_str(&format!(
-        "{}, {}, {} of {}; {}.\n",
-        counted(engine.connections, "connection", "connections"),
-        counted(engine.exchanges, "exchange inside an open one", "exchanges inside open ones"),
-        counted(engine.queries, "DNS query", "DNS queries"),
-        counted(totals.hosts as u64, "host", "hosts"),
-        counted(engine.beacon.series, "series", "series"),
-    ));
-    let undecoded = &totals.undecoded;
-    let ignored = [
-        (undecoded.not_ip, "not IP"),
-        (undecoded.other_transport, "other protocols"),
-        (undecoded.fragment, "later fragments"),
-        (undecoded.truncated, "cut in a header"),
-        (undecoded.link, "unknown link type"),
-        (tracking.no_peer, "multicast, broadcast, loopback or local discovery"),
-        (tracking.foreign, "connections opened from outside or between others"),
-        (tracking.dns_damaged, "messages on the DNS port that are none"),
-        (totals.bad_lines, "damaged lines"),
-        (tracking.restarts, "steps back in time, each taken as a new start"),
-    ];
-    let ignored: Vec<_> = ignored
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{} {what}", n(*count)))
-        .collect();
-    if !ignored.is_empty() {
-        text.push_str(&format!("Left out: {}.\n", ignored.join(", ")));
-    }
-    if let Some(lost) = lost(totals) {
-        text.push_str(&lost);
-        text.push('\n');
-    }
-    eprint!("{text}");
-}
-
-/// What had to be dropped, in a sentence.
-fn lost(totals: &Totals) -> Option<String> {
-    let (tracking, engine) = (&totals.tracking, &totals.engine);
-    let lost = [
-        (tracking.evicted, "connections"),
-        (engine.beacon.series_evicted, "series"),
-        (engine.beacon.sightings_evicted, "first sightings"),
-        (engine.names_evicted, "names"),
-        (engine.findings_evicted, "findings"),
-        (engine.hosts_evicted, "hosts"),
-        (engine.processes_evicted, "processes"),
-        (tracking.streams_refused, "client streams"),
-        (tracking.queries_evicted, "DNS queries"),
-    ];
-    let lost: Vec<_> = lost
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{} {what}", human::count(*count)))
-        .collect();
-    (!lost.is_empty()).then(|| format!("Dropped to stay within bounds (limits.memory): {}.", lost.join(", ")))
+/// Whether the input held something, and none of it could be read.
+fn nothing_read(totals: &Totals) -> bool {
+    let nothing = totals.frames == 0 && totals.engine.events == 0 && totals.rows == 0;
+    let bad = totals.bad_lines > 0 || !totals.bad_rows.is_empty();
+    nothing && (totals.damaged > 0 || totals.unreadable > 0 || bad)
 }
 
 /// Whether two paths lead to one file.

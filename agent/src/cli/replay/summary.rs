@@ -1,0 +1,99 @@
+//! What a replay has seen and left out, in a few lines.
+
+use sonde_common::human;
+
+use crate::replay::Totals;
+
+/// Tells it all beside a table, else only what had to be dropped.
+pub(super) fn tell(totals: &Totals, all: bool) {
+    if all {
+        summary(totals);
+    } else if let Some(lost) = lost(totals) {
+        tracing::warn!("{lost}");
+    }
+}
+
+/// What was seen, in a few lines on stderr.
+#[expect(clippy::print_stderr, reason = "the summary belongs beside the table, not in it")]
+fn summary(totals: &Totals) {
+    let n = human::count;
+    let tracking = &totals.tracking;
+    let (engine, assembled) = (&totals.engine, &totals.assembled);
+    let counted =
+        |count: u64, one: &str, many: &str| format!("{} {}", n(count), if count == 1 { one } else { many });
+    let mut text = String::new();
+    if totals.frames > 0 {
+        text.push_str(&format!("{}, ", counted(totals.frames, "packet", "packets")));
+    }
+    if totals.records > 0 {
+        text.push_str(&format!("{}, ", counted(totals.records, "log record", "log records")));
+    }
+    text.push_str(&format!(
+        "{}, {}, {} of {}; {}.\n",
+        counted(engine.connections, "connection", "connections"),
+        counted(engine.exchanges, "exchange inside an open one", "exchanges inside open ones"),
+        counted(engine.queries, "DNS query", "DNS queries"),
+        counted(totals.hosts as u64, "host", "hosts"),
+        counted(engine.beacon.series, "series", "series"),
+    ));
+    let undecoded = &totals.undecoded;
+    let ignored = [
+        (undecoded.not_ip, "not IP"),
+        (undecoded.other_transport, "other protocols"),
+        (undecoded.fragment, "later fragments"),
+        (undecoded.truncated, "cut in a header"),
+        (undecoded.link, "unknown link type"),
+        (tracking.no_peer, "multicast, broadcast, loopback or local discovery"),
+        (tracking.foreign, "connections opened from outside or between others"),
+        (tracking.dns_damaged, "messages on the DNS port that are none"),
+        (totals.bad_lines, "damaged lines"),
+        (totals.foreign_rows, "rows of connections opened from outside or between others"),
+        (totals.no_peer_rows, "rows of multicast, broadcast, loopback or local discovery"),
+        (assembled.resolver, "datagrams to resolvers, whose look-ups are counted"),
+        (assembled.repeated, "rows that told of a connection again"),
+        (assembled.retries, "retries of an attempt"),
+        (tracking.restarts, "steps back in time, each taken as a new start"),
+    ];
+    let bad = totals.bad_rows.iter().map(|(cause, count)| (*count, format!("bad rows ({cause})")));
+    let ignored: Vec<_> = ignored
+        .iter()
+        .map(|&(count, what)| (count, what.to_owned()))
+        .chain(bad)
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", n(count)))
+        .collect();
+    if !ignored.is_empty() {
+        text.push_str(&format!("Left out: {}.\n", ignored.join(", ")));
+    }
+    if let Some(lost) = lost(totals) {
+        text.push_str(&lost);
+        text.push('\n');
+    }
+    eprint!("{text}");
+}
+
+/// What had to be dropped, in a sentence.
+fn lost(totals: &Totals) -> Option<String> {
+    let (tracking, engine) = (&totals.tracking, &totals.engine);
+    let lost = [
+        (tracking.evicted, "connections"),
+        (engine.beacon.series_evicted, "series"),
+        (engine.beacon.sightings_evicted, "first sightings"),
+        (engine.names_evicted, "names"),
+        (engine.findings_evicted, "findings"),
+        (engine.hosts_evicted, "hosts"),
+        (engine.processes_evicted, "processes"),
+        (tracking.streams_refused, "client streams"),
+        (tracking.queries_evicted, "DNS queries"),
+        (totals.assembled.said_evicted, "names of connections to come"),
+        (totals.assembled.connections_evicted, "connections that might be told of again"),
+        (totals.assembled.processes_evicted, "processes of logs"),
+    ];
+    let lost: Vec<_> = lost
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", human::count(*count)))
+        .collect();
+    (!lost.is_empty()).then(|| format!("Dropped to stay within bounds (limits.memory): {}.", lost.join(", ")))
+}
+

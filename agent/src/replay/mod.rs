@@ -1,0 +1,520 @@
+//! Offline replay: captures, logs and event files in, alerts out, through the same engine as the live sensor.
+//!
+//! Several inputs are merged by time. All captures share one connection tracker, so a capture rotated over several files
+//! is one capture; all logs are sorted first ([`spool`]), and where there are only logs, hosts are shared out over threads
+//! ([`shards`]). What is damaged costs only itself: it is reported and the rest goes on.
+
+mod events;
+mod logs;
+mod merge;
+pub mod rules;
+mod shards;
+mod spool;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use sonde_common::alert::Alert;
+use sonde_common::assemble::AssembleCounters;
+use sonde_common::config::Config;
+use sonde_common::conntrack::local::Cidr;
+use sonde_common::conntrack::{TrackCounters, Tracker};
+use sonde_common::decode::packet::{self, Undecoded};
+use sonde_common::engine::{EngineCounters, Engines};
+use sonde_common::event::Observation;
+use sonde_common::format::log::LogFormat;
+use sonde_common::format::row::{Cause, Row};
+use sonde_common::format::{Content, Frame};
+use sonde_common::time::Timestamp;
+use tracing::warn;
+
+use self::events::{EventLines, EventsWriter};
+use self::logs::{Log, Sorter};
+use self::merge::{Merge, Take};
+use self::shards::Shard;
+use self::spool::{BUCKETS, Rows, Spool};
+use crate::capture::{CaptureError, Found, Positions};
+
+/// Records between two looks at the progress bar.
+const RECORDS_PER_TICK: u64 = 8192;
+/// Keys the hash of a replay: the same input has to give the same answer twice, so it is fixed. A sensor draws its own.
+const SEED: (u64, u64) = (0x736f_6e64_6520_7265, 0x706c_6179_2073_6565);
+
+/// What to replay, and how.
+#[expect(missing_debug_implementations, reason = "it holds a writer")]
+pub struct Replay<'a> {
+    /// Settings.
+    pub config: &'a Config,
+    /// Address blocks that are hosts; empty: find out.
+    pub local: Vec<Cidr>,
+    /// Where the normalised events go.
+    pub events: Option<Box<dyn Write + 'a>>,
+    /// What the input holds; `None`: find out.
+    pub input_format: Option<InputFormat>,
+    /// Threads that read and follow logs.
+    pub threads: usize,
+    /// Whether the engine is asked, too; else only the tap sees what is there.
+    pub detect: bool,
+    /// Sees every row and every observation, in the order of time.
+    pub tap: Option<&'a mut (dyn Tap + 'a)>,
+}
+
+/// Sees what a replay reads, beside the engine.
+pub trait Tap {
+    /// A row of a log, before what it tells.
+    fn row(&mut self, row: &Row<'_>);
+    /// An observation, with the row that told of it if it came from a log.
+    fn observation(&mut self, observation: &Observation<'_>, row: Option<&Row<'_>>);
+}
+
+/// What an input holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum InputFormat {
+    /// A packet capture, pcap or pcapng.
+    Capture,
+    /// Sonde's own events, NDJSON.
+    Events,
+    /// Zeek logs (conn, dns, http, ssl), columns parted by tabs.
+    ZeekTsv,
+    /// Zeek logs, JSON.
+    ZeekJson,
+    /// Defender DeviceNetworkEvents, CSV.
+    DefenderCsv,
+    /// Defender DeviceNetworkEvents and DeviceEvents, JSON.
+    DefenderJson,
+    /// Windows events (Sysmon, Security), JSON.
+    WinlogJson,
+    /// Windows event log file.
+    Evtx,
+    /// Suricata EVE.
+    Eve,
+}
+
+impl InputFormat {
+    /// What a content is read as, if it can be read.
+    const fn of(content: Content) -> Option<Self> {
+        Some(match content {
+            Content::Pcap | Content::PcapNg => Self::Capture,
+            Content::Events => Self::Events,
+            Content::Log(format) => match format {
+                LogFormat::ZeekTsv => Self::ZeekTsv,
+                LogFormat::ZeekJson => Self::ZeekJson,
+                LogFormat::DefenderCsv => Self::DefenderCsv,
+                LogFormat::DefenderJson => Self::DefenderJson,
+                LogFormat::WinlogJson => Self::WinlogJson,
+                LogFormat::Evtx => Self::Evtx,
+                LogFormat::Eve => Self::Eve,
+            },
+            _ => return None,
+        })
+    }
+
+    const fn log(self) -> Option<LogFormat> {
+        Some(match self {
+            Self::Capture | Self::Events => return None,
+            Self::ZeekTsv => LogFormat::ZeekTsv,
+            Self::ZeekJson => LogFormat::ZeekJson,
+            Self::DefenderCsv => LogFormat::DefenderCsv,
+            Self::DefenderJson => LogFormat::DefenderJson,
+            Self::WinlogJson => LogFormat::WinlogJson,
+            Self::Evtx => LogFormat::Evtx,
+            Self::Eve => LogFormat::Eve,
+        })
+    }
+}
+
+/// What ends a replay early.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The events cannot be written.
+    #[error("cannot write events: {0}")]
+    Events(#[source] std::io::Error),
+    /// A folder cannot be listed.
+    #[error("{path}: cannot list the folder: {error}")]
+    Folder {
+        /// The folder.
+        path: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The temporary file in which rows are sorted.
+    #[error(
+        "cannot sort rows in the temporary folder: {0}; free some space or name another folder with TMPDIR"
+    )]
+    Spool(#[source] std::io::Error),
+}
+
+/// What was seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Records of logs.
+    pub records: u64,
+    /// Rows that they gave.
+    pub rows: u64,
+    /// Rows that could not be used, by cause.
+    pub bad_rows: BTreeMap<Cause, u64>,
+    /// Rows of connections that were opened from outside.
+    pub foreign_rows: u64,
+    /// Rows of connections to no peer: multicast, broadcast, loopback.
+    pub no_peer_rows: u64,
+    /// What became of the rows.
+    pub assembled: AssembleCounters,
+    /// Bytes of rows that were sorted in a temporary file.
+    pub spilled: u64,
+    /// Frames read.
+    pub frames: u64,
+    /// Frames without a packet in them, by cause.
+    pub undecoded: UndecodedCounters,
+    /// Lines of event files that could not be read.
+    pub bad_lines: u64,
+    /// Inputs that were damaged.
+    pub damaged: u64,
+    /// Inputs of which nothing could be read.
+    pub unreadable: u64,
+    /// What became of the packets.
+    pub tracking: TrackCounters,
+    /// What became of the events.
+    pub engine: EngineCounters,
+    /// Hosts in the input.
+    pub hosts: usize,
+    /// Memory held at the end by tables of known size, in bytes.
+    pub memory_bytes: usize,
+    /// First and latest data time.
+    pub span: Option<(Timestamp, Timestamp)>,
+}
+
+/// Frames that gave no packet, by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UndecodedCounters {
+    /// Link type that is not known.
+    pub link: u64,
+    /// Not IP.
+    pub not_ip: u64,
+    /// Cut within a header.
+    pub truncated: u64,
+    /// Later fragments.
+    pub fragment: u64,
+    /// Neither TCP, UDP nor ICMP echo.
+    pub other_transport: u64,
+}
+
+impl UndecodedCounters {
+    const fn add(&mut self, cause: Undecoded) {
+        *match cause {
+            Undecoded::Link => &mut self.link,
+            Undecoded::NotIp => &mut self.not_ip,
+            Undecoded::Truncated => &mut self.truncated,
+            Undecoded::Fragment => &mut self.fragment,
+            Undecoded::OtherTransport => &mut self.other_transport,
+        } += 1;
+    }
+}
+
+/// How far a replay is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Position {
+    /// Bytes read of all inputs, as they lie on disk.
+    pub bytes: u64,
+    /// Frames, lines and rows so far.
+    pub records: u64,
+    /// Observations so far.
+    pub events: u64,
+}
+
+/// Files and folders as given -> files, folders walked in the order of their names.
+///
+/// # Errors
+/// If a folder cannot be listed.
+pub fn walk(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ReplayError> {
+    /// Folders within folders that are entered; deeper ones are a loop or a mistake.
+    const MAX_DEPTH: usize = 32;
+    fn enter(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), ReplayError> {
+        let failed = |error| ReplayError::Folder { path: path.display().to_string(), error };
+        let mut entries: Vec<_> = std::fs::read_dir(path)
+            .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
+            .map_err(failed)?;
+        entries.sort();
+        for entry in entries {
+            if entry.is_dir() {
+                if depth < MAX_DEPTH {
+                    enter(&entry, depth + 1, files)?;
+                }
+            } else {
+                files.push(entry);
+            }
+        }
+        Ok(())
+    }
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() { enter(path, 0, &mut files)? } else { files.push(path.clone()) }
+    }
+    Ok(files)
+}
+
+impl Replay<'_> {
+    /// Replays the inputs to their end. `emit` gets the alerts as the live sensor would have sent them, and may end the
+    /// replay; `tick` is called now and then.
+    ///
+    /// # Errors
+    /// If the events cannot be written, or the rows of logs not be sorted. An input that is damaged or cannot be read is no
+    /// error: it is logged and counted.
+    pub fn run(
+        self,
+        inputs: Vec<Found>,
+        emit: &mut dyn FnMut(Alert) -> ControlFlow<()>,
+        tick: &mut dyn FnMut(Position),
+    ) -> Result<(Engines, Totals), ReplayError> {
+        let mut totals = Totals::default();
+        let (mut logs, mut captures, mut event_files) = (Vec::new(), Vec::new(), Vec::new());
+        for found in inputs {
+            match self.input_format.or_else(|| InputFormat::of(found.content())) {
+                Some(InputFormat::Events) => event_files.push(found),
+                Some(InputFormat::Capture) | None => captures.push(found),
+                Some(format) => logs.extend(format.log().map(|format| Log { found, format })),
+            }
+        }
+        let only_logs = captures.is_empty() && event_files.is_empty();
+        let rows =
+            if logs.is_empty() { None } else { Some(self.read_logs(logs, only_logs, &mut totals, tick)?) };
+        match rows {
+            Some((spool, hosts)) if only_logs => self.run_logs(&spool, &hosts, totals, emit, tick),
+            rows => self.run_merged(captures, event_files, rows, totals, emit, tick),
+        }
+    }
+
+    fn read_logs(
+        &self,
+        logs: Vec<Log>,
+        only_logs: bool,
+        totals: &mut Totals,
+        tick: &mut dyn FnMut(Position),
+    ) -> Result<(Spool, [u64; BUCKETS]), ReplayError> {
+        let sorter = Sorter {
+            local: &self.local,
+            buckets: if only_logs { BUCKETS } else { 1 },
+            threads: self.threads.max(1),
+        };
+        let (spool, census) = sorter
+            .read(logs, &mut |bytes, records| tick(Position { bytes, records, events: 0 }))
+            .map_err(ReplayError::Spool)?;
+        totals.records = census.records;
+        totals.rows = census.rows;
+        totals.bad_rows = census.bad;
+        totals.bad_lines += census.too_long;
+        totals.foreign_rows = census.foreign;
+        totals.no_peer_rows = census.no_peer;
+        totals.damaged += census.damaged;
+        totals.unreadable += census.unreadable;
+        totals.spilled = spool.spilled();
+        Ok((spool, census.hosts))
+    }
+
+    /// Only logs: each bucket of hosts by itself, unless somebody wants to see the events in their order.
+    fn run_logs(
+        mut self,
+        spool: &Spool,
+        hosts: &[u64; BUCKETS],
+        mut totals: Totals,
+        emit: &mut dyn FnMut(Alert) -> ControlFlow<()>,
+        tick: &mut dyn FnMut(Position),
+    ) -> Result<(Engines, Totals), ReplayError> {
+        let mut events = EventsWriter::new(self.events.take());
+        let records = totals.records;
+        let mut ticked = |rows| tick(Position { bytes: u64::MAX, records, events: rows });
+        let shards = if events.is_wanted() || self.tap.is_some() {
+            let mut tap = self.tap.take();
+            let mut seen =
+                |row: &Row<'_>, observation: Option<&Observation<'_>>| match (observation, &mut tap) {
+                    (Some(observation), tap) => {
+                        events.write(observation);
+                        if let Some(tap) = tap {
+                            tap.observation(observation, Some(row));
+                        }
+                    }
+                    (None, Some(tap)) => tap.row(row),
+                    (None, None) => {}
+                };
+            shards::run_in_order(self.config, self.detect, spool, hosts, &mut seen, &mut ticked)
+        } else {
+            shards::run(self.config, spool, hosts, self.threads, &mut ticked)
+        };
+        let shards = shards.map_err(ReplayError::Spool)?;
+        events.finish().map_err(ReplayError::Events)?;
+        let Some(outcome) = shards::join(shards) else {
+            return Ok((Engines::new(self.config, SEED), totals));
+        };
+        totals.assembled = outcome.assembled;
+        totals.engine = outcome.engines.counters();
+        totals.hosts = outcome.engines.len();
+        totals.memory_bytes = outcome.engines.memory_bytes();
+        totals.span = outcome.span;
+        for alert in outcome.alerts {
+            if emit(alert).is_break() {
+                break;
+            }
+        }
+        Ok((outcome.engines, totals))
+    }
+
+    /// Captures and event files, and logs with them: one stream.
+    fn run_merged(
+        mut self,
+        captures: Vec<Found>,
+        event_files: Vec<Found>,
+        rows: Option<(Spool, [u64; BUCKETS])>,
+        mut totals: Totals,
+        emit: &mut dyn FnMut(Alert) -> ControlFlow<()>,
+        tick: &mut dyn FnMut(Position),
+    ) -> Result<(Engines, Totals), ReplayError> {
+        let mut merge = Merge::new();
+        let locals = merge.captures(captures, &self.local, &mut totals);
+        if let Some(host) = locals.endpoint() {
+            tracing::info!(%host, "the capture was taken on this host");
+        }
+        for file in event_files {
+            match file.open() {
+                Ok(input) => merge.events(EventLines::new(input.into_lines())),
+                Err(error) => {
+                    warn!(%error, remedy = error.remedy(), "input left out");
+                    totals.unreadable += 1;
+                }
+            }
+        }
+        if let Some((spool, _)) = &rows {
+            merge.rows(spool.rows(0..BUCKETS).map_err(ReplayError::Spool)?);
+        }
+        let memory = self.config.limits.memory;
+        let mut stream = Stream {
+            tracker: Tracker::new(locals, memory.tracking_bytes()),
+            shard: Shard::new(self.config, self.detect, 1, 1),
+            events: EventsWriter::new(self.events.take()),
+            tap: self.tap.take(),
+            emit,
+            tick,
+            stopped: false,
+            frames: 0,
+            undecoded: UndecodedCounters::default(),
+            records: 0,
+        };
+        merge.run(&mut stream, &mut totals)?;
+        let Stream { mut tracker, mut shard, mut events, mut tap, emit, stopped, frames, undecoded, .. } =
+            stream;
+        tracker.finish(&mut |observation| {
+            events.write(observation);
+            if let Some(tap) = &mut tap {
+                tap.observation(observation, None);
+            }
+            shard.observe(observation);
+        });
+        if !stopped {
+            // What nobody wants any more is not told.
+            let _ = shard.drain_alerts().try_for_each(emit);
+        }
+        events.finish().map_err(ReplayError::Events)?;
+        totals.frames = frames;
+        totals.undecoded = undecoded;
+        totals.tracking = tracker.counters();
+        totals.memory_bytes = tracker.memory_bytes();
+        let Some(outcome) = shards::join(vec![shard]) else {
+            return Ok((Engines::new(self.config, SEED), totals));
+        };
+        totals.assembled = outcome.assembled;
+        totals.engine = outcome.engines.counters();
+        totals.hosts = outcome.engines.len();
+        totals.memory_bytes += outcome.engines.memory_bytes();
+        totals.span = outcome.span;
+        Ok((outcome.engines, totals))
+    }
+}
+
+/// One stream of everything, through one tracker, one assembler, one set of engines.
+struct Stream<'a, 'r> {
+    tracker: Tracker,
+    shard: Shard,
+    events: EventsWriter<'r>,
+    tap: Option<&'r mut (dyn Tap + 'r)>,
+    emit: &'a mut dyn FnMut(Alert) -> ControlFlow<()>,
+    tick: &'a mut dyn FnMut(Position),
+    stopped: bool,
+    frames: u64,
+    undecoded: UndecodedCounters,
+    records: u64,
+}
+
+impl Stream<'_, '_> {
+    fn emit(&mut self) {
+        if !self.stopped && self.shard.has_alerts() {
+            self.stopped = self.shard.drain_alerts().try_for_each(&mut *self.emit).is_break();
+        }
+    }
+}
+
+impl Take for Stream<'_, '_> {
+    fn frame(&mut self, frame: &Frame<'_>) {
+        self.frames += 1;
+        match packet::decode(frame) {
+            Ok(packet) => {
+                let Self { tracker, shard, events, tap, .. } = self;
+                tracker.packet(&packet, &mut |observation| {
+                    events.write(observation);
+                    if let Some(tap) = tap {
+                        tap.observation(observation, None);
+                    }
+                    shard.observe(observation);
+                });
+            }
+            Err(cause) => self.undecoded.add(cause),
+        }
+        self.emit();
+    }
+
+    fn line(&mut self, lines: &mut EventLines) -> Result<bool, CaptureError> {
+        let Self { shard, events, tap, .. } = self;
+        let more = lines.next(&mut |observation| {
+            events.write(observation);
+            if let Some(tap) = tap {
+                tap.observation(observation, None);
+            }
+            shard.observe(observation);
+        });
+        self.emit();
+        more
+    }
+
+    fn row(&mut self, rows: &mut Rows) -> Result<bool, ReplayError> {
+        let Some((_, _, bytes)) = rows.next_row().map_err(ReplayError::Spool)? else { return Ok(false) };
+        let Some(row) = Row::decode(bytes) else { return Ok(true) };
+        let Self { shard, events, tap, .. } = self;
+        if let Some(tap) = tap {
+            tap.row(&row);
+        }
+        shard.take(&row, &mut |observation| {
+            events.write(observation);
+            if let Some(tap) = tap {
+                tap.observation(observation, Some(&row));
+            }
+        });
+        self.emit();
+        Ok(true)
+    }
+
+    fn is_done(&self) -> bool {
+        self.stopped
+    }
+
+    fn progress(&mut self, positions: &Positions) {
+        self.records += 1;
+        if self.records.is_multiple_of(RECORDS_PER_TICK) {
+            let events = self.shard.observations();
+            (self.tick)(Position { bytes: positions.bytes(), records: self.records, events });
+        }
+    }
+}
+
+fn report_damage(error: &CaptureError, damaged: &mut u64) {
+    *damaged += 1;
+    warn!(%error, "the rest of this input is left out");
+}

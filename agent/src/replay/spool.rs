@@ -1,0 +1,448 @@
+//! Sorts the rows of any number of logs by time within bounded memory: sorted runs that do not fit are written to an unnamed
+//! temporary file and merged back.
+//!
+//! Logs are not in the order of time: Zeek writes a connection when it ends, portals export the newest row first, channels
+//! and files overlap. Equal times keep the order of the input, so the result does not depend on who sorted what.
+//! Rows are parted into buckets by host, and each bucket can be read back by itself.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sonde_common::format::row::Row;
+use sonde_common::time::Timestamp;
+
+/// Bytes of rows that one sorter gathers before it sorts them.
+const BATCH_BYTES: usize = 8 << 20;
+/// Bytes of sorted rows kept in memory by all sorters together; further ones go to the file.
+const MEMORY_BYTES: usize = 32 << 20;
+/// Runs in the file before they are merged into one: each takes a buffer when they are read back.
+const MAX_RUNS: usize = 48;
+/// Bytes read back at once of each run.
+const BUFFER_BYTES: usize = 128 << 10;
+/// Bytes of a row's header in a run: length, time, source, number.
+const HEADER_BYTES: usize = 4 + 8 + 4 + 8;
+/// Parts that hosts are dealt into. More parts let more threads work; the answer depends on it only where memory is short.
+pub(super) const BUCKETS: usize = 16;
+
+/// Where a row stands in the order: by time, then as the inputs have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// When it is taken up.
+    pub(super) time: Timestamp,
+    /// Which input it is from.
+    pub(super) source: u32,
+    /// Which row of that input.
+    pub(super) number: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    bucket: usize,
+    place: Place,
+    at: usize,
+    len: usize,
+}
+
+/// Rows of one sorter that are not sorted yet.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    rows: Vec<u8>,
+    keys: Vec<Key>,
+}
+
+impl Batch {
+    /// Adds a row. Full batches go to the spool.
+    pub(super) fn push(
+        &mut self,
+        bucket: usize,
+        place: Place,
+        row: &Row<'_>,
+        spool: &Spool,
+    ) -> io::Result<()> {
+        self.push_with(bucket, place, |out| row.encode(out), spool)
+    }
+
+    /// As [`push`](Self::push), for anything that `encode` appends to what it is given.
+    pub(super) fn push_with(
+        &mut self,
+        bucket: usize,
+        place: Place,
+        encode: impl FnOnce(Vec<u8>) -> Vec<u8>,
+        spool: &Spool,
+    ) -> io::Result<()> {
+        let at = self.rows.len();
+        self.rows = encode(std::mem::take(&mut self.rows));
+        self.keys.push(Key { bucket: bucket.min(BUCKETS - 1), place, at, len: self.rows.len() - at });
+        if self.rows.len() + self.keys.len() * size_of::<Key>() >= BATCH_BYTES {
+            self.flush(spool)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Sorts what is there and hands it to the spool.
+    pub(super) fn flush(&mut self, spool: &Spool) -> io::Result<()> {
+        if self.keys.is_empty() {
+            return Ok(());
+        }
+        self.keys.sort_unstable_by_key(|key| (key.bucket, key.place));
+        let mut run = Run {
+            bytes: Vec::with_capacity(self.rows.len() + self.keys.len() * HEADER_BYTES),
+            ends: [0; BUCKETS],
+        };
+        for key in &self.keys {
+            let row = self.rows.get(key.at..key.at + key.len).unwrap_or_default();
+            write_row(&mut run.bytes, key.place, row);
+            if let Some(end) = run.ends.get_mut(key.bucket) {
+                *end = run.bytes.len() as u64;
+            }
+        }
+        fill_ends(&mut run.ends);
+        self.rows.clear();
+        self.keys.clear();
+        spool.take(run)
+    }
+}
+
+fn write_row(out: &mut Vec<u8>, place: Place, row: &[u8]) {
+    let len = u32::try_from(row.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&len.to_le_bytes());
+    out.extend_from_slice(&place.time.nanos().to_le_bytes());
+    out.extend_from_slice(&place.source.to_le_bytes());
+    out.extend_from_slice(&place.number.to_le_bytes());
+    out.extend_from_slice(row);
+}
+
+/// A bucket without rows ends where the one before it does.
+fn fill_ends(ends: &mut [u64; BUCKETS]) {
+    let mut last = 0;
+    for end in ends {
+        last = last.max(*end);
+        *end = last;
+    }
+}
+
+/// Sorted rows, bucket after bucket.
+#[derive(Debug)]
+struct Run {
+    bytes: Vec<u8>,
+    /// Where each bucket ends.
+    ends: [u64; BUCKETS],
+}
+
+/// The same in the file.
+#[derive(Clone, Copy, Debug)]
+struct FileRun {
+    start: u64,
+    ends: [u64; BUCKETS],
+}
+
+/// All rows, once they are sorted.
+#[derive(Debug, Default)]
+pub(super) struct Spool {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    memory: Vec<Arc<Run>>,
+    memory_bytes: usize,
+    file: Option<Arc<Mutex<File>>>,
+    runs: Vec<FileRun>,
+    file_len: u64,
+    spilled: u64,
+}
+
+impl Spool {
+    fn take(&self, run: Run) -> io::Result<()> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.memory_bytes + run.bytes.len() <= MEMORY_BYTES {
+            inner.memory_bytes += run.bytes.len();
+            inner.memory.push(Arc::new(run));
+            return Ok(());
+        }
+        let file = match &inner.file {
+            Some(file) => file.clone(),
+            None => {
+                let file = Arc::new(Mutex::new(tempfile::tempfile()?));
+                inner.file = Some(file.clone());
+                file
+            }
+        };
+        let start = inner.file_len;
+        {
+            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+            file.seek(SeekFrom::Start(start))?;
+            file.write_all(&run.bytes)?;
+        }
+        inner.file_len += run.bytes.len() as u64;
+        inner.spilled += run.bytes.len() as u64;
+        inner.runs.push(FileRun { start, ends: run.ends });
+        if inner.runs.len() >= MAX_RUNS { inner.merge_file() } else { Ok(()) }
+    }
+
+    /// Bytes that were written to the temporary file.
+    pub(super) fn spilled(&self) -> u64 {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).spilled
+    }
+
+    /// Reads the rows of some buckets in their order.
+    pub(super) fn rows(&self, buckets: std::ops::Range<usize>) -> io::Result<Rows> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).rows(buckets)
+    }
+}
+
+impl Inner {
+    fn rows(&self, buckets: std::ops::Range<usize>) -> io::Result<Rows> {
+        let mut readers = Vec::new();
+        for bucket in buckets {
+            let span = |ends: &[u64; BUCKETS]| {
+                let end = ends.get(bucket).copied().unwrap_or_default();
+                (bucket.checked_sub(1).and_then(|before| ends.get(before).copied()).unwrap_or(0), end)
+            };
+            for run in &self.memory {
+                let (start, end) = span(&run.ends);
+                if start < end {
+                    readers.push(Reader::of(bucket, Bytes::Memory(run.clone()), start, end)?);
+                }
+            }
+            for run in &self.runs {
+                let (start, end) = span(&run.ends);
+                if start < end
+                    && let Some(file) = &self.file
+                {
+                    let bytes =
+                        Bytes::File { file: file.clone(), buffer: Vec::new(), base: run.start + start };
+                    readers.push(Reader::of(bucket, bytes, run.start + start, run.start + end)?);
+                }
+            }
+        }
+        let mut heap = BinaryHeap::new();
+        for (index, reader) in readers.iter().enumerate() {
+            if let Some(place) = reader.place {
+                heap.push(Reverse((place, index)));
+            }
+        }
+        Ok(Rows { readers, heap, current: None })
+    }
+
+    /// Merges the runs in the file into one, in a new file.
+    fn merge_file(&mut self) -> io::Result<()> {
+        let mut file = io::BufWriter::with_capacity(1 << 20, tempfile::tempfile()?);
+        let (mut ends, mut len, mut buffer) = ([0; BUCKETS], 0u64, Vec::new());
+        let memory = std::mem::take(&mut self.memory);
+        for (bucket, end) in ends.iter_mut().enumerate() {
+            let mut rows = self.rows(bucket..bucket + 1)?;
+            while let Some((place, _, row)) = rows.next_row()? {
+                buffer.clear();
+                write_row(&mut buffer, place, row);
+                file.write_all(&buffer)?;
+                len += buffer.len() as u64;
+            }
+            *end = len;
+        }
+        self.memory = memory;
+        self.spilled += len;
+        self.file = Some(Arc::new(Mutex::new(file.into_inner().map_err(io::IntoInnerError::into_error)?)));
+        self.file_len = len;
+        self.runs = vec![FileRun { start: 0, ends }];
+        Ok(())
+    }
+}
+
+/// Rows in their order, merged from all runs.
+#[derive(Debug)]
+pub(super) struct Rows {
+    readers: Vec<Reader>,
+    heap: BinaryHeap<Reverse<(Place, usize)>>,
+    /// The reader whose row was handed out last; it moves on at the next call.
+    current: Option<usize>,
+}
+
+impl Rows {
+    /// Time of the next row.
+    pub(super) fn peek_time(&mut self) -> io::Result<Option<Timestamp>> {
+        self.advance()?;
+        Ok(self.heap.peek().map(|Reverse((place, _))| place.time))
+    }
+
+    /// The next row: its place, its bucket, its bytes.
+    pub(super) fn next_row(&mut self) -> io::Result<Option<(Place, usize, &[u8])>> {
+        self.advance()?;
+        let Some(&Reverse((place, index))) = self.heap.peek() else { return Ok(None) };
+        self.current = Some(index);
+        Ok(self.readers.get(index).map(|reader| (place, reader.bucket, reader.row())))
+    }
+
+    fn advance(&mut self) -> io::Result<()> {
+        let Some(index) = self.current.take() else { return Ok(()) };
+        let Some(reader) = self.readers.get_mut(index) else { return Ok(()) };
+        reader.advance()?;
+        let Some(mut top) = self.heap.peek_mut() else { return Ok(()) };
+        match reader.place {
+            Some(place) => *top = Reverse((place, index)),
+            None => {
+                std::collections::binary_heap::PeekMut::pop(top);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One bucket of one run.
+#[derive(Debug)]
+struct Reader {
+    bucket: usize,
+    bytes: Bytes,
+    /// Where the current row's bytes lie.
+    row: (u64, usize),
+    end: u64,
+    /// Its place; `None` at the end.
+    place: Option<Place>,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Memory(Arc<Run>),
+    File {
+        file: Arc<Mutex<File>>,
+        buffer: Vec<u8>,
+        /// Where in the file the buffer begins.
+        base: u64,
+    },
+}
+
+impl Reader {
+    fn of(bucket: usize, bytes: Bytes, start: u64, end: u64) -> io::Result<Self> {
+        let mut reader = Self { bucket, bytes, row: (start, 0), end, place: None };
+        reader.advance()?;
+        Ok(reader)
+    }
+
+    fn row(&self) -> &[u8] {
+        let (at, len) = self.row;
+        self.bytes.get(at, len)
+    }
+
+    fn advance(&mut self) -> io::Result<()> {
+        let at = self.row.0 + self.row.1 as u64;
+        self.place = None;
+        if at >= self.end {
+            return Ok(());
+        }
+        self.bytes.load(at, HEADER_BYTES, self.end)?;
+        let header = self.bytes.get(at, HEADER_BYTES);
+        let broken = || io::Error::new(io::ErrorKind::InvalidData, "the temporary file changed under us");
+        let (len, rest) = header.split_first_chunk::<4>().ok_or_else(broken)?;
+        let (time, rest) = rest.split_first_chunk::<8>().ok_or_else(broken)?;
+        let (source, rest) = rest.split_first_chunk::<4>().ok_or_else(broken)?;
+        let number = rest.first_chunk::<8>().ok_or_else(broken)?;
+        let place = Place {
+            time: Timestamp::from_nanos(i64::from_le_bytes(*time)),
+            source: u32::from_le_bytes(*source),
+            number: u64::from_le_bytes(*number),
+        };
+        let len = u32::from_le_bytes(*len) as usize;
+        let at = at + HEADER_BYTES as u64;
+        self.bytes.load(at, len, self.end)?;
+        self.row = (at, len);
+        self.place = Some(place);
+        Ok(())
+    }
+}
+
+impl Bytes {
+    fn get(&self, at: u64, len: usize) -> &[u8] {
+        let (bytes, base) = match self {
+            Self::Memory(run) => (&run.bytes, 0),
+            Self::File { buffer, base, .. } => (buffer, *base),
+        };
+        let from = usize::try_from(at - base.min(at)).unwrap_or(usize::MAX);
+        bytes.get(from..from.saturating_add(len)).unwrap_or_default()
+    }
+
+    /// Sees to it that these bytes are in memory.
+    fn load(&mut self, at: u64, len: usize, end: u64) -> io::Result<()> {
+        let Self::File { file, buffer, base } = self else { return Ok(()) };
+        if at >= *base && at + len as u64 <= *base + buffer.len() as u64 {
+            return Ok(());
+        }
+        let room = usize::try_from(end - at.min(end)).unwrap_or(usize::MAX);
+        buffer.resize(len.max(BUFFER_BYTES.min(room)), 0);
+        *base = at;
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(at))?;
+        file.read_exact(buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(n: u64) -> Place {
+        // A fixed shuffle: every time comes up twice.
+        let mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+        Place { time: Timestamp::from_nanos((mixed / 2).cast_signed()), source: (n % 3) as u32, number: n }
+    }
+
+    fn spool(rows: u64, host: &str) -> Spool {
+        let spool = Spool::default();
+        let mut batches = [Batch::default(), Batch::default()];
+        for n in 0..rows {
+            let row = Row { time: place(n).time, host, ..Default::default() };
+            batches[(n % 2) as usize].push((n % 5) as usize, place(n), &row, &spool).unwrap();
+        }
+        for batch in &mut batches {
+            batch.flush(&spool).unwrap();
+        }
+        spool
+    }
+
+    fn check(spool: &Spool, rows: u64, host: &str) {
+        let mut all = 0;
+        for buckets in [0..BUCKETS, 0..1, 3..5] {
+            let mut sorted = spool.rows(buckets.clone()).unwrap();
+            let (mut last, mut count) = (None, 0);
+            while let Some((place, bucket, bytes)) = sorted.next_row().unwrap() {
+                assert!(last < Some(place), "{last:?} {place:?}");
+                assert_eq!(place.number % 5, bucket as u64);
+                assert!(buckets.contains(&bucket));
+                let row = Row::decode(bytes).unwrap();
+                assert_eq!((row.time, row.host), (place.time, host));
+                last = Some(place);
+                count += 1;
+            }
+            all = all.max(count);
+        }
+        assert_eq!(all, rows);
+    }
+
+    #[test]
+    fn rows_come_back_in_the_order_of_time_whatever_order_they_came_in() {
+        let spool = spool(10_000, "pc");
+        assert_eq!(spool.spilled(), 0);
+        check(&spool, 10_000, "pc");
+    }
+
+    #[test]
+    fn what_does_not_fit_in_memory_goes_to_the_file_and_comes_back_in_order() {
+        let host = "x".repeat(900);
+        let spool = spool(100_000, &host);
+        assert!(spool.spilled() > 50 << 20, "{}", spool.spilled());
+        assert!(spool.inner.lock().unwrap().memory_bytes <= MEMORY_BYTES);
+        check(&spool, 100_000, &host);
+    }
+
+    #[test]
+    fn many_runs_are_merged_so_that_few_buffers_read_them_back() {
+        let host = "y".repeat(9_000);
+        let spool = spool(60_000, &host);
+        assert!(spool.inner.lock().unwrap().runs.len() < MAX_RUNS);
+        assert!(spool.spilled() > 600 << 20, "{}", spool.spilled());
+        check(&spool, 60_000, &host);
+    }
+}
