@@ -5,3 +5,4 @@ pub mod alerts;
 pub mod capture;
 pub mod heap;
 pub mod input;
+pub mod rows;

@@ -1,3 +1,5 @@
+//! Events of every version and kind, and what each rule makes of them.
+
 use proptest::prelude::*;
 
 use super::Eve;
@@ -253,6 +255,17 @@ fn other_events_are_passed_over() {
         assert_eq!(eve(&event(kind, FLOW)).only(), Row { time: AT, ..Row::default() });
     }
     assert_eq!(eve(" \r"), Seen::default());
+}
+
+#[test]
+fn a_recorded_hour_is_read_whole() {
+    let text = include_str!("../../../../tests/data/logs/eve/eve.json");
+    let mut seen = Seen::default();
+    for line in text.lines() {
+        Eve::new().record(line.as_bytes(), &mut seen);
+    }
+    assert_eq!((seen.bad.len(), seen.rows.len()), (0, text.lines().count()));
+    assert!(Eve::recognises(text.as_bytes()));
 }
 
 #[test]

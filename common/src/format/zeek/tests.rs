@@ -1,3 +1,5 @@
+//! Rows and headers of every kind, in both forms, and what each rule makes of them.
+
 use std::net::IpAddr;
 
 use proptest::prelude::*;
@@ -265,12 +267,26 @@ fn of_icmp_only_an_echo_request_is_a_call() {
 }
 
 #[test]
+fn a_sensor_that_knows_no_networks_does_not_say_who_is_local() {
+    for (orig, resp, told) in [
+        ("T", "F", Some(true)),
+        ("T", "T", Some(true)),
+        ("F", "T", Some(false)),
+        ("F", "F", None),
+        ("F", "-", Some(false)),
+        ("-", "F", None),
+    ] {
+        let seen = tsv(&log("conn", &with(&CONN, &[("local_orig", orig), ("local_resp", resp)])));
+        assert_eq!(seen.connection().opener_is_local, told, "{orig} {resp}");
+    }
+}
+
+#[test]
 fn udp_and_ipv6_are_read_too() {
-    let changed =
-        [("proto", "udp"), ("id.orig_h", "fe80::1%eth0"), ("id.resp_h", "2001:db8::7"), ("local_orig", "F")];
+    let changed = [("proto", "udp"), ("id.orig_h", "fe80::1%eth0"), ("id.resp_h", "2001:db8::7")];
     let seen = tsv(&log("conn", &with(&CONN, &changed)));
     let row = seen.connection();
-    assert_eq!((row.tuple.transport, row.opener_is_local), (Transport::Udp, Some(false)));
+    assert_eq!((row.tuple.transport, row.opener_is_local), (Transport::Udp, Some(true)));
     assert_eq!(row.tuple.remote.to_string(), "[2001:db8::7]:443");
 }
 
@@ -527,6 +543,22 @@ fn json_gives_the_rows_of_text() {
 }
 
 #[test]
+fn a_recorded_hour_is_the_same_in_either_form() {
+    macro_rules! logs {
+        ($($name:literal),*) => {[$((
+            include_str!(concat!("../../../../tests/data/logs/zeek-tsv/", $name, ".log")),
+            include_str!(concat!("../../../../tests/data/logs/zeek-json/", $name, ".log")),
+        )),*]};
+    }
+    for (text, object) in logs!("conn", "dns", "http", "ssl") {
+        let seen = tsv(text);
+        assert_eq!((seen.bad.len(), seen.rows.len()), (0, object.lines().count()));
+        assert_eq!(json(object), seen);
+        assert!(ZeekTsv::recognises(text.as_bytes()) && ZeekJson::recognises(object.as_bytes()));
+    }
+}
+
+#[test]
 fn json_that_is_none_is_a_bad_row() {
     for bad in ["{", "[1]", "7", "{\"ts\":1", "{\"ts\":1}}", "text"] {
         assert_eq!(json(bad).causes(), [Cause::Json], "{bad}");
@@ -618,7 +650,7 @@ proptest! {
         let object = JSON_CONN.replace("1672843056.913119,", &format!("{ts},")).replace(":1030", &format!(":{bytes}"));
         prop_assert_eq!(json(&object), tsv(&log("conn", &columns)));
         let columns = with(&SSL, &[("ts", &ts), ("server_name", &sni)]);
-        let object = format!("{{\"_path\":\"ssl\",\"ts\":{ts},\"uid\":\"CExample1\",\"server_name\":{},\"ja4\":\"{}\"}}", serde_json::to_string(&sni).unwrap(), SSL[9].1);
+        let object = format!("{{\"_path\":\"ssl\",\"ts\":{ts},\"uid\":\"CExample1\",\"id\":{{\"orig_h\":\"10.0.0.5\"}},\"server_name\":{},\"ja4\":\"{}\"}}", serde_json::to_string(&sni).unwrap(), SSL[9].1);
         prop_assert_eq!(json(&object), tsv(&log("ssl", &columns)));
     }
 }

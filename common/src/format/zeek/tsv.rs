@@ -161,22 +161,22 @@ impl Layout {
             sink.bad(RowError::row(Cause::Header, line));
             return;
         }
-        let mut fields = [""; FIELDS];
+        let form = Form::Tsv { set_separator: &self.set_separator };
+        let mut record = Record { fields: [""; FIELDS], form };
         let mut values = Columns { rest: Some(line), separator: self.separator.as_bytes() };
         for &column in &self.columns {
             let Some(value) = values.next() else {
                 sink.bad(RowError::row(Cause::Columns, line));
                 return;
             };
-            if let Some(slot) = fields.get_mut(usize::from(column))
+            if let Some(slot) = record.fields.get_mut(usize::from(column))
                 && value != self.unset
                 && value != self.empty
             {
                 *slot = value;
             }
         }
-        let form = Form::Tsv { set_separator: &self.set_separator };
-        Record { fields, form }.emit(self.log, sink);
+        record.emit(self.log, sink);
     }
 }
 
