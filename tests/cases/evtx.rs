@@ -23,7 +23,7 @@ impl RowSink for Rows {
 fn read(file: &[u8]) -> Rows {
     assert!(Evtx::recognises(file));
     let (mut reader, mut rows) = (Evtx::new(), Rows::default());
-    for chunk in file[FILE_HEADER_LEN..].chunks(CHUNK_LEN) {
+    for chunk in file.get(FILE_HEADER_LEN..).unwrap_or_default().chunks(CHUNK_LEN) {
         reader.record(chunk, &mut rows);
     }
     rows
