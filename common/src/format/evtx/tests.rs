@@ -1,3 +1,5 @@
+//! Unit tests of the reader of EVTX chunks, and what damage does to it.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Unit tests of the readers of JSON events: rows cut from OTRF sets and made ones.
+
 use std::net::IpAddr;
 
 use proptest::prelude::*;
