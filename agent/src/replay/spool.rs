@@ -40,10 +40,10 @@ pub(super) struct Place {
 
 #[derive(Clone, Copy, Debug)]
 struct Key {
-    bucket: usize,
     place: Place,
-    at: usize,
-    len: usize,
+    bucket: u8,
+    at: u32,
+    len: u32,
 }
 
 /// Rows of one sorter that are not sorted yet.
@@ -73,9 +73,15 @@ impl Batch {
         encode: impl FnOnce(Vec<u8>) -> Vec<u8>,
         spool: &Spool,
     ) -> io::Result<()> {
-        let at = self.rows.len();
+        if self.rows.capacity() == 0 {
+            self.rows.reserve(BATCH_BYTES + BATCH_BYTES / 8);
+        }
+        let before = self.rows.len();
         self.rows = encode(std::mem::take(&mut self.rows));
-        self.keys.push(Key { bucket: bucket.min(BUCKETS - 1), place, at, len: self.rows.len() - at });
+        let fits =
+            |bytes: usize| u32::try_from(bytes).map_err(|_| io::Error::other("a row of more than 4 GiB"));
+        let bucket = u8::try_from(bucket.min(BUCKETS - 1)).unwrap_or(0);
+        self.keys.push(Key { place, bucket, at: fits(before)?, len: fits(self.rows.len() - before)? });
         if self.rows.len() + self.keys.len() * size_of::<Key>() >= BATCH_BYTES {
             self.flush(spool)
         } else {
@@ -94,9 +100,10 @@ impl Batch {
             ends: [0; BUCKETS],
         };
         for key in &self.keys {
-            let row = self.rows.get(key.at..key.at + key.len).unwrap_or_default();
+            let (at, len) = (key.at as usize, key.len as usize);
+            let row = self.rows.get(at..at + len).unwrap_or_default();
             write_row(&mut run.bytes, key.place, row);
-            if let Some(end) = run.ends.get_mut(key.bucket) {
+            if let Some(end) = run.ends.get_mut(usize::from(key.bucket)) {
                 *end = run.bytes.len() as u64;
             }
         }

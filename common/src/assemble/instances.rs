@@ -10,18 +10,27 @@ use crate::classify::{classify, on_volume};
 use crate::format::row::ProcessRow;
 use crate::process::{PROCESS_TEXT, ProcessInfo, ProcessKey};
 use crate::program::Program;
-use crate::time::Timestamp;
+use crate::time::{NANOS_PER_SEC, Timestamp};
 
-/// What an instance takes beside its texts.
-const INSTANCE_BYTES: usize = size_of::<ProcessInfo>() + 256;
+/// What an instance takes: its places in two maps that double, and in the queue.
+const INSTANCE_BYTES: usize = 2 * (size_of::<Instance>() + 8 + 24) + size_of::<(u64, u64, u32)>();
+/// What a program takes beside its texts.
+const PROGRAM_BYTES: usize = size_of::<ProcessInfo>() + 128;
+/// Starts of one process as two logs tell them differ by no more than this, in nanoseconds: one writes whole seconds.
+const TWIN: i64 = 2 * NANOS_PER_SEC;
 
 /// A process that was told of.
 #[derive(Clone, Debug)]
 struct Instance {
     key: ProcessKey,
+    /// Of its texts.
+    program: u64,
+}
+
+/// A program that one or many processes run.
+#[derive(Debug)]
+struct Known {
     program: Program,
-    /// Of the row's texts, to know the same row again without making its program.
-    texts: u64,
     bytes: usize,
 }
 
@@ -34,48 +43,64 @@ pub(super) struct Instances {
     /// The latest of a host and pid.
     by_pid: HashMap<(u64, u32), u64, foldhash::fast::FixedState>,
     order: VecDeque<(u64, u64, u32)>,
-    bytes: usize,
-    /// Bytes that are kept at most; beyond it the process told of first is forgotten.
+    /// By the hash of their texts.
+    programs: HashMap<u64, Known, foldhash::fast::FixedState>,
+    program_order: VecDeque<u64>,
+    program_bytes: usize,
+    /// Instances that are kept at most; beyond it the one told of first is forgotten.
     capacity: usize,
+    /// Bytes of texts that are kept at most; beyond it the program told of first is forgotten.
+    program_capacity: usize,
     pub(super) evicted: u64,
 }
 
 impl Instances {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { capacity, ..Self::default() }
+    pub(super) fn new(memory_bytes: usize) -> Self {
+        Self {
+            capacity: memory_bytes / 4 / INSTANCE_BYTES,
+            program_capacity: memory_bytes - memory_bytes / 4,
+            ..Self::default()
+        }
     }
 
     /// Learns of a process that was started.
     pub(super) fn started(&mut self, host: u64, row: &ProcessRow<'_>, time: Timestamp) {
+        let start = row.start.unwrap_or(time);
+        // Two logs tell of it: the one without a name for the instance tells less.
+        if row.guid.is_empty()
+            && let Some(known) = self.by_pid.get(&(host, row.pid)).and_then(|id| self.by_id.get(id))
+            && start.since(known.key.start).saturating_abs() <= TWIN
+            && self
+                .programs
+                .get(&known.program)
+                .is_some_and(|known| same_file(row.image, &known.program.info.image))
+        {
+            return;
+        }
         let id = self.id(host, row);
-        let key = ProcessKey { pid: row.pid, start: row.start.unwrap_or(time) };
-        self.learn(host, id, key, row);
+        self.learn(host, id, ProcessKey { pid: row.pid, start }, row);
     }
 
     /// The process that a row means; `None` if the row has nothing to tell.
-    pub(super) fn of(
-        &mut self,
-        host: u64,
-        row: &ProcessRow<'_>,
-        _time: Timestamp,
-    ) -> Option<(ProcessKey, Program)> {
+    pub(super) fn of(&mut self, host: u64, row: &ProcessRow<'_>) -> Option<(ProcessKey, Program)> {
         if row.image.is_empty() && row.pid == 0 {
             return None;
         }
         let id = self.id(host, row);
-        let texts = self.texts(row);
         if let Some(known) = self.by_id.get(&id)
-            && (known.texts == texts || tells_no_more(row, &known.program.info))
+            && let Some(Known { program, .. }) = self.programs.get(&known.program)
+            && (known.program == self.texts(row) || tells_no_more(row, &program.info))
         {
-            return Some((known.key, known.program.clone()));
+            return Some((known.key, program.clone()));
         }
         // A row without a name for good means the latest process with its pid, if that runs the same file.
         if row.guid.is_empty()
             && row.start.is_none()
             && let Some(known) = self.by_pid.get(&(host, row.pid)).and_then(|id| self.by_id.get(id))
-            && tells_no_more(row, &known.program.info)
+            && let Some(Known { program, .. }) = self.programs.get(&known.program)
+            && tells_no_more(row, &program.info)
         {
-            return Some((known.key, known.program.clone()));
+            return Some((known.key, program.clone()));
         }
         if row.image.is_empty() {
             return None;
@@ -85,11 +110,35 @@ impl Instances {
     }
 
     fn learn(&mut self, host: u64, id: u64, key: ProcessKey, row: &ProcessRow<'_>) -> Program {
-        let kept = |text: &str| {
+        let texts = self.texts(row);
+        let program = match self.programs.get(&texts) {
+            Some(known) => known.program.clone(),
+            None => self.learn_program(texts, row),
+        };
+        if self.by_id.insert(id, Instance { key, program: texts }).is_none() {
+            self.order.push_back((id, host, row.pid));
+        }
+        self.by_pid.insert((host, row.pid), id);
+        while self.order.len() > self.capacity {
+            let Some((id, host, pid)) = self.order.pop_front() else { break };
+            self.by_id.remove(&id);
+            if self.by_pid.get(&(host, pid)) == Some(&id) {
+                self.by_pid.remove(&(host, pid));
+            }
+            self.evicted += 1;
+        }
+        program
+    }
+
+    fn learn_program(&mut self, texts: u64, row: &ProcessRow<'_>) -> Program {
+        fn kept(text: &str) -> String {
+            if let Some(text) = PROCESS_TEXT.as_it_stands(text) {
+                return text.to_owned();
+            }
             let mut kept = String::new();
             PROCESS_TEXT.append(text, &mut kept);
             kept
-        };
+        }
         let mut info = ProcessInfo {
             image: kept(row.image),
             command_line: kept(row.command_line),
@@ -100,25 +149,18 @@ impl Instances {
             ..ProcessInfo::default()
         };
         classify(&mut info);
-        let texts = [&info.image, &info.command_line, &info.sha256, &info.parent_image, &info.user];
-        let bytes = texts.iter().map(|text| text.len()).sum::<usize>() + INSTANCE_BYTES;
+        let lengths = [&info.image, &info.command_line, &info.sha256, &info.parent_image, &info.user];
+        let bytes = lengths.iter().map(|text| text.len()).sum::<usize>() + PROGRAM_BYTES;
         let program = Program::of(info);
-        let instance = Instance { key, program: program.clone(), texts: self.texts(row), bytes };
-        self.bytes += bytes;
-        match self.by_id.insert(id, instance) {
-            Some(old) => self.bytes -= old.bytes,
-            None => self.order.push_back((id, host, row.pid)),
-        }
-        self.by_pid.insert((host, row.pid), id);
-        while self.bytes > self.capacity {
-            let Some((id, host, pid)) = self.order.pop_front() else { break };
-            if let Some(old) = self.by_id.remove(&id) {
-                self.bytes -= old.bytes;
+        self.program_bytes += bytes;
+        self.programs.insert(texts, Known { program: program.clone(), bytes });
+        self.program_order.push_back(texts);
+        while self.program_bytes > self.program_capacity {
+            let Some(first) = self.program_order.pop_front() else { break };
+            if let Some(known) = self.programs.remove(&first) {
+                self.program_bytes -= known.bytes;
+                self.evicted += 1;
             }
-            if self.by_pid.get(&(host, pid)) == Some(&id) {
-                self.by_pid.remove(&(host, pid));
-            }
-            self.evicted += 1;
         }
         program
     }
@@ -139,7 +181,7 @@ impl Instances {
     }
 
     fn texts(&self, row: &ProcessRow<'_>) -> u64 {
-        let texts = (row.image, row.command_line, row.sha256, row.parent_image, row.user);
+        let texts = (row.image, row.command_line, row.sha256, row.parent_image, row.user, row.signed);
         self.hasher.hash_one(texts)
     }
 }

@@ -92,7 +92,7 @@ impl Assembler {
                 self.instances.started(host, process, row.time);
                 None
             }
-            Some(process) => self.instances.of(host, process, row.time),
+            Some(process) => self.instances.of(host, process),
             None => None,
         };
         match &row.kind {

@@ -234,12 +234,12 @@ fn a_flood_of_rows_stays_within_the_memory_it_is_given() {
         let long = "x".repeat(300);
         let row = AttributesRow { uid, client: None, said: Said { sni: &long, ..Said::default() } };
         assembler.take(&Row { time, kind: Kind::Attributes(row), ..Row::default() }, &mut |_| {});
-        let mut row = connection(uid, 0.0, (n % 60_000) as u16, Outcome::Established);
+        let mut row = connection(uid, 0.0, u16::try_from(n % 60_000).unwrap(), Outcome::Established);
         row.time = time;
         if let Kind::Connection(connection) = &mut row.kind {
             connection.start = time;
         }
-        let process = ProcessRow { pid: n as u32, image: &long, ..ProcessRow::default() };
+        let process = ProcessRow { pid: u32::try_from(n).unwrap(), image: &long, ..ProcessRow::default() };
         assembler.take(&Row { process: Some(process), ..row }, &mut |_| {});
     }
     let counters = assembler.counters();

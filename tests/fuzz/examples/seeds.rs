@@ -8,6 +8,7 @@ use std::path::Path;
 
 use sonde_common::format::LinkType;
 use sonde_tests::capture::CaptureFormat;
+use sonde_tests::evtx;
 use sonde_tests::payload::{self, Answer, CIPHERS_GO, ClientHello, Rcode, RecordType};
 use sonde_tests::scenario::{Options, generate};
 
@@ -29,7 +30,44 @@ fn streams(target: &str, name: &str, stream: &[u8]) -> Outcome {
 fn main() -> Outcome {
     captures()?;
     messages()?;
-    texts()
+    texts()?;
+    windows()
+}
+
+/// Events of Windows: some of each kind as JSON, and a small chunk of an EVTX file.
+fn windows() -> Outcome {
+    let logs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/logs");
+    for name in
+        ["winlog-nxlog/empire_logonpasswords.json", "winlog-beat6/empire_opth.json", "winlog-ecs/agent.json"]
+    {
+        let text = fs::read_to_string(logs.join(name))?;
+        // Long command lines are dead weight for a fuzzer.
+        let lines: Vec<_> = text.lines().filter(|line| line.len() < 1_500).take(6).collect();
+        write("winlog", name.split('/').next().unwrap_or(name), lines.join("\n").as_bytes())?;
+    }
+    let data = [
+        ("UtcTime", evtx::Value::Text("2026-03-02 08:00:00.000")),
+        ("ProcessId", evtx::Value::U32(7)),
+        ("QueryName", evtx::Value::Text("a.example")),
+        ("QueryStatus", evtx::Value::Text("0")),
+    ];
+    let channel = "Microsoft-Windows-Sysmon/Operational";
+    let event = evtx::Event {
+        provider: "Microsoft-Windows-Sysmon",
+        id: 22,
+        channel,
+        computer: "pc",
+        nanos: 1,
+        data: &data,
+    };
+    let mut file = evtx::EvtxWriter::new();
+    file.templated(&event);
+    file.templated(&event);
+    file.plain(&event);
+    let mut chunk = file.finish().split_off(4096);
+    chunk.truncate(chunk.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 4));
+    write("evtx", "chunk", &chunk)?;
+    write("evtx", "changes", &[0, 0, 2, 1, 30, 2, 0x0c])
 }
 
 fn captures() -> Outcome {

@@ -60,7 +60,7 @@ impl Place {
             (Self::Event, "EventData") => Self::EventData,
             (Self::System, "Provider") => Self::Leaf(Slot::Provider),
             (Self::System, "EventID") => Self::Leaf(Slot::Id),
-            (Self::System, "TimeCreated") => Self::Leaf(Slot::SystemTime),
+            (Self::System, "TimeCreated") => Self::Leaf(Slot::Created),
             (Self::System, "Channel") => Self::Leaf(Slot::Channel),
             (Self::System, "Computer") => Self::Leaf(Slot::Host),
             (Self::EventData, "Data") => Self::Data,
@@ -71,7 +71,7 @@ impl Place {
     fn attribute(self, name: &str) -> Option<Slot> {
         match (self, name) {
             (Self::Leaf(Slot::Provider), "Name") => Some(Slot::Provider),
-            (Self::Leaf(Slot::SystemTime), "SystemTime") => Some(Slot::SystemTime),
+            (Self::Leaf(Slot::Created), "SystemTime") => Some(Slot::Created),
             (Self::Data, "Name") => Some(Slot::DataName),
             _ => None,
         }
@@ -80,7 +80,7 @@ impl Place {
     const fn text(self) -> Option<Slot> {
         match self {
             // These say it in an attribute.
-            Self::Leaf(Slot::Provider | Slot::SystemTime) => None,
+            Self::Leaf(Slot::Provider | Slot::Created) => None,
             Self::Leaf(slot) => Some(slot),
             Self::Data => Some(Slot::DataText),
             _ => None,

@@ -390,7 +390,7 @@ fn system_time(texts: &Texts) -> Result<Timestamp, RowError> {
         "" => Ok(None),
         text => moment(text).map(Some).ok_or_else(|| RowError::field(Cause::Time, name, text)),
     };
-    if let Some(time) = read(Slot::SystemTime, "TimeCreated")? {
+    if let Some(time) = read(Slot::Created, "TimeCreated")? {
         return Ok(time);
     }
     let stamp = read(Slot::Stamp, "@timestamp")?;

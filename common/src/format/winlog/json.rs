@@ -116,7 +116,7 @@ fn exact(scope: Scope, key: &str) -> Meaning {
         | (Scope::System, "Computer")
         | (Scope::Winlog, "computer_name") => value(Slot::Host),
         (Scope::Top, "TimeCreated" | "SystemTime")
-        | (Scope::System, "TimeCreated" | "TimeCreated_attributes") => value(Slot::SystemTime),
+        | (Scope::System, "TimeCreated" | "TimeCreated_attributes") => value(Slot::Created),
         (Scope::Top, "@timestamp" | "_time") => text(Slot::Stamp),
         (Scope::Top, "EventTime") => text(Slot::EventTime),
         (Scope::Top, "EventReceivedTime") => text(Slot::Received),
@@ -141,7 +141,7 @@ fn exact(scope: Scope, key: &str) -> Meaning {
         (Scope::Named, "#attributes" | "_attributes" | "$") => inside(Scope::NamedAttributes),
         (Scope::Value(slot), "#text" | "Value" | "text" | "$t" | "_") => text(slot),
         (Scope::Value(Slot::Provider), "Name" | "@Name") => text(Slot::Provider),
-        (Scope::Value(Slot::SystemTime), "SystemTime" | "@SystemTime") => text(Slot::SystemTime),
+        (Scope::Value(Slot::Created), "SystemTime" | "@SystemTime") => text(Slot::Created),
         (Scope::Value(slot), "#attributes" | "_attributes" | "$") => inside(Scope::Value(slot)),
         // Winlogbeat's and Elastic Agent's Sysmon module moves these out of `event_data`.
         (Scope::Process, "pid") => text(Slot::Pid),

@@ -20,7 +20,7 @@ pub(in crate::format) enum Slot {
     Channel,
     Host,
     /// When the event log wrote it (`TimeCreated`), in UTC.
-    SystemTime,
+    Created,
     /// `@timestamp`: when it happened (Beats) or was collected (`NXLog` behind Logstash).
     Stamp,
     /// `NXLog`'s time of the event, in the local time of who collected it.
