@@ -67,6 +67,8 @@ pub(super) struct Sorter<'a> {
     pub(super) buckets: usize,
     /// Threads that read rows.
     pub(super) threads: usize,
+    /// Whether anyone asks for the columns of the hunting rule.
+    pub(super) hunted: bool,
 }
 
 /// A block on its way, with what reads it.
@@ -326,6 +328,7 @@ impl RowSink for Sink<'_> {
             return;
         }
         let verdict = judge(row, self.sorter.local);
+        let row = &Row { hunted: row.hunted.filter(|_| self.sorter.hunted), ..*row };
         let row = match verdict {
             Verdict::Ours => *row,
             Verdict::Foreign | Verdict::NoPeer => {

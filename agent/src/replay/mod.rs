@@ -296,6 +296,7 @@ impl Replay<'_> {
             local: &self.local,
             buckets: if only_logs { BUCKETS } else { 1 },
             threads: self.threads.max(1),
+            hunted: self.tap.is_some(),
         };
         let (spool, census) = sorter
             .read(logs, &mut |bytes, records| tick(Position { bytes, records, events: 0 }))
