@@ -159,7 +159,7 @@ impl CaptureError {
             Self::Empty { .. } => "check whether whatever wrote it has finished",
             Self::Foreign { remedy, .. } => remedy,
             Self::Unknown { .. } => {
-                "name its format with --input-format, or convert it with editcap -F pcapng"
+                "if it is one of these, name it with --input-format; other captures are converted with editcap -F pcapng"
             }
             Self::TooDeep { .. } => "decompress it first, if you trust where it came from",
             Self::DamagedCompression { .. } | Self::Damaged { .. } => {

@@ -403,20 +403,16 @@ fn judge(row: &Row<'_>, local: &[Cidr]) -> Verdict {
         Kind::Dns(row) => (row.client, row.resolver.map(|to| to.ip()), row.opener_is_local),
         Kind::Attributes(_) | Kind::Started | Kind::Other => return Verdict::Ours,
     };
+    // Of look-ups, a resolver on the host itself counts; of connections, nothing that stays there does.
     let dns = matches!(row.kind, Kind::Dns(_));
-    // A resolver on the host itself still tells what was asked.
-    if !dns
-        && (peer.is_some_and(|peer| is_no_peer(peer) || peer.is_loopback()) || ours.is_some_and(is_no_peer))
-    {
-        return Verdict::NoPeer;
-    }
-    if dns && peer.is_some_and(|peer| is_no_peer(peer) && !peer.is_loopback()) {
+    let nobody = |ip: IpAddr| if ip.is_loopback() { !dns } else { is_no_peer(ip) };
+    if peer.is_some_and(nobody) {
         return Verdict::NoPeer;
     }
     if !row.host.is_empty() {
         return Verdict::Ours;
     }
-    let Some(ip) = ours else { return Verdict::NoPeer };
+    let Some(ip) = ours.filter(|&ip| !nobody(ip)) else { return Verdict::NoPeer };
     if is_ours(ip, peer, told, local) { Verdict::Ours } else { Verdict::Foreign }
 }
 
