@@ -78,7 +78,8 @@ pub struct EngineCounters {
 }
 
 impl EngineCounters {
-    fn add(&mut self, other: &Self) {
+    /// Adds another's.
+    pub fn add(&mut self, other: &Self) {
         self.events += other.events;
         self.connections += other.connections;
         self.exchanges += other.exchanges;
@@ -505,14 +506,6 @@ impl Engines {
         self.engines.iter().enumerate().min_by_key(worth).map_or(0, |(place, _)| place)
     }
 
-    /// Takes over the hosts of another set, none of which is here.
-    pub fn join(&mut self, other: Self) {
-        let places = self.engines.len();
-        self.index.extend(other.index.into_iter().map(|(key, place)| (key, places + place)));
-        self.engines.extend(other.engines);
-        self.hosts_evicted += other.hosts_evicted;
-    }
-
     /// Number of hosts.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -544,13 +537,17 @@ impl Engines {
     /// The final state of each finding, highest score first; ties by host, program, destination, then id.
     #[must_use]
     pub fn alerts(&self) -> Vec<Alert> {
-        ranked(self.engines.iter().flat_map(|(_, engine)| engine.alerts()).collect())
+        let mut alerts: Vec<_> = self.engines.iter().flat_map(|(_, engine)| engine.alerts()).collect();
+        rank(&mut alerts);
+        alerts
     }
 
     /// A row for each series that was evaluated at least once, highest score first.
     #[must_use]
     pub fn series(&self) -> Vec<Alert> {
-        ranked(self.engines.iter().flat_map(|(_, engine)| engine.series()).collect())
+        let mut rows: Vec<_> = self.engines.iter().flat_map(|(_, engine)| engine.series()).collect();
+        rank(&mut rows);
+        rows
     }
 }
 
@@ -564,7 +561,8 @@ fn max_hosts(memory_bytes: usize) -> usize {
     (memory_bytes / MIN_HOST_MEMORY).clamp(1, MAX_HOSTS)
 }
 
-fn ranked(mut alerts: Vec<Alert>) -> Vec<Alert> {
+/// Sorts alerts: highest score first; ties by host, program, destination, then level and id.
+pub fn rank(alerts: &mut [Alert]) {
     fn image(alert: &Alert) -> &str {
         alert.process.as_ref().map_or("", |process| &process.info.image)
     }
@@ -576,7 +574,6 @@ fn ranked(mut alerts: Vec<Alert>) -> Vec<Alert> {
             .then_with(|| a.evidence.level.cmp(&b.evidence.level))
             .then_with(|| a.id.cmp(&b.id))
     });
-    alerts
 }
 
 #[cfg(test)]

@@ -36,8 +36,10 @@ pub(super) struct Log {
 }
 
 /// What the logs held.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Census {
+    /// Bytes read, as the logs lie on disk.
+    pub(super) bytes: u64,
     /// Records read.
     pub(super) records: u64,
     /// Rows that they gave.
@@ -56,6 +58,23 @@ pub(super) struct Census {
     pub(super) damaged: u64,
     /// Files of which nothing could be read.
     pub(super) unreadable: u64,
+}
+
+impl Default for Census {
+    fn default() -> Self {
+        Self {
+            bytes: 0,
+            records: 0,
+            rows: 0,
+            bad: BTreeMap::new(),
+            too_long: 0,
+            foreign: 0,
+            no_peer: 0,
+            hosts: [0; BUCKETS],
+            damaged: 0,
+            unreadable: 0,
+        }
+    }
 }
 
 /// Which rows are ours, and where they go.
@@ -152,6 +171,7 @@ impl Sorter<'_> {
                 self.feed_one(input, log.format, source, &jobs, pool, failed, census, &mut |records| {
                     tick(positions.bytes(), records);
                 });
+            census.bytes = positions.bytes();
             if let Err(error) = ended {
                 super::report_damage(&error, &mut census.damaged);
             }
@@ -327,29 +347,35 @@ impl RowSink for Sink<'_> {
         if self.error.is_some() {
             return;
         }
+        // Rows are large: one is copied only where it changes.
+        let changed;
+        let mut row = row;
         let verdict = judge(row, self.sorter.local);
-        let row = &Row { hunted: row.hunted.filter(|_| self.sorter.hunted), ..*row };
-        let row = match verdict {
-            Verdict::Ours => *row,
-            Verdict::Foreign | Verdict::NoPeer => {
-                match verdict {
-                    Verdict::Foreign => self.tally.foreign += 1,
-                    _ => self.tally.no_peer += 1,
+        let unwanted = row.hunted.is_some() && !self.sorter.hunted;
+        if unwanted || !matches!(verdict, Verdict::Ours) {
+            let hunted = if unwanted { None } else { row.hunted };
+            let kind = match verdict {
+                Verdict::Ours => row.kind,
+                Verdict::Foreign => {
+                    self.tally.foreign += 1;
+                    Kind::Other
                 }
-                if row.hunted.is_none() {
-                    return;
+                Verdict::NoPeer => {
+                    self.tally.no_peer += 1;
+                    Kind::Other
                 }
-                Row { kind: Kind::Other, ..*row }
-            }
-        };
+            };
+            changed = Row { kind, hunted, ..*row };
+            row = &changed;
+        }
         self.tally.rows += 1;
         if matches!(row.kind, Kind::Other) && row.hunted.is_none() {
             return;
         }
-        let bucket = self.tally.bucket(&row, self.sorter.buckets);
+        let bucket = self.tally.bucket(row, self.sorter.buckets);
         let place = Place { time: row.time, source: self.source, number: self.number };
         self.number += 1;
-        self.error = self.batch.push(bucket, place, &row, self.spool).err();
+        self.error = self.batch.push(bucket, place, row, self.spool).err();
     }
 
     fn bad(&mut self, error: RowError) {

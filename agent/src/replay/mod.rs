@@ -22,7 +22,7 @@ use sonde_common::config::Config;
 use sonde_common::conntrack::local::Cidr;
 use sonde_common::conntrack::{TrackCounters, Tracker};
 use sonde_common::decode::packet::{self, Undecoded};
-use sonde_common::engine::{EngineCounters, Engines};
+use sonde_common::engine::EngineCounters;
 use sonde_common::event::Observation;
 use sonde_common::format::log::LogFormat;
 use sonde_common::format::row::{Cause, Row};
@@ -33,7 +33,8 @@ use tracing::warn;
 use self::events::{EventLines, EventsWriter};
 use self::logs::{Log, Sorter};
 use self::merge::{Merge, Take};
-use self::shards::Shard;
+pub use self::shards::Findings;
+use self::shards::{Outcome, Shard};
 use self::spool::{BUCKETS, Rows, Spool};
 use crate::capture::{CaptureError, Found, Positions};
 
@@ -57,6 +58,8 @@ pub struct Replay<'a> {
     pub threads: usize,
     /// Whether the engine is asked, too; else only the tap sees what is there.
     pub detect: bool,
+    /// Whether every series is wanted, and not only alerts.
+    pub all: bool,
     /// Sees every row and every observation, in the order of time.
     pub tap: Option<&'a mut (dyn Tap + 'a)>,
 }
@@ -149,6 +152,8 @@ pub enum ReplayError {
 /// What was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
+    /// Bytes of logs, as they lie on disk.
+    pub log_bytes: u64,
     /// Records of logs.
     pub records: u64,
     /// Rows that they gave.
@@ -183,6 +188,18 @@ pub struct Totals {
     pub memory_bytes: usize,
     /// First and latest data time.
     pub span: Option<(Timestamp, Timestamp)>,
+}
+
+impl Totals {
+    /// Takes over the counters of an outcome; returns the findings, and the alerts as they were emitted.
+    fn take(&mut self, outcome: Outcome) -> (Findings, Vec<Alert>) {
+        self.assembled = outcome.assembled;
+        self.engine = outcome.engine;
+        self.hosts = outcome.hosts;
+        self.memory_bytes = outcome.memory_bytes;
+        self.span = outcome.span;
+        (outcome.findings, outcome.emitted)
+    }
 }
 
 /// Frames that gave no packet, by cause.
@@ -266,7 +283,7 @@ impl Replay<'_> {
         inputs: Vec<Found>,
         emit: &mut dyn FnMut(Alert) -> ControlFlow<()>,
         tick: &mut dyn FnMut(Position),
-    ) -> Result<(Engines, Totals), ReplayError> {
+    ) -> Result<(Findings, Totals), ReplayError> {
         let mut totals = Totals::default();
         let (mut logs, mut captures, mut event_files) = (Vec::new(), Vec::new(), Vec::new());
         for found in inputs {
@@ -301,6 +318,7 @@ impl Replay<'_> {
         let (spool, census) = sorter
             .read(logs, &mut |bytes, records| tick(Position { bytes, records, events: 0 }))
             .map_err(ReplayError::Spool)?;
+        totals.log_bytes = census.bytes;
         totals.records = census.records;
         totals.rows = census.rows;
         totals.bad_rows = census.bad;
@@ -321,12 +339,12 @@ impl Replay<'_> {
         mut totals: Totals,
         emit: &mut dyn FnMut(Alert) -> ControlFlow<()>,
         tick: &mut dyn FnMut(Position),
-    ) -> Result<(Engines, Totals), ReplayError> {
+    ) -> Result<(Findings, Totals), ReplayError> {
         let mut events = EventsWriter::new(self.events.take());
-        let records = totals.records;
-        let mut ticked = |rows| tick(Position { bytes: u64::MAX, records, events: rows });
-        let shards = if events.is_wanted() || self.tap.is_some() {
-            let mut tap = self.tap.take();
+        let mut tap = self.tap.take();
+        let (bytes, records) = (totals.log_bytes, totals.records);
+        let mut ticked = |rows| tick(Position { bytes, records, events: rows });
+        if events.is_wanted() || tap.is_some() {
             let mut seen =
                 |row: &Row<'_>, observation: Option<&Observation<'_>>| match (observation, &mut tap) {
                     (Some(observation), tap) => {
@@ -338,26 +356,19 @@ impl Replay<'_> {
                     (None, Some(tap)) => tap.row(row),
                     (None, None) => {}
                 };
-            shards::run_in_order(self.config, self.detect, spool, hosts, &mut seen, &mut ticked)
-        } else {
-            shards::run(self.config, spool, hosts, self.threads, &mut ticked)
-        };
-        let shards = shards.map_err(ReplayError::Spool)?;
-        events.finish().map_err(ReplayError::Events)?;
-        let Some(outcome) = shards::join(shards) else {
-            return Ok((Engines::new(self.config, SEED), totals));
-        };
-        totals.assembled = outcome.assembled;
-        totals.engine = outcome.engines.counters();
-        totals.hosts = outcome.engines.len();
-        totals.memory_bytes = outcome.engines.memory_bytes();
-        totals.span = outcome.span;
-        for alert in outcome.alerts {
-            if emit(alert).is_break() {
-                break;
-            }
+            totals.assembled =
+                shards::watch(self.config, spool, &mut seen, &mut ticked).map_err(ReplayError::Spool)?;
         }
-        Ok((outcome.engines, totals))
+        events.finish().map_err(ReplayError::Events)?;
+        if !self.detect {
+            return Ok((Findings::default(), totals));
+        }
+        let outcome = shards::run(self.config, spool, hosts, self.threads, self.all, &mut ticked)
+            .map_err(ReplayError::Spool)?;
+        let (findings, emitted) = totals.take(outcome);
+        // What nobody wants any more is not told.
+        let _ = emitted.into_iter().try_for_each(emit);
+        Ok((findings, totals))
     }
 
     /// Captures and event files, and logs with them: one stream.
@@ -369,7 +380,7 @@ impl Replay<'_> {
         mut totals: Totals,
         emit: &mut dyn FnMut(Alert) -> ControlFlow<()>,
         tick: &mut dyn FnMut(Position),
-    ) -> Result<(Engines, Totals), ReplayError> {
+    ) -> Result<(Findings, Totals), ReplayError> {
         let mut merge = Merge::new();
         let locals = merge.captures(captures, &self.local, &mut totals);
         if let Some(host) = locals.endpoint() {
@@ -390,7 +401,8 @@ impl Replay<'_> {
         let memory = self.config.limits.memory;
         let mut stream = Stream {
             tracker: Tracker::new(locals, memory.tracking_bytes()),
-            shard: Shard::new(self.config, self.detect, 1, 1),
+            shard: Shard::new(self.config, 1),
+            detect: self.detect,
             events: EventsWriter::new(self.events.take()),
             tap: self.tap.take(),
             emit,
@@ -408,7 +420,9 @@ impl Replay<'_> {
             if let Some(tap) = &mut tap {
                 tap.observation(observation, None);
             }
-            shard.observe(observation);
+            if self.detect {
+                shard.observe(observation);
+            }
         });
         if !stopped {
             // What nobody wants any more is not told.
@@ -418,16 +432,9 @@ impl Replay<'_> {
         totals.frames = frames;
         totals.undecoded = undecoded;
         totals.tracking = tracker.counters();
-        totals.memory_bytes = tracker.memory_bytes();
-        let Some(outcome) = shards::join(vec![shard]) else {
-            return Ok((Engines::new(self.config, SEED), totals));
-        };
-        totals.assembled = outcome.assembled;
-        totals.engine = outcome.engines.counters();
-        totals.hosts = outcome.engines.len();
-        totals.memory_bytes += outcome.engines.memory_bytes();
-        totals.span = outcome.span;
-        Ok((outcome.engines, totals))
+        let (findings, _) = totals.take(shard.outcome(self.all));
+        totals.memory_bytes += tracker.memory_bytes();
+        Ok((findings, totals))
     }
 }
 
@@ -435,6 +442,7 @@ impl Replay<'_> {
 struct Stream<'a, 'r> {
     tracker: Tracker,
     shard: Shard,
+    detect: bool,
     events: EventsWriter<'r>,
     tap: Option<&'r mut (dyn Tap + 'r)>,
     emit: &'a mut dyn FnMut(Alert) -> ControlFlow<()>,
@@ -458,13 +466,15 @@ impl Take for Stream<'_, '_> {
         self.frames += 1;
         match packet::decode(frame) {
             Ok(packet) => {
-                let Self { tracker, shard, events, tap, .. } = self;
+                let Self { tracker, shard, detect, events, tap, .. } = self;
                 tracker.packet(&packet, &mut |observation| {
                     events.write(observation);
                     if let Some(tap) = tap {
                         tap.observation(observation, None);
                     }
-                    shard.observe(observation);
+                    if *detect {
+                        shard.observe(observation);
+                    }
                 });
             }
             Err(cause) => self.undecoded.add(cause),
@@ -473,13 +483,15 @@ impl Take for Stream<'_, '_> {
     }
 
     fn line(&mut self, lines: &mut EventLines) -> Result<bool, CaptureError> {
-        let Self { shard, events, tap, .. } = self;
+        let Self { shard, detect, events, tap, .. } = self;
         let more = lines.next(&mut |observation| {
             events.write(observation);
             if let Some(tap) = tap {
                 tap.observation(observation, None);
             }
-            shard.observe(observation);
+            if *detect {
+                shard.observe(observation);
+            }
         });
         self.emit();
         more

@@ -1,14 +1,16 @@
-//! Rows in their order to findings: the hosts of each bucket have an assembler and engines of their own, so buckets run on
-//! as many threads as there are, and the answer is the same on any number of them.
+//! Rows in their order to findings: the hosts of each bucket are followed to their end, a few buckets at a time.
+//!
+//! As many buckets are followed at once as there are [`LANES`], each with that part of the memory, whatever the number of
+//! threads: so the answer does not depend on it, and a fleet of thousands of hosts fits into the memory of one.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use sonde_common::alert::Alert;
 use sonde_common::assemble::{AssembleCounters, Assembler};
 use sonde_common::config::Config;
-use sonde_common::engine::Engines;
+use sonde_common::engine::{EngineCounters, Engines, rank};
 use sonde_common::event::Observation;
 use sonde_common::format::row::Row;
 use sonde_common::time::Timestamp;
@@ -18,42 +20,51 @@ use super::spool::{BUCKETS, Spool};
 
 /// Rows between two looks at the progress.
 const ROWS_PER_TICK: u64 = 8192;
+/// Buckets followed at once, at most.
+pub(super) const LANES: usize = 4;
 
-/// What the hosts of one bucket have.
+/// What the hosts of one bucket have, or those of a whole stream.
 #[derive(Debug)]
 pub(super) struct Shard {
     assembler: Assembler,
     engines: Engines,
-    /// Whether the engines are asked at all.
-    detect: bool,
     alerts: Vec<Alert>,
     span: Option<(Timestamp, Timestamp)>,
     observations: u64,
 }
 
-/// What all of them came to.
-#[derive(Debug)]
+/// What a replay found.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// The final state of each finding, highest score first.
+    pub alerts: Vec<Alert>,
+    /// A row for each series that was scored, highest score first; empty unless asked for.
+    pub series: Vec<Alert>,
+    /// How many series were scored.
+    pub scored: u64,
+}
+
+/// What shards came to.
+#[derive(Debug, Default)]
 pub(super) struct Outcome {
-    pub(super) engines: Engines,
+    pub(super) findings: Findings,
+    /// As the live sensor would have emitted them, in the order of time.
+    pub(super) emitted: Vec<Alert>,
     pub(super) assembled: AssembleCounters,
-    /// In the order of time.
-    pub(super) alerts: Vec<Alert>,
+    pub(super) engine: EngineCounters,
+    pub(super) hosts: usize,
+    pub(super) memory_bytes: usize,
     pub(super) span: Option<(Timestamp, Timestamp)>,
-    pub(super) observations: u64,
 }
 
 impl Shard {
-    /// With its share of the memory: as many parts of it as it has hosts of all.
-    pub(super) fn new(config: &Config, detect: bool, hosts: u64, of: u64) -> Self {
-        let part = |bytes: usize| {
-            let part = (bytes as u128) * u128::from(hosts.max(1)) / u128::from(of.max(hosts).max(1));
-            usize::try_from(part).unwrap_or(bytes)
-        };
+    /// With one of so many parts of the memory.
+    pub(super) fn new(config: &Config, parts: usize) -> Self {
         let memory = config.limits.memory;
+        let parts = parts.max(1);
         Self {
-            assembler: Assembler::new(part(memory.tracking_bytes())),
-            engines: Engines::with_memory(part(memory.detection_bytes()), SEED),
-            detect,
+            assembler: Assembler::new(memory.tracking_bytes() / parts),
+            engines: Engines::with_memory(memory.detection_bytes() / parts, SEED),
             alerts: Vec::new(),
             span: None,
             observations: 0,
@@ -62,24 +73,20 @@ impl Shard {
 
     /// Takes a row; `seen` gets what it tells, besides the engines.
     pub(super) fn take(&mut self, row: &Row<'_>, seen: &mut dyn FnMut(&Observation<'_>)) {
-        let Self { assembler, engines, detect, alerts, span, observations } = self;
+        let Self { assembler, engines, alerts, span, observations } = self;
         assembler.take(row, &mut |observation| {
             seen(observation);
             note(observation, span, observations);
-            if *detect {
-                engines.observe(observation, &mut |alert| alerts.push(alert));
-            }
+            engines.observe(observation, &mut |alert| alerts.push(alert));
         });
     }
 
     /// Takes an observation.
     #[inline]
     pub(super) fn observe(&mut self, observation: &Observation<'_>) {
-        let Self { engines, detect, alerts, span, observations, .. } = self;
+        let Self { engines, alerts, span, observations, .. } = self;
         note(observation, span, observations);
-        if *detect {
-            engines.observe(observation, &mut |alert| alerts.push(alert));
-        }
+        engines.observe(observation, &mut |alert| alerts.push(alert));
     }
 
     /// Observations so far.
@@ -96,6 +103,24 @@ impl Shard {
     pub(super) fn drain_alerts(&mut self) -> std::vec::Drain<'_, Alert> {
         self.alerts.drain(..)
     }
+
+    /// What it came to; `all` asks for every series.
+    pub(super) fn outcome(self, all: bool) -> Outcome {
+        let series = self.engines.series();
+        Outcome {
+            findings: Findings {
+                alerts: self.engines.alerts(),
+                scored: series.len() as u64,
+                series: if all { series } else { Vec::new() },
+            },
+            emitted: self.alerts,
+            assembled: self.assembler.counters(),
+            engine: self.engines.counters(),
+            hosts: self.engines.len(),
+            memory_bytes: self.engines.memory_bytes(),
+            span: self.span,
+        }
+    }
 }
 
 #[inline]
@@ -105,52 +130,47 @@ fn note(observation: &Observation<'_>, span: &mut Option<(Timestamp, Timestamp)>
     *observations += 1;
 }
 
-/// Joins what the shards came to, in an order that does not depend on how they ran.
-pub(super) fn join(shards: Vec<Shard>) -> Option<Outcome> {
-    let mut shards = shards.into_iter();
-    let first = shards.next()?;
-    let mut all = Outcome {
-        engines: first.engines,
-        assembled: first.assembler.counters(),
-        alerts: first.alerts,
-        span: first.span,
-        observations: first.observations,
-    };
-    for shard in shards {
-        all.engines.join(shard.engines);
-        all.assembled.add(&shard.assembler.counters());
-        all.alerts.extend(shard.alerts);
-        all.observations += shard.observations;
-        all.span = match (all.span, shard.span) {
+/// Joins what shards of different hosts came to, in an order that does not depend on how they ran.
+fn join(outcomes: Vec<Outcome>) -> Outcome {
+    let mut all = Outcome::default();
+    for outcome in outcomes {
+        all.findings.alerts.extend(outcome.findings.alerts);
+        all.findings.series.extend(outcome.findings.series);
+        all.findings.scored += outcome.findings.scored;
+        all.emitted.extend(outcome.emitted);
+        all.assembled.add(&outcome.assembled);
+        all.engine.add(&outcome.engine);
+        all.hosts += outcome.hosts;
+        all.memory_bytes = all.memory_bytes.max(outcome.memory_bytes);
+        all.span = match (all.span, outcome.span) {
             (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
             (one, other) => one.or(other),
         };
     }
-    all.alerts.sort_by(|a, b| (a.time, &a.host, a.id, a.revision).cmp(&(b.time, &b.host, b.id, b.revision)));
-    Some(all)
+    rank(&mut all.findings.alerts);
+    rank(&mut all.findings.series);
+    all.emitted.sort_by(|a, b| (a.time, &a.host, a.id, a.revision).cmp(&(b.time, &b.host, b.id, b.revision)));
+    all
 }
 
-/// Buckets with hosts in them.
-fn occupied(hosts: &[u64; BUCKETS]) -> Vec<(usize, u64)> {
-    hosts.iter().copied().enumerate().filter(|(_, hosts)| *hosts > 0).collect()
-}
-
-/// Runs the buckets on threads; `tick` is told of the rows so far.
+/// Follows all buckets to their ends; `tick` is told of the rows so far.
 pub(super) fn run(
     config: &Config,
     spool: &Spool,
     hosts: &[u64; BUCKETS],
     threads: usize,
+    all: bool,
     tick: &mut dyn FnMut(u64),
-) -> io::Result<Vec<Shard>> {
-    let buckets = occupied(hosts);
-    let total = hosts.iter().sum();
+) -> io::Result<Outcome> {
+    let buckets: Vec<_> =
+        hosts.iter().enumerate().filter(|(_, hosts)| **hosts > 0).map(|(bucket, _)| bucket).collect();
+    let lanes = buckets.len().min(LANES);
     let done = Mutex::new(Vec::new());
     let next = AtomicUsize::new(0);
-    let rows = std::sync::atomic::AtomicU64::new(0);
+    let rows = AtomicU64::new(0);
     let work = |tick: &mut dyn FnMut(u64)| -> io::Result<()> {
-        while let Some(&(bucket, count)) = buckets.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let mut shard = Shard::new(config, true, count, total);
+        while let Some(&bucket) = buckets.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let mut shard = Shard::new(config, lanes);
             let mut sorted = spool.rows(bucket..bucket + 1)?;
             let mut taken = 0u64;
             while let Some((_, _, bytes)) = sorted.next_row()? {
@@ -162,13 +182,13 @@ pub(super) fn run(
                     tick(rows.fetch_add(ROWS_PER_TICK, Ordering::Relaxed) + ROWS_PER_TICK);
                 }
             }
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((bucket, shard));
+            let outcome = shard.outcome(all);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((bucket, outcome));
         }
         Ok(())
     };
     std::thread::scope(|scope| {
-        let helpers: Vec<_> =
-            (1..threads.min(buckets.len())).map(|_| scope.spawn(|| work(&mut |_| {}))).collect();
+        let helpers: Vec<_> = (1..threads.min(lanes)).map(|_| scope.spawn(|| work(&mut |_| {}))).collect();
         let mine = work(tick);
         let theirs = helpers
             .into_iter()
@@ -177,34 +197,29 @@ pub(super) fn run(
     })?;
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(bucket, _)| *bucket);
-    Ok(done.into_iter().map(|(_, shard)| shard).collect())
+    Ok(join(done.into_iter().map(|(_, outcome)| outcome).collect()))
 }
 
-/// Runs all buckets at once on this thread, in the order of time over all of them, for those who want to see every event.
-pub(super) fn run_in_order(
+/// Assembles the rows of all buckets in the order of time over all of them, for those who want to see every event. Returns
+/// what became of the rows.
+pub(super) fn watch(
     config: &Config,
-    detect: bool,
     spool: &Spool,
-    hosts: &[u64; BUCKETS],
     seen: &mut dyn FnMut(&Row<'_>, Option<&Observation<'_>>),
     tick: &mut dyn FnMut(u64),
-) -> io::Result<Vec<Shard>> {
-    let total = hosts.iter().sum();
-    let mut shards: Vec<_> =
-        hosts.iter().map(|&hosts| (hosts > 0).then(|| Shard::new(config, detect, hosts, total))).collect();
+) -> io::Result<AssembleCounters> {
+    let mut assembler = Assembler::new(config.limits.memory.tracking_bytes());
     let mut sorted = spool.rows(0..BUCKETS)?;
     let mut taken = 0u64;
-    while let Some((_, bucket, bytes)) = sorted.next_row()? {
-        if let Some(Some(shard)) = shards.get_mut(bucket)
-            && let Some(row) = Row::decode(bytes)
-        {
+    while let Some((_, _, bytes)) = sorted.next_row()? {
+        if let Some(row) = Row::decode(bytes) {
             seen(&row, None);
-            shard.take(&row, &mut |observation| seen(&row, Some(observation)));
+            assembler.take(&row, &mut |observation| seen(&row, Some(observation)));
         }
         taken += 1;
         if taken.is_multiple_of(ROWS_PER_TICK) {
             tick(taken);
         }
     }
-    Ok(shards.into_iter().flatten().collect())
+    Ok(assembler.counters())
 }

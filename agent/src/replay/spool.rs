@@ -24,8 +24,9 @@ const MAX_RUNS: usize = 48;
 const BUFFER_BYTES: usize = 128 << 10;
 /// Bytes of a row's header in a run: length, time, source, number.
 const HEADER_BYTES: usize = 4 + 8 + 4 + 8;
-/// Parts that hosts are dealt into. More parts let more threads work; the answer depends on it only where memory is short.
-pub(super) const BUCKETS: usize = 16;
+/// Parts that hosts are dealt into. A part is followed as a whole, so more parts leave more memory to each host; the answer
+/// depends on their number only where memory is short.
+pub(super) const BUCKETS: usize = 64;
 
 /// Where a row stands in the order: by time, then as the inputs have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -12,7 +12,6 @@ use clap::ValueEnum;
 use sonde_common::alert::{Alert, Severity};
 use sonde_common::config::Config;
 use sonde_common::conntrack::local::Cidr;
-use sonde_common::engine::Engines;
 
 use self::rules::{Asked, RuleName};
 use super::complain;
@@ -20,7 +19,7 @@ use super::output::{self, Format, Output, OutputError, Scored, Style};
 use super::progress::Progress;
 use crate::capture::{CaptureError, Found, Look, total_length};
 use crate::exit::Exit;
-use crate::replay::{self, InputFormat, Replay, ReplayError, Totals};
+use crate::replay::{self, Findings, InputFormat, Replay, ReplayError, Totals};
 use sonde_common::format::Content;
 use sonde_common::time::Timestamp;
 
@@ -250,6 +249,7 @@ impl Arguments {
             input_format: self.input_format,
             threads: self.threads(),
             detect: true,
+            all: self.all,
             tap: None,
         };
         let mut emit = |alert: Alert| {
@@ -262,7 +262,7 @@ impl Arguments {
         };
         let done = replay.run(inputs, &mut emit, &mut |at| progress.tick(at.bytes, at.records, at.events));
         progress.finish();
-        let (engines, totals) = match done {
+        let (findings, totals) = match done {
             // The reader of the events has seen enough: that is success.
             Err(ReplayError::Events(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return Ok(Exit::Done);
@@ -274,7 +274,7 @@ impl Arguments {
                 // A CSV has its header even without an alert.
                 streamed.and_then(|()| if worst.is_none() { out.write_all(&[]) } else { Ok(()) })
             } else {
-                self.results(&engines, least, &mut out, format, style, &totals)
+                self.results(findings, least, &mut out, format, style, &totals)
             };
             match written.and_then(|()| out.flush()) {
                 // The reader has seen enough: that is success.
@@ -292,20 +292,20 @@ impl Arguments {
 
     fn results(
         &self,
-        engines: &Engines,
+        findings: Findings,
         least: Severity,
         out: &mut Output<impl Write>,
         format: Format,
         style: Style,
         totals: &Totals,
     ) -> Result<(), OutputError> {
-        let mut rows = if self.all { engines.series() } else { engines.alerts() };
+        let mut rows = if self.all { findings.series } else { findings.alerts };
         let before = rows.len();
         rows.retain(|alert| alert.severity >= least);
         if rows.is_empty() && format == Format::Table {
             let events = totals.engine.connections + totals.engine.exchanges + totals.engine.queries;
             let hidden = before as u64;
-            let scored = Scored { events, series: engines.series().len() as u64, hidden };
+            let scored = Scored { events, series: findings.scored, hidden };
             return out.write_text(&output::no_alerts(&scored, style));
         }
         out.write_all(&rows)

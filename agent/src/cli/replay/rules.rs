@@ -71,13 +71,14 @@ impl Arguments {
             input_format: self.input_format,
             threads: self.threads(),
             detect: asked == Asked::Compare,
+            all: true,
             tap: Some(&mut feed),
         };
         let done = replay.run(inputs, &mut |_| ControlFlow::Continue(()), &mut |at| {
             progress.tick(at.bytes, at.records, at.events);
         });
         progress.finish();
-        let (engines, totals) = done?;
+        let (findings, totals) = done?;
         let answers = feed.answers(self.at).map_err(crate::replay::ReplayError::Spool)?;
         let style = Style::of_stdout();
         let format = self.format.unwrap_or_else(|| Format::by_default(io::stdout().is_terminal()));
@@ -92,12 +93,19 @@ impl Arguments {
                 sentinel_row,
                 &SENTINEL_COLUMNS.map(|(name, _)| name),
             ),
-            Asked::Rita => write(&mut out, format, style, &answers.units, RitaUnit::cells, RitaUnit::HEADER),
+            Asked::Rita => write(
+                &mut out,
+                format,
+                style,
+                &answers.units,
+                rita_row,
+                RitaUnit::HEADER.get(..RITA_COLUMNS).unwrap_or_default(),
+            ),
             Asked::Compare => {
                 let comparison = compare(
                     &answers.groups,
                     &answers.units,
-                    &engines.series(),
+                    &findings.series,
                     &Thresholds::default(),
                     self.all,
                 );
@@ -183,6 +191,15 @@ fn sentinel_row(group: &SentinelGroup) -> Vec<String> {
             }
         })
         .collect()
+}
+
+/// Columns of RITA's answer that a table shows: all but the times and the bytes.
+const RITA_COLUMNS: usize = 8;
+
+fn rita_row(unit: &RitaUnit) -> Vec<String> {
+    let mut cells = unit.cells();
+    cells.truncate(RITA_COLUMNS);
+    cells
 }
 
 const COMPARE_COLUMNS: [&str; 9] =

@@ -28,14 +28,19 @@ fn summary(totals: &Totals) {
     if totals.records > 0 {
         text.push_str(&format!("{}, ", counted(totals.records, "log record", "log records")));
     }
-    text.push_str(&format!(
-        "{}, {}, {} of {}; {}.\n",
-        counted(engine.connections, "connection", "connections"),
-        counted(engine.exchanges, "exchange inside an open one", "exchanges inside open ones"),
-        counted(engine.queries, "DNS query", "DNS queries"),
-        counted(totals.hosts as u64, "host", "hosts"),
-        counted(engine.beacon.series, "series", "series"),
-    ));
+    if totals.hosts == 0 && totals.records > 0 {
+        // A rule was asked, and not the engine.
+        text.push_str(&format!("{}.\n", counted(totals.rows, "row", "rows")));
+    } else {
+        text.push_str(&format!(
+            "{}, {}, {} of {}; {}.\n",
+            counted(engine.connections, "connection", "connections"),
+            counted(engine.exchanges, "exchange inside an open one", "exchanges inside open ones"),
+            counted(engine.queries, "DNS query", "DNS queries"),
+            counted(totals.hosts as u64, "host", "hosts"),
+            counted(engine.beacon.series, "series", "series"),
+        ));
+    }
     let undecoded = &totals.undecoded;
     let ignored = [
         (undecoded.not_ip, "not IP"),
