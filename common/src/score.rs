@@ -238,7 +238,10 @@ pub fn parts(bans: f64, facts: Facts, rhythm: String) -> (Vec<ScorePart>, Vec<&'
             Some(false) => {}
             None => {
                 unknown += weight.neutral;
-                missing.push(weight.missing);
+                // One thing may be what several facts are told from.
+                if !missing.contains(&weight.missing) {
+                    missing.push(weight.missing);
+                }
             }
         }
     }
@@ -249,7 +252,6 @@ pub fn parts(bans: f64, facts: Facts, rhythm: String) -> (Vec<ScorePart>, Vec<&'
         parts.push(ScorePart { name: "unknown", points: unknown, detail });
     }
     parts.push(ScorePart { name: "base", points: BIAS, detail: "implants are rare".to_owned() });
-    missing.dedup();
     (parts, missing)
 }
 
@@ -288,6 +290,16 @@ mod tests {
     #[test]
     fn regularity_alone_never_alerts() {
         assert!(points(1e9, Facts::default()) < ALERT_POINTS);
+    }
+
+    #[test]
+    fn what_several_facts_are_told_from_is_missed_once() {
+        let mut some = facts(&[]);
+        for fact in [Fact::Small, Fact::ConstantReply, Fact::BadLocation] {
+            some.set(fact, None);
+        }
+        let (_, missing) = parts(5.5, some, String::new());
+        assert_eq!(missing.iter().filter(|what| **what == "sizes").count(), 1, "{missing:?}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use sonde_tests::program::{Ran, Scratch, command, finish, run, run_with, say};
 use sonde_tests::rng::Rng;
 use sonde_tests::scenario::scenario;
 use sonde_tests::wire::at;
+use sonde_tests::words::{cells, harmful, is_formula};
 
 const ALL: [&str; 3] = ["--format", "ndjson", "--all"];
 
@@ -378,13 +379,6 @@ fn hostile_capture() -> Vec<u8> {
     bytes
 }
 
-/// Characters that steer a terminal, change direction or hide; the end of a line apart.
-fn harmful(c: char) -> bool {
-    (c.is_control() && c != '\n')
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
 #[test]
 fn words_from_the_wire_come_out_harmless_in_every_format() {
     let scratch = Scratch::new("words");
@@ -408,25 +402,6 @@ fn words_from_the_wire_come_out_harmless_in_every_format() {
     assert_eq!(events.chars().find(|c| harmful(*c)), None, "events");
 }
 
-/// The cells of a CSV text (RFC 4180).
-fn cells(csv: &str) -> Vec<Vec<String>> {
-    let (mut rows, mut row, mut cell, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
-    let mut chars = csv.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => cell.extend(chars.next()),
-            '"' => quoted = !quoted,
-            ',' if !quoted => row.push(std::mem::take(&mut cell)),
-            '\n' if !quoted => {
-                row.push(std::mem::take(&mut cell));
-                rows.push(std::mem::take(&mut row));
-            }
-            _ => cell.push(c),
-        }
-    }
-    rows
-}
-
 #[test]
 fn no_cell_of_a_csv_is_a_formula() {
     let scratch = Scratch::new("formulas");
@@ -438,8 +413,7 @@ fn no_cell_of_a_csv_is_a_formula() {
     for row in &rows {
         assert_eq!(row.len(), rows[0].len(), "every row has the columns of the header: {row:?}");
         for (cell, column) in row.iter().zip(&rows[0]) {
-            let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err();
-            assert!(!formula, "{column}: {cell}");
+            assert!(!is_formula(cell), "{column}: {cell}");
             defused += usize::from(HARMFUL.iter().any(|text| cell.ends_with(text) && cell != text));
         }
     }

@@ -3,13 +3,18 @@
 //! Bottom to top: [`packet`] and [`payload`] build bytes, [`capture`] writes files, [`conversation`] puts whole
 //! exchanges on a timeline, [`mod@scenario`] tells the stories (one per beacon shape and per false-positive class), and
 //! its `corpus` streams the benchmark capture. The binary `sonde-gen` is a thin front to it. For the cases, [`wire`] spells
-//! out single packets and hears what the tracker says of them, and [`program`] runs the built program.
+//! out single packets and hears what the tracker says of them, and [`program`] runs the built program. [`logs`] tells days
+//! as other tools log them, [`pack`] packs files, [`golden`] holds outputs against files, and
+//! [`words`] tells whether they are safe to look at.
 #![forbid(unsafe_code)]
 
 pub mod capture;
 pub mod conversation;
 mod corpus;
 pub mod evtx;
+pub mod golden;
+pub mod logs;
+pub mod pack;
 pub mod packet;
 pub mod payload;
 pub mod program;
@@ -17,5 +22,6 @@ pub mod rng;
 pub mod scenario;
 pub mod truth;
 pub mod wire;
+pub mod words;
 
 pub use scenario::{scenario, scenario_with_truth};

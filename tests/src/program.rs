@@ -181,7 +181,6 @@ impl Scratch {
     ///
     /// # Panics
     /// If it cannot be written.
-    #[must_use]
     pub fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.file(name);
         std::fs::write(&path, bytes).expect("the build's folder can be written");

@@ -98,7 +98,11 @@ impl Input {
         let mut source: Box<dyn Read + Send> =
             Box::new(Counted { source, position: progress.position.clone() });
         for layer in 0.. {
-            let (head, content) = sniff(&name, &mut *source)?;
+            let (head, content, failure) = sniff(&name, &mut *source)?;
+            if let Some(error) = failure {
+                // What came before is used, and the failure told behind it.
+                source = Box::new(Broken(Some(error)));
+            }
             let compression = match content {
                 Content::Gzip => Compression::Gzip,
                 Content::Zstd => Compression::Zstd,
@@ -198,19 +202,40 @@ impl Read for Counted {
     }
 }
 
-/// Reads no more than it takes to know the content, so that a live pipe is recognised by its first write.
-fn sniff(name: &str, source: &mut dyn Read) -> Result<(Vec<u8>, Content), CaptureError> {
+/// A source that failed while its first bytes were looked at: fails again, once, for who reads it.
+struct Broken(Option<io::Error>);
+
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.0.take().map_or(Ok(0), Err)
+    }
+}
+
+/// Reads no more than it takes to know the content, so that a live pipe is recognised by its first write. A source that
+/// fails on the way may still have told enough; then the failure is handed back with it.
+fn sniff(name: &str, source: &mut dyn Read) -> Result<(Vec<u8>, Content, Option<io::Error>), CaptureError> {
     let mut head = vec![0; DETECT_LEN];
-    let mut len = 0;
+    let (mut len, mut failure) = (0, None);
     loop {
         let read = match head.get_mut(len..).map_or(Ok(0), |room| source.read(room)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            read => read.map_err(|error| read_error(name, len as u64, error))?,
+            Err(error) => {
+                failure = Some(error);
+                0
+            }
+            Ok(read) => read,
         };
         len += read;
-        if let Some(content) = detect(head.get(..len).unwrap_or_default(), read == 0) {
-            head.truncate(len);
-            return Ok((head, content));
+        let content = detect(head.get(..len).unwrap_or_default(), read == 0);
+        match (content, failure) {
+            (Some(Content::Unknown | Content::Empty) | None, Some(error)) => {
+                return Err(read_error(name, len as u64, error));
+            }
+            (Some(content), failure) => {
+                head.truncate(len);
+                return Ok((head, content, failure));
+            }
+            (None, None) => failure = None,
         }
     }
 }

@@ -236,6 +236,7 @@ impl Sorter<'_> {
     ) -> io::Result<Tally> {
         let mut tally = Tally::default();
         let mut batch = Batch::default();
+        let mut failure = None;
         loop {
             let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(Job { block, mut parser, source, first }) = job else { break };
@@ -259,9 +260,13 @@ impl Sorter<'_> {
             }
             if let Some(error) = sink.error {
                 failed.store(true, Ordering::Relaxed);
-                return Err(error);
+                // Who cuts the blocks may be waiting for someone to take the next one, so they are taken to the end.
+                failure = Some(error);
             }
             pool.lock().unwrap_or_else(PoisonError::into_inner).push(block);
+        }
+        if let Some(error) = failure {
+            return Err(error);
         }
         batch.flush(spool)?;
         Ok(tally)

@@ -1,3 +1,5 @@
+//! Rows in, observations out: what is joined, what is folded, who did it.
+
 use std::net::IpAddr;
 
 use super::*;

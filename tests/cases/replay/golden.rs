@@ -3,7 +3,7 @@
 //! Renew them after a wanted change with `SONDE_BLESS=1 cargo test -p sonde-tests --test replay`, and read the
 //! difference before it is committed.
 
-use std::path::Path;
+use sonde_tests::golden;
 
 use super::{capture, replay};
 
@@ -11,30 +11,9 @@ use super::{capture, replay};
 const MAX_GOLDEN_BYTES: usize = 60_000;
 
 fn assert_golden(name: &'static str, arguments: &[&str]) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/golden").join(format!("{name}.ndjson"));
     let ran = replay(arguments, &capture(name).0);
-    // A release alone changes no alert.
-    let version = concat!("\"version\":\"", env!("CARGO_PKG_VERSION"), "\"");
-    let found = ran.text().replace(version, "\"version\":\"*\"");
-    assert!(found.len() <= MAX_GOLDEN_BYTES, "{name}: {} bytes", found.len());
-    if std::env::var_os("SONDE_BLESS").is_some() {
-        std::fs::write(&path, found).unwrap();
-        return;
-    }
-    let kept = std::fs::read_to_string(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}; see the head of golden.rs", path.display()));
-    let mut lines = kept.lines().zip(found.lines()).enumerate();
-    if let Some((number, (kept, found))) = lines.find(|(_, (kept, found))| kept != found) {
-        let same = kept.bytes().zip(found.bytes()).take_while(|(a, b)| a == b).count();
-        let from = |text: &str| text.chars().skip(same.saturating_sub(60)).take(160).collect::<String>();
-        panic!(
-            "{name}, line {}, byte {same}:\n   kept …{}…\n  found …{}…\nRenew: see the head of golden.rs",
-            number + 1,
-            from(kept),
-            from(found)
-        );
-    }
-    assert_eq!(kept.lines().count(), found.lines().count(), "{name}: rows");
+    assert!(ran.stdout.len() <= MAX_GOLDEN_BYTES, "{name}: {} bytes", ran.stdout.len());
+    golden::check(&format!("{name}.ndjson"), ran.text()).unwrap_or_else(|difference| panic!("{difference}"));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use self::rules::{Asked, RuleName};
 use super::complain;
 use super::output::{self, Format, Output, OutputError, Scored, Style};
 use super::progress::Progress;
-use crate::capture::{CaptureError, Found, Look, total_length};
+use crate::capture::{CaptureError, Found, total_length};
 use crate::exit::Exit;
 use crate::replay::{self, Findings, InputFormat, Replay, ReplayError, Totals};
 use sonde_common::format::Content;
@@ -171,21 +171,24 @@ impl Arguments {
     /// What the files hold.
     fn look(&self, files: &[PathBuf]) -> Result<Vec<Found>, Failure> {
         let mut inputs = Vec::new();
+        let mut passed_over = None;
+        let mut pass = |error: CaptureError| {
+            tracing::warn!(%error, "passed over");
+            passed_over.get_or_insert(error);
+        };
         for path in files {
             let named = self.files.contains(path);
             match Found::look(path) {
-                Ok(Look { found, passed_over }) => {
-                    for error in passed_over {
-                        tracing::warn!(%error, "passed over");
-                    }
-                    for found in found {
+                Ok(look) => {
+                    look.passed_over.into_iter().for_each(&mut pass);
+                    for found in look.found {
                         if found.content() == Content::Json && self.input_format.is_none() {
                             let error =
                                 CaptureError::Unknown { path: found.name().to_owned(), first: vec![b'{'] };
                             if named && files.len() == 1 {
                                 return Err(Failure::of_input(&error));
                             }
-                            tracing::warn!(%error, "passed over");
+                            pass(error);
                             continue;
                         }
                         inputs.push(found);
@@ -195,15 +198,18 @@ impl Arguments {
                 Err(
                     error @ (CaptureError::Empty { .. }
                     | CaptureError::Foreign { .. }
-                    | CaptureError::Unknown { .. }),
-                ) if !named => tracing::warn!(%error, "passed over"),
+                    | CaptureError::Unknown { .. }
+                    | CaptureError::TooDeep { .. }
+                    | CaptureError::DamagedCompression { .. }),
+                ) if !named => pass(error),
                 Err(error) => return Err(Failure::of_input(&error)),
             }
         }
-        if inputs.is_empty() {
-            return Err(Failure(Exit::NoInput, "no input: there is no file that can be read".to_owned()));
+        match passed_over {
+            _ if !inputs.is_empty() => Ok(inputs),
+            Some(error) => Err(Failure::of_input(&error)),
+            None => Err(Failure(Exit::NoInput, "no input: there is no file that can be read".to_owned())),
         }
-        Ok(inputs)
     }
 
     fn replay(&self) -> Result<Exit, Failure> {

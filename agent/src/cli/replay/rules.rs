@@ -186,6 +186,9 @@ fn sentinel_row(group: &SentinelGroup) -> Vec<String> {
         .map(|&(name, at)| {
             if name == "Processes" {
                 sonde_common::text::escape(&processes).into_owned()
+            } else if name == "AvgIntervalMinutes" {
+                // Fifteen decimals are for programs.
+                format!("{:.2}", group.avg_interval_minutes)
             } else {
                 cells.get_mut(at).map(std::mem::take).unwrap_or_default()
             }
