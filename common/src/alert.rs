@@ -174,6 +174,8 @@ pub enum Level {
     /// Connections of one program to one destination and port.
     #[default]
     Connection,
+    /// Connections of one process, where several processes of its program call one destination in turn.
+    Process,
     /// Connections of one program to all destinations that share its TLS fingerprint or service.
     Group,
     /// Exchanges inside open connections.
@@ -188,6 +190,7 @@ impl Level {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Connection => "connection",
+            Self::Process => "process",
             Self::Group => "group",
             Self::Exchange => "exchange",
             Self::Dns => "dns",

@@ -9,7 +9,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sonde_common::conntrack::local::Cidr;
 use sonde_common::decode::packet::Addr;
@@ -108,11 +108,16 @@ impl Sorter<'_> {
         let failed = AtomicBool::new(false);
         let pool = Mutex::new(Vec::new());
         let (jobs, queue) = sync_channel::<Job>(self.threads * 2);
-        let queue = Mutex::new(queue);
+        let queue = Arc::new(Mutex::new(queue));
         let tallies = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..self.threads)
-                .map(|_| scope.spawn(|| self.work(&queue, &pool, &spool, &failed)))
+                .map(|_| {
+                    let (queue, pool, spool, failed) = (Arc::clone(&queue), &pool, &spool, &failed);
+                    scope.spawn(move || self.work(&queue, pool, spool, failed))
+                })
                 .collect();
+            // The queue goes with the last who takes from it, however that one goes: then nothing more is put in.
+            drop(queue);
             self.feed(logs, jobs, &pool, &failed, &mut census, tick);
             workers
                 .into_iter()

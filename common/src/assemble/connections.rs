@@ -91,7 +91,18 @@ impl Connections {
                 Verdict::New
             }
         });
-        self.latest.insert(key, this);
+        // What is folded belongs to the first of its kind, so that a fold comes to an end however long the repeats go on.
+        let kept = match (verdict, self.latest.get(&key)) {
+            (Verdict::Known, Some(first)) => Last {
+                start: first.start,
+                told: now,
+                answered: first.answered || (this.answered && this.judged),
+                judged: first.judged || this.judged,
+                uid: first.uid || this.uid,
+            },
+            _ => this,
+        };
+        self.latest.insert(key, kept);
         self.order.push_back((now, host, row.tuple));
         while self.order.len() > self.capacity {
             self.forget_first();

@@ -23,6 +23,8 @@ const TWIN: i64 = 2 * NANOS_PER_SEC;
 #[derive(Clone, Debug)]
 struct Instance {
     key: ProcessKey,
+    /// Whether its log has a name for it that no other process gets.
+    named: bool,
     /// Of its texts.
     program: u64,
 }
@@ -87,20 +89,23 @@ impl Instances {
             return None;
         }
         let id = self.id(host, row);
-        if let Some(known) = self.by_id.get(&id)
-            && let Some(Known { program, .. }) = self.programs.get(&known.program)
-            && (known.program == self.texts(row) || tells_no_more(row, &program.info))
-        {
-            return Some((known.key, program.clone()));
-        }
-        // A row without a name for good means the latest process with its pid, if that runs the same file.
-        if row.guid.is_empty()
-            && row.start.is_none()
-            && let Some(known) = self.by_pid.get(&(host, row.pid)).and_then(|id| self.by_id.get(id))
-            && let Some(Known { program, .. }) = self.programs.get(&known.program)
-            && tells_no_more(row, &program.info)
-        {
-            return Some((known.key, program.clone()));
+        let latest = self.by_pid.get(&(host, row.pid)).copied();
+        // A row without a name for good means the latest process with its pid, if that runs the same file; so does one with
+        // a name, where the log that told of the start has no such names.
+        let bare = row.guid.is_empty() && row.start.is_none();
+        let nameless = |id: &u64| self.by_id.get(id).is_some_and(|known| !known.named);
+        let [first, second] = if bare {
+            [latest, Some(id)]
+        } else {
+            [Some(id), latest.filter(nameless).filter(|_| !row.guid.is_empty())]
+        };
+        for id in [first, second].into_iter().flatten() {
+            if let Some(known) = self.by_id.get(&id)
+                && let Some(Known { program, .. }) = self.programs.get(&known.program)
+                && (known.program == self.texts(row) || tells_no_more(row, &program.info))
+            {
+                return Some((known.key, program.clone()));
+            }
         }
         if row.image.is_empty() {
             return None;
@@ -115,7 +120,7 @@ impl Instances {
             Some(known) => known.program.clone(),
             None => self.learn_program(texts, row),
         };
-        if self.by_id.insert(id, Instance { key, program: texts }).is_none() {
+        if self.by_id.insert(id, Instance { key, named: !row.guid.is_empty(), program: texts }).is_none() {
             self.order.push_back((id, host, row.pid));
         }
         self.by_pid.insert((host, row.pid), id);

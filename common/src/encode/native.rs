@@ -408,6 +408,11 @@ impl Rule {
                 "Beacon: connections",
                 "A program connects to one destination in a rhythm, and what is known of the two is suspicious.",
             ),
+            Level::Process => (
+                "sonde.beacon.process",
+                "Beacon: connections of one process",
+                "Several processes of a program connect to one destination in turn, one of them in a rhythm of its own, and what is known of the two is suspicious.",
+            ),
             Level::Group => (
                 "sonde.beacon.group",
                 "Beacon: connections to several destinations",

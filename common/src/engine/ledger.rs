@@ -205,7 +205,8 @@ impl Ledger {
     }
 }
 
-/// The id of what a series finds: host, program, and destination. Several levels that find one destination share it.
+/// The id of what a series finds: host, program, and destination. Several levels that find one destination share it, but
+/// processes that are followed one by one have one each.
 pub(super) fn finding_id(host: &str, label: &Label) -> FindingId {
     if let Some(id) = label.id {
         return id;
@@ -230,8 +231,12 @@ pub(super) fn finding_id(host: &str, label: &Label) -> FindingId {
                 }
             }
         }
-        Level::Connection | Level::Group | Level::Exchange => {
+        Level::Connection | Level::Process | Level::Group | Level::Exchange => {
             hash.write_u8(b'c');
+            if let (Level::Process, Some(process)) = (label.level, label.process) {
+                hash.write(&process.pid.to_le_bytes());
+                hash.write(&process.start.nanos().to_le_bytes());
+            }
             match (label.name.as_str(), label.ip) {
                 ("", Some(ip)) => hash.write(ip.to_string().as_bytes()),
                 (name, _) => hash.write(name.as_bytes()),

@@ -102,6 +102,10 @@ fn quick(text: &[u8]) -> Option<Timestamp> {
     } else if !rest.is_empty() {
         return None;
     }
+    // What nanoseconds in an `i64` can hold, to the year: 1677 to 2262.
+    if !(1678..=2261).contains(&year) {
+        return None;
+    }
     // Days since the epoch, with years that begin in March (Hinnant, "chrono-compatible low-level date algorithms").
     let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = 365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day
@@ -187,9 +191,16 @@ mod tests {
         ] {
             assert_eq!(date_time(text), expected, "{text}");
         }
-        for bad in
-            ["", "2020", "2020-13-01T00:00:00Z", "2020-02-30 00:00:00", "2020-01-01T25:00:00Z", "today"]
-        {
+        for bad in [
+            "9999-01-01 00:00:00",
+            "0001-01-01T00:00:00Z",
+            "",
+            "2020",
+            "2020-13-01T00:00:00Z",
+            "2020-02-30 00:00:00",
+            "2020-01-01T25:00:00Z",
+            "today",
+        ] {
             assert_eq!(date_time(bad), None, "{bad}");
         }
     }

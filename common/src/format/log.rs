@@ -139,7 +139,7 @@ impl LogParser {
         }
         let header = match self {
             Self::ZeekTsv(_) => record.first() == Some(&b'#'),
-            Self::DefenderCsv(reader) => !reader.has_header(),
+            Self::DefenderCsv(reader) => reader.may_be_header(record),
             _ => false,
         };
         if header {

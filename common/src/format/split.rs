@@ -132,17 +132,20 @@ impl Splitter {
             };
             let found = match found {
                 Some(found) => found,
-                // What has no end yet and is too long already is passed over to the next line end.
+                // What has no end yet and is too long already is passed over: an object to where it ends, all else to
+                // the next line end. So a quote that is never closed costs its own line.
                 None if rest.len() > MAX_RECORD_LEN => {
                     self.too_long();
-                    self.skipping = true;
-                    self.objects = Objects::default();
-                    let over = last_line_end(rest).unwrap_or(rest.len());
-                    self.lines(rest.get(..over).unwrap_or_default());
+                    let over = if self.framing == Framing::Objects {
+                        rest.iter().for_each(|&byte| self.objects.step(byte));
+                        rest.len()
+                    } else {
+                        memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1)
+                    };
+                    let passed = rest.get(..over).unwrap_or_default();
+                    self.skipping = self.framing == Framing::Objects || passed.last() != Some(&b'\n');
+                    self.lines(passed);
                     used += over;
-                    if over < rest.len() {
-                        self.skipping = false;
-                    }
                     continue;
                 }
                 None if complete && self.framing != Framing::Objects => {
@@ -152,8 +155,8 @@ impl Splitter {
             };
             let lead = rest.get(..found.record.start).unwrap_or_default();
             self.lines(lead);
-            if self.skipping {
-                self.skipping = false;
+            // Of an object that is passed over the end is never found: what is found comes behind it.
+            if std::mem::replace(&mut self.skipping, false) && self.framing != Framing::Objects {
             } else if found.record.len() > MAX_RECORD_LEN {
                 self.too_long();
             } else if !found.record.is_empty() {
@@ -222,10 +225,6 @@ fn csv_record(bytes: &[u8]) -> Option<Found> {
         }
     }
     None
-}
-
-fn last_line_end(bytes: &[u8]) -> Option<usize> {
-    memchr::memrchr(b'\n', bytes).map(|at| at + 1)
 }
 
 /// Finds objects in JSON text: as deep as brackets go, and no deeper.
@@ -441,9 +440,15 @@ mod tests {
         let mut splitter = Splitter::new(Framing::Lines);
         splitter.split(text.as_bytes(), true, &mut Vec::new());
         assert_eq!(splitter.skipped(), (1, 2));
-        // A quote that is never closed costs what it swallows, not the file.
+        // A quote that is never closed costs its line, not what it swallows.
         let text = format!("h\n\"open\n{}", "1,2\n".repeat(MAX_RECORD_LEN));
-        assert!(!records(Framing::Csv, text.as_bytes(), 1 << 18).is_empty());
+        assert_eq!(records(Framing::Csv, text.as_bytes(), 1 << 18).len(), 1 + MAX_RECORD_LEN);
+        // An object costs itself, however deep it is in an array.
+        let text = format!("[{{\"a\":1}},{{\"b\":\"{long}\"}},{{\"c\":\"}}\"}}]");
+        for piece in [1 << 18, 5 * MAX_RECORD_LEN] {
+            let found = records(Framing::Objects, text.as_bytes(), piece);
+            assert_eq!(found, expect(&[(1, "{\"a\":1}"), (1, "{\"c\":\"}\"}")]), "{piece}");
+        }
     }
 
     #[test]

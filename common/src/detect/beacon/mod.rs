@@ -167,14 +167,17 @@ impl BeaconDetector {
                     _ => None,
                 };
                 self.sight(Level::Connection, destination, seen, &target, event.start, sizes, regular);
-                if let Some(process) = self.process_key(destination, seen) {
-                    self.sight(Level::Connection, process, seen, &target, event.start, sizes, regular);
+                if let Some(process) = self.called_in_turn(destination, seen) {
+                    self.sight(Level::Process, process, seen, &target, event.start, sizes, regular);
                 }
                 if let Some(group) = self.group_key(program, seen, event, target.port) {
                     self.sight(Level::Group, group, seen, &target, event.start, sizes, regular);
                 }
                 if let Phase::Whole(totals) = event.phase {
                     self.outcome(destination, &totals);
+                    if let Some(process) = self.process_key(destination, seen) {
+                        self.outcome(process, &totals);
+                    }
                 }
             }
             Phase::Exchange { start, bytes_out, bytes_in } => {
@@ -183,7 +186,8 @@ impl BeaconDetector {
             }
             Phase::Closed(totals) => {
                 let group = self.group_key(program, seen, event, target.port);
-                for key in [Some(destination), group].into_iter().flatten() {
+                let process = self.process_key(destination, seen);
+                for key in [Some(destination), process, group].into_iter().flatten() {
                     let Some((series, label)) = self.find_mut(key) else { continue };
                     if let Some((bytes_out, bytes_in)) = totals.bytes_out.zip(totals.bytes_in)
                         && series.add_sizes(event.start, bytes_out, bytes_in)
@@ -192,6 +196,9 @@ impl BeaconDetector {
                     }
                 }
                 self.outcome(destination, &totals);
+                if let Some(process) = process {
+                    self.outcome(process, &totals);
+                }
             }
         }
     }
@@ -199,16 +206,20 @@ impl BeaconDetector {
     /// Where several processes of one program call a destination in turn, each is followed by itself, too: their calls
     /// between each other's are no schedule. Series are keyed by program and not by process because most implants that
     /// matter are short-lived.
-    fn process_key(&mut self, destination: u64, seen: &Seen<'_>) -> Option<u64> {
-        let process = seen.process?;
-        let program = seen.program.map_or(0, |program| program.key);
-        let key = self.key(Level::Connection, program, |hash| {
-            hash.write_u64(destination);
-            hash.write_u32(process.pid);
-            hash.write_i64(process.start.nanos());
-        });
+    fn called_in_turn(&mut self, destination: u64, seen: &Seen<'_>) -> Option<u64> {
+        let process = self.process_key(destination, seen)?;
         let (_, label) = self.find_mut(destination)?;
-        label.note_process(key).then_some(key)
+        label.note_process(process).then_some(process)
+    }
+
+    /// Key of the series of one process, where the source tells it.
+    fn process_key(&self, destination: u64, seen: &Seen<'_>) -> Option<u64> {
+        seen.process.map(|process| {
+            self.key(Level::Process, destination, |hash| {
+                hash.write_u32(process.pid);
+                hash.write_i64(process.start.nanos());
+            })
+        })
     }
 
     /// Programs that call several destinations with one client: rotation and fail-over. A browser does so by nature, and

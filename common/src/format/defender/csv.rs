@@ -53,10 +53,22 @@ impl DefenderCsv {
         false
     }
 
-    /// Whether the header was read, without which no row can be.
+    /// Whether a record has to be read in its turn because it may be a header: before there is one, every record is; later
+    /// one that looks like it. Rows begin with a time or an id, headers with a word.
     #[must_use]
-    pub const fn has_header(&self) -> bool {
-        self.header.is_some()
+    pub fn may_be_header(&self, record: &[u8]) -> bool {
+        /// What the names of columns are made of, and the first cells of rows are not.
+        fn is_word(cell: &[u8]) -> bool {
+            let plain = |b: &u8| b.is_ascii_alphabetic() || matches!(b, b' ' | b'[' | b']' | b'(' | b')');
+            !cell.is_empty() && cell.iter().all(plain)
+        }
+        if self.header.is_none() {
+            return true;
+        }
+        let start = record.get(..record.len().min(64)).unwrap_or_default();
+        let first = start.split(|b| matches!(b, b',' | b';' | b'\t')).next().unwrap_or_default();
+        let first = first.strip_prefix(b"\"").and_then(|cell| cell.strip_suffix(b"\"")).unwrap_or(first);
+        is_word(first) && Self::recognises(record)
     }
 
     /// Takes one record without its line end, which may hold line breaks in quotes. A header, also a repeated one, says
