@@ -52,7 +52,7 @@ impl<'a> Note<'a> {
     }
 
     /// Its comments.
-    pub fn comments(self) -> impl Iterator<Item = &'a [u8]> {
+    pub fn comments(self) -> impl Iterator<Item = &'a [u8]> + Clone {
         self.options.filter(|(code, _)| *code == OPTION_COMMENT).map(|(_, value)| value)
     }
 
