@@ -62,6 +62,10 @@ fn summary(totals: &Totals) {
         .filter(|(count, _)| *count > 0)
         .map(|(count, what)| format!("{} {what}", n(count)))
         .collect();
+    if let Some(attribution) = &totals.attribution {
+        let (known, all) = (attribution.attributed, attribution.attributed + attribution.unknown);
+        text.push_str(&format!("The process is known for {} of {} events.\n", n(known), n(all)));
+    }
     if !ignored.is_empty() {
         text.push_str(&format!("Left out: {}.\n", ignored.join(", ")));
     }
@@ -75,6 +79,7 @@ fn summary(totals: &Totals) {
 /// What had to be dropped, in a sentence.
 fn lost(totals: &Totals) -> Option<String> {
     let (tracking, engine) = (&totals.tracking, &totals.engine);
+    let attribution = totals.attribution.unwrap_or_default();
     let lost = [
         (tracking.evicted, "connections"),
         (engine.beacon.series_evicted, "series"),
@@ -88,6 +93,8 @@ fn lost(totals: &Totals) -> Option<String> {
         (totals.assembled.said_evicted, "names of connections to come"),
         (totals.assembled.connections_evicted, "connections that might be told of again"),
         (totals.assembled.processes_evicted, "processes of logs"),
+        (attribution.flows_evicted, "connections that a capture names the process of"),
+        (attribution.processes_evicted, "processes that a capture names"),
     ];
     let lost: Vec<_> = lost
         .iter()
