@@ -1,3 +1,5 @@
+//! Which entry counts, what captures tell, and the bounds of both.
+
 use std::net::{IpAddr, SocketAddr};
 
 use proptest::prelude::*;
@@ -266,7 +268,7 @@ fn a_connection_whose_start_was_not_told_of_has_the_process_told_later() {
 
 #[test]
 fn a_map_goes_before_what_the_capture_says_only_where_it_names_both_ends() {
-    let all = format!("local_port,remote_ip,remote_port,local_ip,image,pid\n1000,192.0.2.7,443,,part,1\n");
+    let all = "local_port,remote_ip,remote_port,local_ip,image,pid\n1000,192.0.2.7,443,,part,1\n".to_owned();
     for (line, expected) in [("", 6), ("1000,192.0.2.7,443,10.0.0.5,full,2\n", 2)] {
         let mut attributor = Attributor::new(Some(map(&(all.clone() + line))), 1 << 20);
         assert!(!attributor.is_idle());

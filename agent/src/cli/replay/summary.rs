@@ -6,6 +6,9 @@ use crate::replay::Totals;
 
 /// Tells it all beside a table, else only what had to be dropped.
 pub(super) fn tell(totals: &Totals, all: bool) {
+    if totals.attribution.is_some_and(|attribution| attribution.attributed == 0 && attribution.unknown > 0) {
+        tracing::warn!("the process map names the process of none of the connections");
+    }
     if all {
         summary(totals);
     } else if let Some(lost) = lost(totals) {

@@ -1,3 +1,5 @@
+//! The readers of maps: what each form tells, and what a bad row costs.
+
 use proptest::prelude::*;
 
 use super::*;
