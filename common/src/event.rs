@@ -226,6 +226,8 @@ pub struct DnsEvent<'a> {
     pub process: Option<ProcessKey>,
     /// Its program, as in [`ConnectionEvent::program`].
     pub program: Option<&'a Program>,
+    /// Both ends, where packets told of them: what the process is found by. The engine has no use for it.
+    pub tuple: Option<FiveTuple>,
     /// The resolver that was asked.
     pub resolver: Option<SocketAddr>,
     /// The name asked for: lower case, no trailing dot.

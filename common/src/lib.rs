@@ -13,6 +13,7 @@
 
 pub mod alert;
 pub mod assemble;
+pub mod attribute;
 pub mod classify;
 pub mod config;
 pub mod conntrack;

@@ -8,6 +8,8 @@
 
 #[path = "replay/golden.rs"]
 mod golden;
+#[path = "replay/processes.rs"]
+mod processes;
 #[path = "replay/sameness.rs"]
 mod sameness;
 

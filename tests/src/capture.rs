@@ -14,6 +14,8 @@ pub const WHOLE_FRAMES: u32 = 262_144;
 
 const PCAPNG_OPT_COMMENT: u16 = 1;
 const PCAPNG_IF_NAME: u16 = 2;
+const PCAPNG_PIB_NAME: u16 = 2;
+const PCAPNG_PROCESS_INFORMATION: u32 = 0x8000_0001;
 const PCAPNG_IF_TSRESOL: u16 = 9;
 
 /// Unit of the fraction in a pcap file.
@@ -316,6 +318,21 @@ impl<W: Write> PcapngWriter<W> {
         frame: &[u8],
         comment: Option<&str>,
     ) -> io::Result<()> {
+        let comment = comment.map(|comment| (PCAPNG_OPT_COMMENT, comment.as_bytes()));
+        self.write_with_options(interface, time, frame, comment.as_slice())
+    }
+
+    /// Appends one frame with options (code and value) behind it.
+    ///
+    /// # Errors
+    /// As [`PcapngWriter::write`], or an option longer than 65,535 bytes.
+    pub fn write_with_options(
+        &mut self,
+        interface: u32,
+        time: Timestamp,
+        frame: &[u8],
+        options: &[(u16, &[u8])],
+    ) -> io::Result<()> {
         let known = usize::try_from(interface).ok().and_then(|index| self.interfaces.get(index).copied());
         let (snaplen, resolution) =
             known.ok_or_else(|| io::Error::other("no such interface in this section"))?;
@@ -329,13 +346,27 @@ impl<W: Write> PcapngWriter<W> {
         }
         self.body.extend_from_slice(data);
         pad4(&mut self.body);
-        if let Some(comment) = comment {
-            self.option(PCAPNG_OPT_COMMENT, comment.as_bytes())?;
+        for (code, value) in options {
+            self.option(*code, value)?;
+        }
+        if !options.is_empty() {
             self.body.extend([0; 4]);
         }
         self.block(6)?;
         self.written.count(frame);
         Ok(())
+    }
+
+    /// Appends a process block as Apple's tcpdump writes it; packets name it by its number in the section.
+    ///
+    /// # Errors
+    /// What the output says, or a name longer than 65,535 bytes.
+    pub fn process(&mut self, pid: u32, name: &str) -> io::Result<()> {
+        self.body.clear();
+        self.body.extend(self.order.u32(pid));
+        self.option(PCAPNG_PIB_NAME, name.as_bytes())?;
+        self.body.extend([0; 4]);
+        self.block(PCAPNG_PROCESS_INFORMATION)
     }
 
     /// What was written so far, over all sections.

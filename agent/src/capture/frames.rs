@@ -1,5 +1,6 @@
 //! The frames of one capture, lent from the buffer they were read into.
 
+use sonde_common::format::pcapng::Note;
 use sonde_common::format::{CaptureParser, Frame, FrameSpan, Step};
 use sonde_common::time::Timestamp;
 
@@ -44,6 +45,21 @@ impl FrameReader {
             peeked => peeked,
         };
         Ok(next.and_then(|(span, used)| span.frame(self.window.consumed(used))))
+    }
+
+    /// As [`next_frame`](Self::next_frame), with what the capture says beside the frame.
+    ///
+    /// # Errors
+    /// As [`next_frame`](Self::next_frame).
+    #[inline]
+    pub fn next_noted(&mut self) -> Result<Option<(Frame<'_>, Option<Note<'_>>)>, CaptureError> {
+        let next = match self.peeked.take() {
+            None => self.advance()?,
+            peeked => peeked,
+        };
+        let Some((span, used)) = next else { return Ok(None) };
+        let record = self.window.consumed(used);
+        Ok(span.frame(record).map(|frame| (frame, self.parser.note(record, &span))))
     }
 
     /// Time of the frame that [`next_frame`](Self::next_frame) will give, for merging captures; `None` at the end.

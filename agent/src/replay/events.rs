@@ -155,7 +155,8 @@ impl<'a> EventsWriter<'a> {
         let place = self.hasher.hash_one(process);
         let info = &program.info;
         let texts = (&info.image, &info.command_line, &info.sha256, &info.parent_image, &info.user);
-        let mark = self.hasher.hash_one((process, texts)).max(1);
+        let more = (&info.script, &info.container);
+        let mark = self.hasher.hash_one((process, texts, more)).max(1);
         let place = usize::try_from(place % TOLD_PROCESSES as u64).unwrap_or(0);
         if let Some(told) = self.told.get_mut(place)
             && *told != mark

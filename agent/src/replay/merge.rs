@@ -8,6 +8,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use sonde_common::conntrack::local::{Cidr, Locals, Sample};
 use sonde_common::decode::packet;
 use sonde_common::format::Frame;
+use sonde_common::format::pcapng::Note;
 use sonde_common::time::Timestamp;
 use tracing::warn;
 
@@ -23,8 +24,8 @@ const KEPT_OPEN: usize = 64;
 
 /// What takes the records, one at a time.
 pub(super) trait Take {
-    /// A frame.
-    fn frame(&mut self, frame: &Frame<'_>);
+    /// A frame, and what its capture says beside it.
+    fn frame(&mut self, frame: &Frame<'_>, note: Option<Note<'_>>);
     /// The next line of an event file.
     fn line(&mut self, lines: &mut EventLines) -> Result<bool, CaptureError>;
     /// The next row of the logs.
@@ -209,9 +210,9 @@ impl Merge {
         while !take.is_done() {
             take.progress(&self.positions);
             let more = match place {
-                Some(Source::Frames(reader)) => match reader.next_frame() {
-                    Ok(Some(frame)) => {
-                        take.frame(&frame);
+                Some(Source::Frames(reader)) => match reader.next_noted() {
+                    Ok(Some((frame, note))) => {
+                        take.frame(&frame, note);
                         Ok(true)
                     }
                     Ok(None) => Ok(false),

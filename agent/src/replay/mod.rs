@@ -7,6 +7,7 @@
 mod events;
 mod logs;
 mod merge;
+pub mod process_map;
 pub mod rules;
 mod shards;
 mod spool;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use sonde_common::alert::Alert;
 use sonde_common::assemble::AssembleCounters;
+use sonde_common::attribute::{AttributionCounters, Attributor, ProcessMap};
 use sonde_common::config::Config;
 use sonde_common::conntrack::local::Cidr;
 use sonde_common::conntrack::{TrackCounters, Tracker};
@@ -25,6 +27,7 @@ use sonde_common::decode::packet::{self, Undecoded};
 use sonde_common::engine::EngineCounters;
 use sonde_common::event::Observation;
 use sonde_common::format::log::LogFormat;
+use sonde_common::format::pcapng::Note;
 use sonde_common::format::row::{Cause, Row};
 use sonde_common::format::{Content, Frame};
 use sonde_common::time::Timestamp;
@@ -40,6 +43,8 @@ use crate::capture::{CaptureError, Found, Positions};
 
 /// Records between two looks at the progress bar.
 const RECORDS_PER_TICK: u64 = 8192;
+/// Part of the tracker's memory that is allowed for what captures tell of processes; few captures do.
+const ATTRIBUTION_SHARE: usize = 4;
 /// Keys the hash of a replay: the same input has to give the same answer twice, so it is fixed. A sensor draws its own.
 const SEED: (u64, u64) = (0x736f_6e64_6520_7265, 0x706c_6179_2073_6565);
 
@@ -54,6 +59,8 @@ pub struct Replay<'a> {
     pub events: Option<Box<dyn Write + 'a>>,
     /// What the input holds; `None`: find out.
     pub input_format: Option<InputFormat>,
+    /// Whose the connections of captures are, where the captures do not say.
+    pub process_map: Option<ProcessMap>,
     /// Threads that read and follow logs.
     pub threads: usize,
     /// Whether the engine is asked, too; else only the tap sees what is there.
@@ -97,7 +104,7 @@ pub enum InputFormat {
 
 impl InputFormat {
     /// What a content is read as, if it can be read.
-    const fn of(content: Content) -> Option<Self> {
+    pub(crate) const fn of(content: Content) -> Option<Self> {
         Some(match content {
             Content::Pcap | Content::PcapNg => Self::Capture,
             Content::Events => Self::Events,
@@ -180,6 +187,8 @@ pub struct Totals {
     pub unreadable: u64,
     /// What became of the packets.
     pub tracking: TrackCounters,
+    /// What became of the events of captures that came without a process; `None` where nothing told of any.
+    pub attribution: Option<AttributionCounters>,
     /// What became of the events.
     pub engine: EngineCounters,
     /// Hosts in the input.
@@ -401,6 +410,7 @@ impl Replay<'_> {
         let memory = self.config.limits.memory;
         let mut stream = Stream {
             tracker: Tracker::new(locals, memory.tracking_bytes()),
+            attributor: Attributor::new(self.process_map.take(), memory.tracking_bytes() / ATTRIBUTION_SHARE),
             shard: Shard::new(self.config, 1),
             detect: self.detect,
             events: EventsWriter::new(self.events.take()),
@@ -413,17 +423,8 @@ impl Replay<'_> {
             records: 0,
         };
         merge.run(&mut stream, &mut totals)?;
-        let Stream { mut tracker, mut shard, mut events, mut tap, emit, stopped, frames, undecoded, .. } =
-            stream;
-        tracker.finish(&mut |observation| {
-            events.write(observation);
-            if let Some(tap) = &mut tap {
-                tap.observation(observation, None);
-            }
-            if self.detect {
-                shard.observe(observation);
-            }
-        });
+        stream.finish();
+        let Stream { tracker, attributor, mut shard, events, emit, stopped, frames, undecoded, .. } = stream;
         if !stopped {
             // What nobody wants any more is not told.
             let _ = shard.drain_alerts().try_for_each(emit);
@@ -432,6 +433,7 @@ impl Replay<'_> {
         totals.frames = frames;
         totals.undecoded = undecoded;
         totals.tracking = tracker.counters();
+        totals.attribution = (!attributor.is_idle()).then(|| attributor.counters());
         let (findings, _) = totals.take(shard.outcome(self.all));
         totals.memory_bytes += tracker.memory_bytes();
         Ok((findings, totals))
@@ -441,6 +443,7 @@ impl Replay<'_> {
 /// One stream of everything, through one tracker, one assembler, one set of engines.
 struct Stream<'a, 'r> {
     tracker: Tracker,
+    attributor: Attributor,
     shard: Shard,
     detect: bool,
     events: EventsWriter<'r>,
@@ -453,7 +456,48 @@ struct Stream<'a, 'r> {
     records: u64,
 }
 
+/// Hands an observation of the tracker on, with its process where something tells of it.
+#[inline]
+fn attributed(
+    attributor: &Attributor,
+    observation: &Observation<'_>,
+    take: &mut dyn FnMut(&Observation<'_>),
+) {
+    if attributor.is_idle() {
+        take(observation);
+    } else {
+        take(&attributor.attribute(observation));
+    }
+}
+
+/// Hands an observation to all who want it.
+fn tell(
+    observation: &Observation<'_>,
+    events: &mut EventsWriter<'_>,
+    tap: &mut Option<&mut (dyn Tap + '_)>,
+    detect: bool,
+    shard: &mut Shard,
+) {
+    events.write(observation);
+    if let Some(tap) = tap {
+        tap.observation(observation, None);
+    }
+    if detect {
+        shard.observe(observation);
+    }
+}
+
 impl Stream<'_, '_> {
+    /// Tells what is still under way, at the end of the inputs.
+    fn finish(&mut self) {
+        let Self { tracker, attributor, shard, detect, events, tap, .. } = self;
+        tracker.finish(&mut |observation| {
+            attributed(attributor, observation, &mut |observation| {
+                tell(observation, events, tap, *detect, shard);
+            });
+        });
+    }
+
     fn emit(&mut self) {
         if !self.stopped && self.shard.has_alerts() {
             self.stopped = self.shard.drain_alerts().try_for_each(&mut *self.emit).is_break();
@@ -462,19 +506,16 @@ impl Stream<'_, '_> {
 }
 
 impl Take for Stream<'_, '_> {
-    fn frame(&mut self, frame: &Frame<'_>) {
+    fn frame(&mut self, frame: &Frame<'_>, note: Option<Note<'_>>) {
         self.frames += 1;
         match packet::decode(frame) {
             Ok(packet) => {
-                let Self { tracker, shard, detect, events, tap, .. } = self;
+                let Self { tracker, attributor, shard, detect, events, tap, .. } = self;
+                attributor.packet(&packet, note);
                 tracker.packet(&packet, &mut |observation| {
-                    events.write(observation);
-                    if let Some(tap) = tap {
-                        tap.observation(observation, None);
-                    }
-                    if *detect {
-                        shard.observe(observation);
-                    }
+                    attributed(attributor, observation, &mut |observation| {
+                        tell(observation, events, tap, *detect, shard);
+                    });
                 });
             }
             Err(cause) => self.undecoded.add(cause),
@@ -484,15 +525,7 @@ impl Take for Stream<'_, '_> {
 
     fn line(&mut self, lines: &mut EventLines) -> Result<bool, CaptureError> {
         let Self { shard, detect, events, tap, .. } = self;
-        let more = lines.next(&mut |observation| {
-            events.write(observation);
-            if let Some(tap) = tap {
-                tap.observation(observation, None);
-            }
-            if *detect {
-                shard.observe(observation);
-            }
-        });
+        let more = lines.next(&mut |observation| tell(observation, events, tap, *detect, shard));
         self.emit();
         more
     }

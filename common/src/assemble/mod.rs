@@ -201,6 +201,7 @@ impl Assembler {
             start: dns.start,
             process: doer.as_ref().map(|(key, _)| *key),
             program: doer.as_ref().map(|(_, program)| program),
+            tuple: None,
             resolver: dns
                 .resolver
                 .map(|to| SocketAddr::new(to.ip(), if to.port() == 0 { DNS_PORT } else { to.port() })),

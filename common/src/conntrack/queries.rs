@@ -9,6 +9,7 @@ use super::local::Locals;
 use crate::decode::dns;
 use crate::decode::packet::{Addr, Header, Packet};
 use crate::event::{DnsEvent, Event, Observation};
+use crate::net::{FiveTuple, Transport};
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// Open queries at a time.
@@ -35,6 +36,16 @@ struct Key {
     server_port: u16,
     id: u16,
     tcp: bool,
+}
+
+impl Key {
+    fn tuple(&self) -> FiveTuple {
+        FiveTuple {
+            transport: if self.tcp { Transport::Tcp } else { Transport::Udp },
+            local: SocketAddr::new(self.client.ip(), self.client_port),
+            remote: SocketAddr::new(self.server.ip(), self.server_port),
+        }
+    }
 }
 
 /// Queries that wait for their answers.
@@ -85,6 +96,7 @@ impl Queries {
             start: Timestamp::from_nanos(start),
             process: None,
             program: None,
+            tuple: Some(key.tuple()),
             resolver: Some(SocketAddr::new(server.ip(), server_port)),
             query: message.name.as_str(),
             query_type: message.query_type,
@@ -156,6 +168,7 @@ impl Queries {
                 start: Timestamp::from_nanos(query.start),
                 process: None,
                 program: None,
+                tuple: Some(query.key.tuple()),
                 resolver: Some(SocketAddr::new(query.key.server.ip(), query.key.server_port)),
                 query: &query.name,
                 query_type: query.query_type,

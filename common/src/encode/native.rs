@@ -442,7 +442,8 @@ impl<'a> EcsProcess<'a> {
             executable,
             name,
             command_line: &info.command_line,
-            pid: process.key.map(|key| key.pid),
+            // Nor has a source that knows no number any other than 0, which no program has.
+            pid: process.key.map(|key| key.pid).filter(|&pid| pid != 0),
             // A source that knows no start time gives the epoch.
             start: process.key.map(|key| key.start).filter(|&start| start != Timestamp::ZERO),
             hash: some_text(&info.sha256).map(|sha256| Hash { sha256 }),

@@ -52,6 +52,7 @@ fn a_flood_of_hosts_stays_within_the_setting() {
                 start: Timestamp::ZERO,
                 process: None,
                 program: None,
+                tuple: None,
                 resolver: None,
                 query,
                 query_type: 1,

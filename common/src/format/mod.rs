@@ -14,6 +14,7 @@ mod http_said;
 pub mod log;
 pub mod pcap;
 pub mod pcapng;
+pub mod process_map;
 pub mod row;
 pub mod split;
 #[cfg(test)]
@@ -24,7 +25,7 @@ pub mod zeek;
 use crate::time::Timestamp;
 use log::LogFormat;
 use pcap::PcapParser;
-use pcapng::PcapNgParser;
+use pcapng::{Note, PcapNgParser};
 
 /// Longest packet of a pcap file, and longest block of a pcapng file, in bytes. Wireshark draws the same line for
 /// blocks; the largest packet libpcap writes is 256 KiB (128 MiB on D-Bus links).
@@ -300,6 +301,17 @@ impl CaptureParser {
         match self {
             Self::Pcap(parser) => parser.step(buf),
             Self::PcapNg(parser) => parser.step(buf),
+        }
+    }
+
+    /// What the capture says beside the packet of a record, before the next one is [stepped](Self::step) to; `None` nearly
+    /// always.
+    #[inline]
+    #[must_use]
+    pub fn note<'a>(&'a self, record: &'a [u8], frame: &FrameSpan) -> Option<Note<'a>> {
+        match self {
+            Self::Pcap(_) => None,
+            Self::PcapNg(parser) => parser.note(record, frame),
         }
     }
 

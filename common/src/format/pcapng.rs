@@ -1,6 +1,13 @@
 //! pcapng files: sections of either byte order, interfaces each with link type and clock, and the three packet blocks.
 //!
-//! Layout: draft-ietf-opsawg-pcapng sections 3 and 4. Blocks that carry no packet are passed over, whatever they are.
+//! Layout: draft-ietf-opsawg-pcapng sections 3 and 4. Blocks that carry no packet are passed over, save those that tell of
+//! processes ([`Note`]).
+
+mod notes;
+
+pub use notes::Note;
+
+use notes::{PROCESS_INFORMATION, Processes};
 
 use super::{ByteOrder, FormatError, FrameSpan, LinkType, MAX_RECORD_LEN, Step, index};
 use crate::time::{NANOS_PER_SEC, Timestamp};
@@ -89,6 +96,8 @@ pub struct PcapNgParser {
     interfaces: Vec<Interface>,
     /// Time of the section's last packet that had one: simple packets carry none.
     last_time: Timestamp,
+    /// Processes told of in the section.
+    processes: Processes,
     /// Bytes used so far; a file starts with a section header, so 0 means that no section is open.
     offset: u64,
 }
@@ -102,8 +111,14 @@ impl Default for PcapNgParser {
 impl PcapNgParser {
     /// The parser at the start of a file.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { order: ByteOrder::Little, interfaces: Vec::new(), last_time: Timestamp::ZERO, offset: 0 }
+    pub fn new() -> Self {
+        Self {
+            order: ByteOrder::Little,
+            interfaces: Vec::new(),
+            last_time: Timestamp::ZERO,
+            processes: Processes::default(),
+            offset: 0,
+        }
     }
 
     /// Bytes used so far.
@@ -157,10 +172,21 @@ impl PcapNgParser {
                 self.section_header(body, length)?;
                 None
             }
+            PROCESS_INFORMATION => {
+                self.processes.learn(body, self.order);
+                None
+            }
             _ => None,
         };
         self.offset += u64::from(length);
         Ok(frame.map_or(Step::Skip { used }, |frame| Step::Frame { frame, used }))
+    }
+
+    /// What stands beside a packet, given its record as [`step`](Self::step) used it.
+    #[inline]
+    #[must_use]
+    pub fn note<'a>(&'a self, record: &'a [u8], frame: &FrameSpan) -> Option<Note<'a>> {
+        Note::of(record, frame, self.order, &self.processes)
     }
 
     /// Enhanced and old packet block: they differ in how the first word names the interface.
@@ -228,6 +254,7 @@ impl PcapNgParser {
         }
         self.interfaces.clear();
         self.last_time = Timestamp::ZERO;
+        self.processes.clear();
         Ok(())
     }
 

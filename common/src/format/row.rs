@@ -368,6 +368,9 @@ pub enum Cause {
     /// A number that cannot be read.
     #[error("not a number")]
     Number,
+    /// A word that is none of those expected there.
+    #[error("not a word that is known here")]
+    Word,
     /// A binary record that cannot be read.
     #[error("damaged record")]
     Record,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use sonde_common::alert::{Alert, Severity};
+use sonde_common::attribute::ProcessMap;
 use sonde_common::config::Config;
 use sonde_common::conntrack::local::Cidr;
 
@@ -19,6 +20,7 @@ use super::output::{self, Format, Output, OutputError, Scored, Style};
 use super::progress::Progress;
 use crate::capture::{CaptureError, Found, total_length};
 use crate::exit::Exit;
+use crate::replay::process_map::MapError;
 use crate::replay::{self, Findings, InputFormat, Replay, ReplayError, Totals};
 use sonde_common::format::Content;
 use sonde_common::time::Timestamp;
@@ -33,6 +35,7 @@ Examples:
   sonde replay x.pcap --format ndjson | jq .message
   sonde replay x.pcap --events x.events.ndjson     keep what was seen; replaying that file gives the same alerts
   sonde replay zeek/2026-11-*                      folders of Zeek logs, rotated, as one stream
+  sonde replay x.pcap --process-map processes.csv  with the program behind each connection, from a map or ss -tunp
   sonde replay DeviceNetworkEvents.csv --rule sentinel --format csv     what the published hunting rule says
   sonde replay DeviceNetworkEvents.csv --compare   the rule, RITA's score and Sonde side by side
 
@@ -71,6 +74,9 @@ pub(super) struct Arguments {
     /// Write the normalised events to this file (`-` is stdout, then no alerts are printed)
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
+    /// Whose the connections of a capture are: CSV, JSON or the output of `ss -tunp`; `-` is stdin (docs/process-map.md)
+    #[arg(long, value_name = "FILE")]
+    process_map: Option<PathBuf>,
     /// What the files hold [default: found out from their content]
     #[arg(long, value_enum)]
     input_format: Option<InputFormat>,
@@ -123,6 +129,17 @@ impl Failure {
             _ => Exit::BadInput,
         };
         Self(exit, format!("{error}\n  {}", error.remedy()))
+    }
+}
+
+impl From<MapError> for Failure {
+    fn from(error: MapError) -> Self {
+        let exit = match error {
+            MapError::NotFound { .. } => Exit::NoInput,
+            MapError::PermissionDenied { .. } => Exit::Permission,
+            _ => Exit::BadInput,
+        };
+        Self(exit, format!("--process-map {error}\n  {}", error.remedy()))
     }
 }
 
@@ -212,6 +229,24 @@ impl Arguments {
         }
     }
 
+    /// The process map, which is of use only with captures: everything else brings its processes along.
+    fn process_map(&self, inputs: &[Found]) -> Result<Option<ProcessMap>, Failure> {
+        let Some(path) = &self.process_map else { return Ok(None) };
+        let is_capture = |found: &Found| {
+            let format = self.input_format.or_else(|| InputFormat::of(found.content()));
+            matches!(format, Some(InputFormat::Capture))
+        };
+        if !inputs.iter().any(is_capture) {
+            let text = "--process-map is of use only with a capture, and there is none among the inputs";
+            return Err(Failure(Exit::Usage, text.to_owned()));
+        }
+        if path.as_os_str() == "-" && self.files.contains(path) {
+            let text = "--process-map -: stdin is an input of this replay already";
+            return Err(Failure(Exit::Usage, text.to_owned()));
+        }
+        Ok(Some(replay::process_map::read(path)?))
+    }
+
     fn replay(&self) -> Result<Exit, Failure> {
         if self.at.is_some() && self.rule != Some(RuleName::Sentinel) && !self.compare {
             let text = "--at is of use only with --rule sentinel or --compare";
@@ -221,8 +256,9 @@ impl Arguments {
         let files = replay::walk(&self.files)?;
         // All inputs are looked at before the first is read: a wrong name should not cost an hour.
         let inputs = self.look(&files)?;
+        let process_map = self.process_map(&inputs)?;
         if let Some(asked) = Asked::of(self.rule, self.compare) {
-            return self.ask(asked, &config, inputs);
+            return self.ask(asked, &config, inputs, process_map);
         }
         let events_to_stdout = self.events.as_ref().is_some_and(|path| path.as_os_str() == "-");
         let events: Option<Box<dyn Write>> = match &self.events {
@@ -253,6 +289,7 @@ impl Arguments {
             local: self.local.clone(),
             events,
             input_format: self.input_format,
+            process_map,
             threads: self.threads(),
             detect: true,
             all: self.all,

@@ -4,6 +4,7 @@ use std::io::{self, BufWriter, IsTerminal as _};
 use std::ops::ControlFlow;
 
 use clap::ValueEnum;
+use sonde_common::attribute::ProcessMap;
 use sonde_common::config::Config;
 use sonde_common::rule::compare::{Compared, Thresholds, compare};
 use sonde_common::rule::record::{self, Record};
@@ -60,7 +61,13 @@ const SENTINEL_COLUMNS: [(&str, usize); 9] = [
 
 impl Arguments {
     /// Asks a rule, or all of them and Sonde.
-    pub(super) fn ask(&self, asked: Asked, config: &Config, inputs: Vec<Found>) -> Result<Exit, Failure> {
+    pub(super) fn ask(
+        &self,
+        asked: Asked,
+        config: &Config,
+        inputs: Vec<Found>,
+        process_map: Option<ProcessMap>,
+    ) -> Result<Exit, Failure> {
         let wanted = Wanted { sentinel: asked != Asked::Rita, rita: asked != Asked::Sentinel };
         let mut feed = Feed::new(wanted);
         let mut progress = Progress::new(total_length(&inputs), !self.no_progress);
@@ -69,6 +76,7 @@ impl Arguments {
             local: self.local.clone(),
             events: None,
             input_format: self.input_format,
+            process_map,
             threads: self.threads(),
             detect: asked == Asked::Compare,
             all: true,

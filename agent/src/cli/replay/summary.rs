@@ -6,6 +6,9 @@ use crate::replay::Totals;
 
 /// Tells it all beside a table, else only what had to be dropped.
 pub(super) fn tell(totals: &Totals, all: bool) {
+    if totals.attribution.is_some_and(|attribution| attribution.attributed == 0 && attribution.unknown > 0) {
+        tracing::warn!("the process map names the process of none of the connections");
+    }
     if all {
         summary(totals);
     } else if let Some(lost) = lost(totals) {
@@ -67,6 +70,10 @@ fn summary(totals: &Totals) {
         .filter(|(count, _)| *count > 0)
         .map(|(count, what)| format!("{} {what}", n(count)))
         .collect();
+    if let Some(attribution) = &totals.attribution {
+        let (known, all) = (attribution.attributed, attribution.attributed + attribution.unknown);
+        text.push_str(&format!("The process is known for {} of {} events.\n", n(known), n(all)));
+    }
     if !ignored.is_empty() {
         text.push_str(&format!("Left out: {}.\n", ignored.join(", ")));
     }
@@ -80,6 +87,7 @@ fn summary(totals: &Totals) {
 /// What had to be dropped, in a sentence.
 fn lost(totals: &Totals) -> Option<String> {
     let (tracking, engine) = (&totals.tracking, &totals.engine);
+    let attribution = totals.attribution.unwrap_or_default();
     let lost = [
         (tracking.evicted, "connections"),
         (engine.beacon.series_evicted, "series"),
@@ -93,6 +101,8 @@ fn lost(totals: &Totals) -> Option<String> {
         (totals.assembled.said_evicted, "names of connections to come"),
         (totals.assembled.connections_evicted, "connections that might be told of again"),
         (totals.assembled.processes_evicted, "processes of logs"),
+        (attribution.flows_evicted, "connections that a capture names the process of"),
+        (attribution.processes_evicted, "processes that a capture names"),
     ];
     let lost: Vec<_> = lost
         .iter()

@@ -170,7 +170,7 @@ impl Header {
 
 /// What the content of a cell is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub(in crate::format) enum Form {
     /// The text itself.
     Plain,
     /// What follows an opening quote, its closing quote among it.
@@ -180,7 +180,7 @@ enum Form {
 /// Hands out the cells of a record (RFC 4180 section 2). Where it is not kept to, as `csv` reads it: a quote inside a bare
 /// cell is a character, text behind a closing quote belongs to the cell, and an open quote ends with the record.
 #[inline]
-fn cells<'a>(record: &'a [u8], separator: u8, mut each: impl FnMut(&'a [u8], Form)) {
+pub(in crate::format) fn cells<'a>(record: &'a [u8], separator: u8, mut each: impl FnMut(&'a [u8], Form)) {
     let mut rest = record;
     loop {
         let (cell, form, next) = match rest.split_first() {
@@ -231,7 +231,7 @@ fn quoted(inside: &[u8], separator: u8) -> (&[u8], Form, Option<&[u8]>) {
 }
 
 /// Appends what a cell says, given what follows its opening quote.
-fn unquote(text: &str, out: &mut String) {
+pub(in crate::format) fn unquote(text: &str, out: &mut String) {
     let mut rest = text;
     while let Some((plain, behind)) = rest.split_once('"') {
         out.push_str(plain);
@@ -251,7 +251,7 @@ fn unquote(text: &str, out: &mut String) {
 }
 
 /// What a `sep=;` line declares, which spreadsheets want in front.
-fn separator_line(line: &[u8]) -> Option<u8> {
+pub(in crate::format) fn separator_line(line: &[u8]) -> Option<u8> {
     let line = without_end(line);
     let line = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
     match line {
@@ -260,11 +260,11 @@ fn separator_line(line: &[u8]) -> Option<u8> {
     }
 }
 
-fn without_mark(text: &[u8]) -> &[u8] {
+pub(in crate::format) fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
-fn without_end(line: &[u8]) -> &[u8] {
+pub(in crate::format) fn without_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }

@@ -21,6 +21,7 @@ mod raw;
 mod tests;
 
 pub use csv::DefenderCsv;
+pub(super) use csv::{Form, cells, separator_line, unquote, without_end, without_mark};
 pub use json::DefenderJson;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

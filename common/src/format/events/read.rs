@@ -439,6 +439,7 @@ impl<'a> Record<'a> {
                 start: self.start.unwrap_or(time),
                 process: self.process.map(Owner::key),
                 program: None,
+                tuple: None,
                 resolver: self
                     .resolver_ip
                     .map(|ip| SocketAddr::new(ip, self.resolver_port.unwrap_or(DNS_PORT))),

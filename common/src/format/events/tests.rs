@@ -378,6 +378,7 @@ impl Sample {
                     start: *start,
                     process: *process,
                     program: None,
+                    tuple: None,
                     resolver: *resolver,
                     query,
                     query_type: numbers.0,

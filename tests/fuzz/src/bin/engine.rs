@@ -140,6 +140,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
                     start: now,
                     process,
                     program: None,
+                    tuple: None,
                     resolver: None,
                     query: source.name(),
                     query_type,
