@@ -341,13 +341,10 @@ impl Engine {
     /// one destination only is that destination's series once more, and left out.
     pub fn series(&self) -> Vec<Alert> {
         let host = &self.scope.host;
-        let listed = |(_, series, label): &(u64, &Series, &Label)| {
-            series.interval_count() >= 3 && (label.level != Level::Group || label.is_group())
-        };
         let mut rows: Vec<_> = self
             .beacons
             .iter()
-            .filter(listed)
+            .filter(|(_, series, label)| is_listed(series, label))
             .map(|(key, series, label)| {
                 let standing = self.ledger.standing_of(&ledger::finding_id(host, label), key);
                 explain::alert(host, series, label, &standing)
@@ -359,6 +356,11 @@ impl Engine {
         rows.extend(gone.filter_map(|(id, entry)| self.alert(id, entry)));
         rows
     }
+}
+
+/// Whether a series was evaluated at least once, and is not another's once more.
+fn is_listed(series: &Series, label: &Label) -> bool {
+    series.interval_count() >= 3 && (label.level != Level::Group || label.is_group())
 }
 
 /// Scores a regular series at a checkpoint, and emits what is new of its finding.
@@ -540,6 +542,15 @@ impl Engines {
         let mut alerts: Vec<_> = self.engines.iter().flat_map(|(_, engine)| engine.alerts()).collect();
         rank(&mut alerts);
         alerts
+    }
+
+    /// How many series were evaluated at least once and are followed still.
+    #[must_use]
+    pub fn scored(&self) -> u64 {
+        let scored = |engine: &Engine| {
+            engine.beacons.iter().filter(|(_, series, label)| is_listed(series, label)).count() as u64
+        };
+        self.engines.iter().map(|(_, engine)| scored(engine)).sum()
     }
 
     /// A row for each series that was evaluated at least once, highest score first.

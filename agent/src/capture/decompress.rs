@@ -35,7 +35,7 @@ pub(super) enum Compression {
 pub(super) struct DamagedStream(String);
 
 impl DamagedStream {
-    fn error(what: String) -> io::Error {
+    pub(super) fn error(what: String) -> io::Error {
         io::Error::new(io::ErrorKind::InvalidData, Self(what))
     }
 }

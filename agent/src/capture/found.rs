@@ -4,12 +4,13 @@
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ZipArchive};
 use sonde_common::format::Content;
 use sonde_common::text::escape;
 
+use super::decompress::DamagedStream;
 use super::input::{self, Input};
 use super::{CaptureError, Progress};
 
@@ -32,12 +33,37 @@ pub struct Found {
 enum Origin {
     /// A file.
     File(PathBuf),
-    /// Part of a zip archive.
-    Member { archive: Arc<File>, path: PathBuf, start: u64, len: u64, deflated: bool },
-    /// Unpacked to an unnamed temporary file.
-    Unpacked(File),
+    /// Part of another.
+    Part(Part),
     /// Only once: a pipe.
     Open(Box<Input>),
+}
+
+/// Where a member of an archive lies.
+#[derive(Clone, Debug)]
+struct Part {
+    store: Store,
+    start: u64,
+    len: u64,
+    /// How it is packed.
+    packing: Packing,
+}
+
+/// What holds the members of an archive.
+#[derive(Clone, Debug)]
+enum Store {
+    /// The archive, as it lies on disk.
+    Path(PathBuf),
+    /// An unnamed temporary file that all of them share.
+    Unpacked(Arc<Mutex<File>>),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Packing {
+    /// Not at all.
+    Plain,
+    /// As zip archives have it, with the checksum of what is in it.
+    Zip { deflated: bool, crc: u32 },
 }
 
 /// What a path leads to, and what in it cannot be read.
@@ -50,23 +76,26 @@ pub struct Look {
 }
 
 impl Found {
-    /// Looks at a file, an archive, or standard input if the path is `-`.
+    /// Looks at a file, an archive, or standard input if the path is `-`. Content that is not known is an input only if
+    /// `any` is, because the user says what it is.
     ///
     /// # Errors
     /// A [`CaptureError`] if it cannot be opened, or holds nothing that can be read.
-    pub fn look(path: &Path) -> Result<Look, CaptureError> {
-        let input = Input::open(path)?;
+    pub fn look(path: &Path, any: bool) -> Result<Look, CaptureError> {
+        let input = Input::open_any(path)?;
         let name = input.name().to_owned();
         match input.content() {
+            Content::Zip if input.is_plain() => zip(&name, Store::Path(path.to_owned())),
             Content::Zip => {
-                let file = match (input.is_plain(), File::open(path)) {
-                    (true, Ok(file)) => file,
-                    (true, Err(error)) => return Err(CaptureError::Open { path: name, error }),
-                    (false, _) => unpack(&name, &mut input.into_bytes())?,
-                };
-                zip(&name, path, file)
+                let mut file = tempfile::tempfile().map_err(|error| unpacking(&name, error))?;
+                let cut = copy(&mut *input.into_bytes(), &mut file, &mut 0)
+                    .map_err(|error| unpacking(&name, error))?;
+                let mut look = zip(&name, Store::Unpacked(Arc::new(Mutex::new(file))))?;
+                look.passed_over.extend(cut.map(|error| input::read_error(&name, 0, error)));
+                Ok(look)
             }
             Content::Tar => tar(&name, input),
+            Content::Unknown if !any => Err(input.unknown()),
             content => {
                 let length = input.progress().length();
                 let origin = if length.is_some() {
@@ -108,18 +137,11 @@ impl Found {
     /// # Errors
     /// As [`look`](Self::look).
     pub fn open_again(&self) -> Option<Result<Input, CaptureError>> {
-        let opened = match &self.origin {
-            Origin::File(path) => Input::open(path),
-            Origin::Member { archive, path, start, len, deflated } => {
-                member(&self.name, archive, path, *start, *len, *deflated)
-            }
-            Origin::Unpacked(file) => file
-                .try_clone()
-                .map_err(|error| CaptureError::Open { path: self.name.clone(), error })
-                .and_then(|file| unpacked(&self.name, file, self.length)),
-            Origin::Open(_) => return None,
-        };
-        Some(opened)
+        match &self.origin {
+            Origin::File(path) => Some(Input::open_any(path)),
+            Origin::Part(part) => Some(part.open(&self.name)),
+            Origin::Open(_) => None,
+        }
     }
 
     /// Opens it for good.
@@ -129,31 +151,102 @@ impl Found {
     pub fn open(self) -> Result<Input, CaptureError> {
         match self.origin {
             Origin::Open(input) => Ok(*input),
-            Origin::Unpacked(file) => unpacked(&self.name, file, self.length),
-            _ => self.open_again().unwrap_or(Err(CaptureError::NotFound { path: self.name })),
+            Origin::File(path) => Input::open_any(&path),
+            Origin::Part(part) => part.open(&self.name),
         }
     }
 }
 
-fn unpacked(name: &str, mut file: File, length: Option<u64>) -> Result<Input, CaptureError> {
-    file.seek(SeekFrom::Start(0)).map_err(|error| CaptureError::Open { path: name.to_owned(), error })?;
-    Input::from_reader(name.to_owned(), length, Box::new(file))
+impl Part {
+    fn open(&self, name: &str) -> Result<Input, CaptureError> {
+        let file = match &self.store {
+            Store::Path(path) => {
+                let file =
+                    File::open(path).map_err(|error| CaptureError::Open { path: name.to_owned(), error })?;
+                Arc::new(Mutex::new(file))
+            }
+            Store::Unpacked(file) => file.clone(),
+        };
+        let bytes = Bytes { file, at: self.start, end: self.start + self.len };
+        let packed = io::BufReader::with_capacity(128 * 1024, bytes);
+        let source: Box<dyn Read + Send> = match self.packing {
+            Packing::Plain => Box::new(packed),
+            Packing::Zip { deflated: false, crc } => Box::new(Checked::new(packed, crc)),
+            Packing::Zip { deflated: true, crc } => {
+                Box::new(Checked::new(flate2::bufread::DeflateDecoder::new(packed), crc))
+            }
+        };
+        Input::any_from_reader(name.to_owned(), Some(self.len), source)
+    }
 }
 
-/// Copies what cannot be read twice, or not in place, to an unnamed temporary file. Damage costs what lies behind it.
-fn unpack(name: &str, source: &mut dyn Read) -> Result<File, CaptureError> {
-    let failed = |error| CaptureError::Open { path: format!("{name} (unpacked)"), error };
-    let mut file = tempfile::tempfile().map_err(failed)?;
-    io::copy(&mut source.take(MAX_UNPACKED), &mut file).map_err(|error| input::read_error(name, 0, error))?;
-    Ok(file)
+/// Bytes of a file that others may read as well.
+struct Bytes {
+    file: Arc<Mutex<File>>,
+    at: u64,
+    end: u64,
 }
 
-fn keep(look: &mut Look, name: String, length: u64, origin: Origin) {
-    let mut found = Found { name, content: Content::Unknown, length: Some(length), origin };
+impl Read for Bytes {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let room = buf.len().min(left);
+        if room == 0 {
+            return Ok(0);
+        }
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(self.at))?;
+        let len = file.read(buf.get_mut(..room).unwrap_or_default())?;
+        self.at += len as u64;
+        Ok(len)
+    }
+}
+
+/// Compares what was read with the checksum that the archive has of it.
+struct Checked<R> {
+    inner: R,
+    crc: flate2::Crc,
+    expected: u32,
+}
+
+impl<R> Checked<R> {
+    fn new(inner: R, expected: u32) -> Self {
+        Self { inner, crc: flate2::Crc::new(), expected }
+    }
+}
+
+impl<R: Read> Read for Checked<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = self.inner.read(buf).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+                DamagedStream::error(error.to_string())
+            }
+            _ => error,
+        })?;
+        if len == 0 && !buf.is_empty() && self.crc.sum() != self.expected {
+            return Err(DamagedStream::error("the checksum does not match".to_owned()));
+        }
+        self.crc.update(buf.get(..len).unwrap_or_default());
+        Ok(len)
+    }
+}
+
+fn unpacking(name: &str, error: io::Error) -> CaptureError {
+    CaptureError::Open { path: format!("{name} (unpacked to the temporary folder)"), error }
+}
+
+fn keep(look: &mut Look, name: String, part: Part) {
+    let mut found =
+        Found { name, content: Content::Unknown, length: Some(part.len), origin: Origin::Part(part) };
     match found.open_again() {
         Some(Ok(input)) if matches!(input.content(), Content::Zip | Content::Tar) => {
-            look.passed_over.push(CaptureError::TooDeep { path: found.name, limit: 1 });
+            look.passed_over.push(CaptureError::Foreign {
+                path: found.name,
+                format: "an archive in an archive",
+                remedy: "unpack the outer one first",
+            });
         }
+        Some(Ok(input)) if input.content() == Content::Unknown => look.passed_over.push(input.unknown()),
         Some(Ok(input)) => {
             found.content = input.content();
             look.found.push(found);
@@ -163,15 +256,18 @@ fn keep(look: &mut Look, name: String, length: u64, origin: Origin) {
     }
 }
 
-/// The members of a zip archive, read in place.
-fn zip(name: &str, path: &Path, file: File) -> Result<Look, CaptureError> {
+/// The members of a zip archive, read where they lie.
+fn zip(name: &str, store: Store) -> Result<Look, CaptureError> {
     let damaged = |error: rawzip::Error| CaptureError::DamagedCompression {
         path: name.to_owned(),
         offset: 0,
         what: format!("zip: {error}"),
     };
-    let open = |error| CaptureError::Open { path: name.to_owned(), error };
-    let shared = Arc::new(file.try_clone().map_err(open)?);
+    let file = match &store {
+        Store::Path(path) => File::open(path),
+        Store::Unpacked(file) => file.lock().unwrap_or_else(PoisonError::into_inner).try_clone(),
+    };
+    let file = file.map_err(|error| CaptureError::Open { path: name.to_owned(), error })?;
     let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
     let archive = ZipArchive::from_file(file, &mut buffer).map_err(damaged)?;
     let mut look = Look::default();
@@ -204,37 +300,22 @@ fn zip(name: &str, path: &Path, file: File) -> Result<Look, CaptureError> {
                 continue;
             }
         };
-        let len = end.saturating_sub(start);
-        let deflated = method == CompressionMethod::DEFLATE;
-        let origin = Origin::Member { archive: shared.clone(), path: path.to_owned(), start, len, deflated };
-        keep(&mut look, member, len, origin);
+        let packing = Packing::Zip { deflated: method == CompressionMethod::DEFLATE, crc: entry.crc32() };
+        let part = Part { store: store.clone(), start, len: end.saturating_sub(start), packing };
+        keep(&mut look, member, part);
     }
     Ok(look)
 }
 
-fn member(
-    name: &str,
-    archive: &Arc<File>,
-    path: &Path,
-    start: u64,
-    len: u64,
-    deflated: bool,
-) -> Result<Input, CaptureError> {
-    let open = |error| CaptureError::Open { path: name.to_owned(), error };
-    // A handle of its own where the archive has a name, since clones share their position.
-    let mut file = File::open(path).or_else(|_| archive.try_clone()).map_err(open)?;
-    file.seek(SeekFrom::Start(start)).map_err(open)?;
-    let part = io::BufReader::with_capacity(128 * 1024, file.take(len));
-    let source: Box<dyn Read + Send> =
-        if deflated { Box::new(flate2::bufread::DeflateDecoder::new(part)) } else { Box::new(part) };
-    Input::from_reader(name.to_owned(), Some(len), source)
-}
-
-/// The members of a tar archive, unpacked: its end is known only once it is read, and it is mostly compressed.
+/// The members of a tar archive, unpacked into one file: where a member begins is known only once all before it is read,
+/// and the archive is mostly compressed.
 fn tar(name: &str, input: Input) -> Result<Look, CaptureError> {
     let mut look = Look::default();
     let mut archive = tar::Archive::new(input.into_bytes());
     let damaged = |error: io::Error| input::read_error(name, 0, error);
+    let file = tempfile::tempfile().map_err(|error| unpacking(name, error))?;
+    let store = Arc::new(Mutex::new(file));
+    let mut end = 0;
     for entry in archive.entries().map_err(damaged)? {
         let mut entry = match entry {
             Ok(entry) => entry,
@@ -251,21 +332,25 @@ fn tar(name: &str, input: Input) -> Result<Look, CaptureError> {
             look.passed_over.push(CaptureError::TooDeep { path: member, limit: MAX_MEMBERS });
             break;
         }
-        let open = |error| CaptureError::Open { path: format!("{member} (unpacked)"), error };
-        let mut file = tempfile::tempfile().map_err(open)?;
-        let mut copied = 0;
+        let start = end;
         // What could be read of a member that damage cut is used.
-        let cut = copy(&mut entry, &mut file, &mut copied).map_err(open)?;
-        keep(&mut look, member.clone(), copied, Origin::Unpacked(file));
+        let cut = {
+            let mut file = store.lock().unwrap_or_else(PoisonError::into_inner);
+            file.seek(SeekFrom::Start(start)).map_err(|error| unpacking(name, error))?;
+            copy(&mut entry, &mut file, &mut end).map_err(|error| unpacking(name, error))?
+        };
+        let part =
+            Part { store: Store::Unpacked(store.clone()), start, len: end - start, packing: Packing::Plain };
+        keep(&mut look, member.clone(), part);
         if let Some(error) = cut {
-            look.passed_over.push(input::read_error(&member, copied, error));
+            look.passed_over.push(input::read_error(&member, end - start, error));
             break;
         }
     }
     Ok(look)
 }
 
-/// Copies until the end or the damage, which is returned; errors are the writer's.
+/// Copies until the end or the damage, which is returned, and adds what was copied to `copied`; errors are the writer's.
 fn copy(from: &mut dyn Read, to: &mut File, copied: &mut u64) -> io::Result<Option<io::Error>> {
     use std::io::Write as _;
     let mut buffer = vec![0; 256 * 1024];
@@ -276,7 +361,7 @@ fn copy(from: &mut dyn Read, to: &mut File, copied: &mut u64) -> io::Result<Opti
                 to.write_all(buffer.get(..len).unwrap_or_default())?;
                 *copied += len as u64;
                 if *copied > MAX_UNPACKED {
-                    return Ok(Some(io::Error::other("more than is unpacked of one archive")));
+                    return Ok(Some(DamagedStream::error("more than is unpacked of one archive".to_owned())));
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -65,8 +65,16 @@ impl Input {
     /// # Errors
     /// A [`CaptureError`] if it cannot be opened, or holds nothing that can be read.
     pub fn open(path: &Path) -> Result<Self, CaptureError> {
+        Self::open_any(path).and_then(Self::known)
+    }
+
+    /// The same, where content that is not known is no error.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_any(path: &Path) -> Result<Self, CaptureError> {
         if path == Path::new("-") {
-            return Self::from_reader("standard input".into(), None, Box::new(io::stdin()));
+            return Self::any_from_reader("standard input".into(), None, Box::new(io::stdin()));
         }
         let name = escape(&path.to_string_lossy()).into_owned();
         let refused = |error: io::Error| match error.kind() {
@@ -82,7 +90,18 @@ impl Input {
             return Err(CaptureError::Directory { path: name });
         }
         let length = metadata.is_file().then_some(metadata.len());
-        Self::from_reader(name, length, Box::new(file))
+        Self::any_from_reader(name, length, Box::new(file))
+    }
+
+    fn known(self) -> Result<Self, CaptureError> {
+        if self.content == Content::Unknown { Err(self.unknown()) } else { Ok(self) }
+    }
+
+    /// What to say of content that is not known.
+    #[must_use]
+    pub fn unknown(&self) -> CaptureError {
+        let first = self.window.unread().iter().copied().take(8).collect();
+        CaptureError::Unknown { path: self.window.name.clone(), first }
     }
 
     /// The same for anything that can be read; `name` stands in messages, `length` is for the progress bar.
@@ -90,6 +109,18 @@ impl Input {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn from_reader(
+        name: String,
+        length: Option<u64>,
+        source: Box<dyn Read + Send>,
+    ) -> Result<Self, CaptureError> {
+        Self::any_from_reader(name, length, source).and_then(Self::known)
+    }
+
+    /// The same, where content that is not known is no error.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn any_from_reader(
         name: String,
         length: Option<u64>,
         source: Box<dyn Read + Send>,
@@ -112,17 +143,14 @@ impl Input {
                 | Content::Log(_)
                 | Content::Zip
                 | Content::Tar
-                | Content::Json => {
+                | Content::Json
+                | Content::Unknown => {
                     let plain = layer == 0;
                     return Ok(Self { window: Window::new(name, head, source), content, progress, plain });
                 }
                 Content::Empty => return Err(CaptureError::Empty { path: name }),
                 Content::Foreign { name: format, remedy } => {
                     return Err(CaptureError::Foreign { path: name, format, remedy });
-                }
-                Content::Unknown => {
-                    let first = head.into_iter().take(8).collect();
-                    return Err(CaptureError::Unknown { path: name, first });
                 }
             };
             if layer == MAX_LAYERS {

@@ -36,6 +36,13 @@ pub(super) trait Take {
     fn progress(&mut self, positions: &Positions);
 }
 
+/// What is to be opened.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Capture,
+    Events,
+}
+
 /// One source, opened.
 enum Source {
     Frames(Box<FrameReader>),
@@ -48,8 +55,8 @@ pub(super) struct Merge {
     sources: Vec<Option<Source>>,
     /// Time of the next record of each open source.
     due: BinaryHeap<Reverse<(Timestamp, usize)>>,
-    /// Captures that are not open yet, in the order of their first frames.
-    waiting: VecDeque<(Timestamp, Found)>,
+    /// Captures and event files that are not open yet, in the order of their first records.
+    waiting: VecDeque<(Timestamp, Found, Kind)>,
     positions: Positions,
 }
 
@@ -97,20 +104,45 @@ impl Merge {
             match capture {
                 None => self.add(Source::Frames(Box::new(reader))),
                 Some(capture) => match reader.peek_time() {
-                    Ok(Some(time)) => waiting.push((time, capture)),
+                    Ok(Some(time)) => waiting.push((time, capture, Kind::Capture)),
                     // Empty, or damaged from its start: told when it is read.
                     _ => self.add(Source::Frames(Box::new(reader))),
                 },
             }
         }
-        waiting.sort_by_key(|(time, _)| *time);
-        self.waiting = waiting.into();
+        self.wait(waiting);
         if local.is_empty() { sample.locals() } else { Locals::blocks(local.to_vec()) }
     }
 
-    /// Adds an event file.
-    pub(super) fn events(&mut self, lines: EventLines) {
-        self.add(Source::Events(Box::new(lines)));
+    /// Adds the event files.
+    pub(super) fn events(&mut self, files: Vec<Found>, totals: &mut Totals) {
+        let few = files.len() <= KEPT_OPEN;
+        let mut waiting = Vec::new();
+        for file in files {
+            let again = if few { None } else { file.open_again() };
+            let (opened, file) = match again {
+                Some(opened) => (opened, Some(file)),
+                None => (file.open(), None),
+            };
+            let mut lines = match opened {
+                Ok(input) => EventLines::new(input.into_lines()),
+                Err(error) => {
+                    warn!(%error, remedy = error.remedy(), "input left out");
+                    totals.unreadable += 1;
+                    continue;
+                }
+            };
+            match file.map(|file| (file, lines.peek_time())) {
+                Some((file, Ok(Some(time)))) => waiting.push((time, file, Kind::Events)),
+                _ => self.add(Source::Events(Box::new(lines))),
+            }
+        }
+        self.wait(waiting);
+    }
+
+    fn wait(&mut self, waiting: Vec<(Timestamp, Found, Kind)>) {
+        self.waiting.extend(waiting);
+        self.waiting.make_contiguous().sort_by_key(|(time, ..)| *time);
     }
 
     /// Adds the rows of all logs.
@@ -143,7 +175,7 @@ impl Merge {
             let Some(Reverse((_, index))) = self.due.pop() else { return Ok(()) };
             // As long as it is its turn.
             let next = self.due.peek().map(|Reverse((time, index))| (*time, *index));
-            let opens = self.waiting.front().map(|(time, _)| (*time, usize::MAX));
+            let opens = self.waiting.front().map(|(time, ..)| (*time, usize::MAX));
             let until = [next, opens].into_iter().flatten().min();
             self.drain(index, until, take, totals)?;
             if take.is_done() {
@@ -156,17 +188,23 @@ impl Merge {
     fn open_due(&mut self, totals: &mut Totals) -> Result<(), ReplayError> {
         loop {
             let due = match (self.waiting.front(), self.due.peek()) {
-                (Some((time, _)), Some(Reverse((next, _)))) => time <= next,
+                (Some((time, ..)), Some(Reverse((next, _)))) => time <= next,
                 (Some(_), None) => true,
                 (None, _) => false,
             };
             if !due {
                 return Ok(());
             }
-            let Some((_, capture)) = self.waiting.pop_front() else { return Ok(()) };
-            match capture.open().and_then(crate::capture::Input::into_frames) {
-                Ok(reader) => {
-                    self.add(Source::Frames(Box::new(reader)));
+            let Some((_, found, kind)) = self.waiting.pop_front() else { return Ok(()) };
+            let source = found.open().and_then(|input| {
+                Ok(match kind {
+                    Kind::Capture => Source::Frames(Box::new(input.into_frames()?)),
+                    Kind::Events => Source::Events(Box::new(EventLines::new(input.into_lines()))),
+                })
+            });
+            match source {
+                Ok(source) => {
+                    self.add(source);
                     self.look_ahead(self.sources.len() - 1, totals)?;
                 }
                 Err(error) => {

@@ -12,12 +12,12 @@ pub mod rules;
 mod shards;
 mod spool;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use sonde_common::alert::Alert;
+use sonde_common::alert::{Alert, Severity};
 use sonde_common::assemble::AssembleCounters;
 use sonde_common::attribute::{AttributionCounters, Attributor, ProcessMap};
 use sonde_common::config::Config;
@@ -30,6 +30,7 @@ use sonde_common::format::log::LogFormat;
 use sonde_common::format::pcapng::Note;
 use sonde_common::format::row::{Cause, Row};
 use sonde_common::format::{Content, Frame};
+use sonde_common::text::escape;
 use sonde_common::time::Timestamp;
 use tracing::warn;
 
@@ -37,7 +38,7 @@ use self::events::{EventLines, EventsWriter};
 use self::logs::{Log, Sorter};
 use self::merge::{Merge, Take};
 pub use self::shards::Findings;
-use self::shards::{Outcome, Shard};
+use self::shards::{Outcome, Shard, Wish};
 use self::spool::{BUCKETS, Rows, Spool};
 use crate::capture::{CaptureError, Found, Positions};
 
@@ -67,6 +68,8 @@ pub struct Replay<'a> {
     pub detect: bool,
     /// Whether every series is wanted, and not only alerts.
     pub all: bool,
+    /// Whether the alerts are wanted as the live sensor would have sent them, and not only in their final state.
+    pub stream: bool,
     /// Sees every row and every observation, in the order of time.
     pub tap: Option<&'a mut (dyn Tap + 'a)>,
 }
@@ -179,6 +182,8 @@ pub struct Totals {
     pub frames: u64,
     /// Frames without a packet in them, by cause.
     pub undecoded: UndecodedCounters,
+    /// Events of event files.
+    pub event_lines: u64,
     /// Lines of event files that could not be read.
     pub bad_lines: u64,
     /// Inputs that were damaged.
@@ -195,6 +200,8 @@ pub struct Totals {
     pub hosts: usize,
     /// Memory held at the end by tables of known size, in bytes.
     pub memory_bytes: usize,
+    /// Severity of the worst alert.
+    pub worst: Option<Severity>,
     /// First and latest data time.
     pub span: Option<(Timestamp, Timestamp)>,
 }
@@ -207,6 +214,7 @@ impl Totals {
         self.hosts = outcome.hosts;
         self.memory_bytes = outcome.memory_bytes;
         self.span = outcome.span;
+        self.worst = outcome.worst;
         (outcome.findings, outcome.emitted)
     }
 }
@@ -254,30 +262,50 @@ pub struct Position {
 /// # Errors
 /// If a folder cannot be listed.
 pub fn walk(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ReplayError> {
-    /// Folders within folders that are entered; deeper ones are a loop or a mistake.
-    const MAX_DEPTH: usize = 32;
-    fn enter(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), ReplayError> {
-        let failed = |error| ReplayError::Folder { path: path.display().to_string(), error };
-        let mut entries: Vec<_> = std::fs::read_dir(path)
-            .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
-            .map_err(failed)?;
+    let mut walk = Walk::default();
+    for path in paths {
+        if path.is_dir() {
+            walk.enter(path)
+                .map_err(|error| ReplayError::Folder { path: path.display().to_string(), error })?;
+        } else {
+            walk.files.push(path.clone());
+        }
+    }
+    Ok(walk.files)
+}
+
+/// Files on the way, and the folders entered: links may lead to one again, or round in a circle.
+#[derive(Default)]
+struct Walk {
+    files: Vec<PathBuf>,
+    entered: BTreeSet<PathBuf>,
+}
+
+impl Walk {
+    fn enter(&mut self, folder: &Path) -> std::io::Result<()> {
+        if !self.entered.insert(folder.canonicalize()?) {
+            return Ok(());
+        }
+        let mut entries: Vec<_> = std::fs::read_dir(folder)
+            .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())?;
         entries.sort();
         for entry in entries {
-            if entry.is_dir() {
-                if depth < MAX_DEPTH {
-                    enter(&entry, depth + 1, files)?;
+            let missed = match std::fs::metadata(&entry) {
+                Ok(data) if data.is_dir() => self.enter(&entry).err(),
+                Ok(data) if data.is_file() => {
+                    self.files.push(entry);
+                    continue;
                 }
-            } else {
-                files.push(entry);
+                // A pipe or device would keep us waiting.
+                Ok(_) => continue,
+                Err(error) => Some(error),
+            };
+            if let Some(error) = missed {
+                warn!(path = %escape(&entry.to_string_lossy()), %error, "passed over");
             }
         }
         Ok(())
     }
-    let mut files = Vec::new();
-    for path in paths {
-        if path.is_dir() { enter(path, 0, &mut files)? } else { files.push(path.clone()) }
-    }
-    Ok(files)
 }
 
 impl Replay<'_> {
@@ -372,8 +400,15 @@ impl Replay<'_> {
         if !self.detect {
             return Ok((Findings::default(), totals));
         }
-        let outcome = shards::run(self.config, spool, hosts, self.threads, self.all, &mut ticked)
-            .map_err(ReplayError::Spool)?;
+        let outcome = shards::run(
+            self.config,
+            spool,
+            hosts,
+            self.threads,
+            Wish { all: self.all, stream: self.stream },
+            &mut ticked,
+        )
+        .map_err(ReplayError::Spool)?;
         let (findings, emitted) = totals.take(outcome);
         // What nobody wants any more is not told.
         let _ = emitted.into_iter().try_for_each(emit);
@@ -395,15 +430,7 @@ impl Replay<'_> {
         if let Some(host) = locals.endpoint() {
             tracing::info!(%host, "the capture was taken on this host");
         }
-        for file in event_files {
-            match file.open() {
-                Ok(input) => merge.events(EventLines::new(input.into_lines())),
-                Err(error) => {
-                    warn!(%error, remedy = error.remedy(), "input left out");
-                    totals.unreadable += 1;
-                }
-            }
-        }
+        merge.events(event_files, &mut totals);
         if let Some((spool, _)) = &rows {
             merge.rows(spool.rows(0..BUCKETS).map_err(ReplayError::Spool)?);
         }
@@ -411,7 +438,7 @@ impl Replay<'_> {
         let mut stream = Stream {
             tracker: Tracker::new(locals, memory.tracking_bytes()),
             attributor: Attributor::new(self.process_map.take(), memory.tracking_bytes() / ATTRIBUTION_SHARE),
-            shard: Shard::new(self.config, 1),
+            shard: Shard::new(self.config, 1, self.stream),
             detect: self.detect,
             events: EventsWriter::new(self.events.take()),
             tap: self.tap.take(),
@@ -419,18 +446,22 @@ impl Replay<'_> {
             tick,
             stopped: false,
             frames: 0,
+            lines: 0,
             undecoded: UndecodedCounters::default(),
             records: 0,
         };
         merge.run(&mut stream, &mut totals)?;
         stream.finish();
-        let Stream { tracker, attributor, mut shard, events, emit, stopped, frames, undecoded, .. } = stream;
+        let Stream {
+            tracker, attributor, mut shard, events, emit, stopped, frames, lines, undecoded, ..
+        } = stream;
         if !stopped {
             // What nobody wants any more is not told.
             let _ = shard.drain_alerts().try_for_each(emit);
         }
         events.finish().map_err(ReplayError::Events)?;
         totals.frames = frames;
+        totals.event_lines = lines;
         totals.undecoded = undecoded;
         totals.tracking = tracker.counters();
         totals.attribution = (!attributor.is_idle()).then(|| attributor.counters());
@@ -452,6 +483,7 @@ struct Stream<'a, 'r> {
     tick: &'a mut dyn FnMut(Position),
     stopped: bool,
     frames: u64,
+    lines: u64,
     undecoded: UndecodedCounters,
     records: u64,
 }
@@ -524,8 +556,11 @@ impl Take for Stream<'_, '_> {
     }
 
     fn line(&mut self, lines: &mut EventLines) -> Result<bool, CaptureError> {
-        let Self { shard, detect, events, tap, .. } = self;
-        let more = lines.next(&mut |observation| tell(observation, events, tap, *detect, shard));
+        let Self { shard, detect, events, tap, lines: read, .. } = self;
+        let more = lines.next(&mut |observation| {
+            *read += 1;
+            tell(observation, events, tap, *detect, shard);
+        });
         self.emit();
         more
     }

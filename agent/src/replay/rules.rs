@@ -1,11 +1,14 @@
 //! What the comparison rules are fed with: what a replay sees, kept until the newest time is known, since both rules look
 //! back from there.
 
+use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 use std::io;
 
 use serde::{Deserialize, Serialize};
 use sonde_common::event::{Event, Observation, Phase};
 use sonde_common::format::row::{Hunted, Kind, Row};
+use sonde_common::process::ProcessInfo;
 use sonde_common::rule::Lost;
 use sonde_common::rule::observed::Mapper;
 use sonde_common::rule::rita::{Rita, RitaRow, RitaUnit};
@@ -14,6 +17,9 @@ use sonde_common::time::Timestamp;
 
 use super::Tap;
 use super::spool::{BUCKETS, Batch, Place, Spool};
+
+/// Processes of event files that are remembered; the rows of later ones have no account and no process.
+const MAX_PROCESSES: usize = 65_536;
 
 /// One row for either rule, as it waits.
 #[derive(Serialize, Deserialize)]
@@ -52,6 +58,9 @@ pub struct Feed {
     /// Newest start of a connection.
     newest_connection: Option<Timestamp>,
     rows: u64,
+    /// Account and file name of the processes that event files told of, by the hash of host and process.
+    processes: HashMap<u64, ProcessInfo, foldhash::fast::FixedState>,
+    hasher: foldhash::fast::FixedState,
     error: Option<io::Error>,
 }
 
@@ -78,6 +87,8 @@ impl Feed {
             newest_row: None,
             newest_connection: None,
             rows: 0,
+            processes: HashMap::default(),
+            hasher: foldhash::fast::FixedState::default(),
             error: None,
         }
     }
@@ -148,15 +159,25 @@ impl Tap for Feed {
     }
 
     fn observation(&mut self, observation: &Observation<'_>, row: Option<&Row<'_>>) {
-        let Event::Connection(event) = &observation.event else { return };
+        let event = match &observation.event {
+            Event::Connection(event) => event,
+            Event::Process(key, info) if self.processes.len() < MAX_PROCESSES => {
+                let known =
+                    ProcessInfo { image: info.image.clone(), user: info.user.clone(), ..Default::default() };
+                self.processes.insert(self.hasher.hash_one((observation.host, key)), known);
+                return;
+            }
+            _ => return,
+        };
         if matches!(event.phase, Phase::Exchange { .. }) {
             return;
         }
         self.newest_connection = self.newest_connection.max(Some(event.start));
-        let Self { wanted, spool, batch, mapper, newest_row, rows, error, .. } = self;
+        let Self { wanted, spool, batch, mapper, newest_row, rows, processes, hasher, error, .. } = self;
         // A row that has the rule's own columns was taken as it is.
         if wanted.sentinel && row.is_none_or(|row| row.hunted.is_none()) {
-            let process = event.program.map(|program| &*program.info);
+            let told = || processes.get(&hasher.hash_one((observation.host, event.process?)));
+            let process = event.program.map(|program| &*program.info).or_else(told);
             if let Some(SentinelRow { time, hunted }) = mapper.sentinel(observation, process) {
                 *newest_row = (*newest_row).max(Some(time));
                 keep(batch, spool, rows, error, time, &Waiting::Sentinel { time: time.nanos(), hunted });

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use sonde_common::alert::Alert;
+use sonde_common::alert::{Alert, Severity};
 use sonde_common::assemble::{AssembleCounters, Assembler};
 use sonde_common::config::Config;
 use sonde_common::engine::{EngineCounters, Engines, rank};
@@ -29,8 +29,20 @@ pub(super) struct Shard {
     assembler: Assembler,
     engines: Engines,
     alerts: Vec<Alert>,
+    /// Whether alerts are kept as they are emitted.
+    stream: bool,
+    worst: Option<Severity>,
     span: Option<(Timestamp, Timestamp)>,
     observations: u64,
+}
+
+/// What is wanted beside the final state of the findings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    /// Every series.
+    pub(super) all: bool,
+    /// The alerts as they are emitted.
+    pub(super) stream: bool,
 }
 
 /// What a replay found.
@@ -54,18 +66,21 @@ pub(super) struct Outcome {
     pub(super) engine: EngineCounters,
     pub(super) hosts: usize,
     pub(super) memory_bytes: usize,
+    pub(super) worst: Option<Severity>,
     pub(super) span: Option<(Timestamp, Timestamp)>,
 }
 
 impl Shard {
     /// With one of so many parts of the memory.
-    pub(super) fn new(config: &Config, parts: usize) -> Self {
+    pub(super) fn new(config: &Config, parts: usize, stream: bool) -> Self {
         let memory = config.limits.memory;
         let parts = parts.max(1);
         Self {
             assembler: Assembler::new(memory.tracking_bytes() / parts),
             engines: Engines::with_memory(memory.detection_bytes() / parts, SEED),
             alerts: Vec::new(),
+            stream,
+            worst: None,
             span: None,
             observations: 0,
         }
@@ -73,20 +88,20 @@ impl Shard {
 
     /// Takes a row; `seen` gets what it tells, besides the engines.
     pub(super) fn take(&mut self, row: &Row<'_>, seen: &mut dyn FnMut(&Observation<'_>)) {
-        let Self { assembler, engines, alerts, span, observations } = self;
+        let Self { assembler, engines, alerts, stream, worst, span, observations } = self;
         assembler.take(row, &mut |observation| {
             seen(observation);
             note(observation, span, observations);
-            engines.observe(observation, &mut |alert| alerts.push(alert));
+            engines.observe(observation, &mut |alert| keep(alert, *stream, alerts, worst));
         });
     }
 
     /// Takes an observation.
     #[inline]
     pub(super) fn observe(&mut self, observation: &Observation<'_>) {
-        let Self { engines, alerts, span, observations, .. } = self;
+        let Self { engines, alerts, stream, worst, span, observations, .. } = self;
         note(observation, span, observations);
-        engines.observe(observation, &mut |alert| alerts.push(alert));
+        engines.observe(observation, &mut |alert| keep(alert, *stream, alerts, worst));
     }
 
     /// Observations so far.
@@ -106,20 +121,28 @@ impl Shard {
 
     /// What it came to; `all` asks for every series.
     pub(super) fn outcome(self, all: bool) -> Outcome {
-        let series = self.engines.series();
         Outcome {
             findings: Findings {
                 alerts: self.engines.alerts(),
-                scored: series.len() as u64,
-                series: if all { series } else { Vec::new() },
+                scored: self.engines.scored(),
+                series: if all { self.engines.series() } else { Vec::new() },
             },
             emitted: self.alerts,
             assembled: self.assembler.counters(),
             engine: self.engines.counters(),
             hosts: self.engines.len(),
             memory_bytes: self.engines.memory_bytes(),
+            worst: self.worst,
             span: self.span,
         }
+    }
+}
+
+/// Keeps an alert if somebody waits for it: a long log has many.
+fn keep(alert: Alert, stream: bool, alerts: &mut Vec<Alert>, worst: &mut Option<Severity>) {
+    *worst = (*worst).max(Some(alert.severity));
+    if stream {
+        alerts.push(alert);
     }
 }
 
@@ -142,6 +165,7 @@ fn join(outcomes: Vec<Outcome>) -> Outcome {
         all.engine.add(&outcome.engine);
         all.hosts += outcome.hosts;
         all.memory_bytes = all.memory_bytes.max(outcome.memory_bytes);
+        all.worst = all.worst.max(outcome.worst);
         all.span = match (all.span, outcome.span) {
             (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
             (one, other) => one.or(other),
@@ -159,7 +183,7 @@ pub(super) fn run(
     spool: &Spool,
     hosts: &[u64; BUCKETS],
     threads: usize,
-    all: bool,
+    wish: Wish,
     tick: &mut dyn FnMut(u64),
 ) -> io::Result<Outcome> {
     let buckets: Vec<_> =
@@ -170,7 +194,7 @@ pub(super) fn run(
     let rows = AtomicU64::new(0);
     let work = |tick: &mut dyn FnMut(u64)| -> io::Result<()> {
         while let Some(&bucket) = buckets.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let mut shard = Shard::new(config, lanes);
+            let mut shard = Shard::new(config, lanes, wish.stream);
             let mut sorted = spool.rows(bucket..bucket + 1)?;
             let mut taken = 0u64;
             while let Some((_, _, bytes)) = sorted.next_row()? {
@@ -182,7 +206,7 @@ pub(super) fn run(
                     tick(rows.fetch_add(ROWS_PER_TICK, Ordering::Relaxed) + ROWS_PER_TICK);
                 }
             }
-            let outcome = shard.outcome(all);
+            let outcome = shard.outcome(wish.all);
             done.lock().unwrap_or_else(PoisonError::into_inner).push((bucket, outcome));
         }
         Ok(())

@@ -18,10 +18,15 @@ use sonde_common::time::Timestamp;
 const BATCH_BYTES: usize = 8 << 20;
 /// Bytes of sorted rows kept in memory by all sorters together; further ones go to the file.
 const MEMORY_BYTES: usize = 32 << 20;
-/// Runs in the file before they are merged into one: each takes a buffer when they are read back.
-const MAX_RUNS: usize = 48;
-/// Bytes read back at once of each run.
-const BUFFER_BYTES: usize = 128 << 10;
+/// Runs of one level before they are merged into one of the next: each takes a buffer when they are read back, and each row
+/// is written once per level.
+const RUNS_PER_LEVEL: usize = 48;
+/// Bytes of all buffers that rows are read back into…
+const BUFFERS_BYTES: usize = 16 << 20;
+/// …and of one of them, at most and at least.
+const BUFFER_BYTES: std::ops::RangeInclusive<usize> = (8 << 10)..=(128 << 10);
+/// Bytes of merged rows written at once.
+const MERGE_BYTES: usize = 1 << 20;
 /// Bytes of a row's header in a run: length, time, source, number.
 const HEADER_BYTES: usize = 4 + 8 + 4 + 8;
 /// Parts that hosts are dealt into. A part is followed as a whole, so more parts leave more memory to each host; the answer
@@ -144,6 +149,8 @@ struct Run {
 /// The same in the file.
 #[derive(Clone, Copy, Debug)]
 struct FileRun {
+    /// How often its rows were merged.
+    level: u32,
     start: u64,
     ends: [u64; BUCKETS],
 }
@@ -188,8 +195,8 @@ impl Spool {
         }
         inner.file_len += run.bytes.len() as u64;
         inner.spilled += run.bytes.len() as u64;
-        inner.runs.push(FileRun { start, ends: run.ends });
-        if inner.runs.len() >= MAX_RUNS { inner.merge_file() } else { Ok(()) }
+        inner.runs.push(FileRun { level: 0, start, ends: run.ends });
+        inner.merge_levels()
     }
 
     /// Bytes that were written to the temporary file.
@@ -205,26 +212,46 @@ impl Spool {
 
 impl Inner {
     fn rows(&self, buckets: std::ops::Range<usize>) -> io::Result<Rows> {
+        self.merged(buckets, &self.memory, &self.runs)
+    }
+
+    fn merged(
+        &self,
+        buckets: std::ops::Range<usize>,
+        memory: &[Arc<Run>],
+        runs: &[FileRun],
+    ) -> io::Result<Rows> {
+        let span = |ends: &[u64; BUCKETS], bucket: usize| {
+            let end = ends.get(bucket).copied().unwrap_or_default();
+            (bucket.checked_sub(1).and_then(|before| ends.get(before).copied()).unwrap_or(0), end)
+        };
+        let parts = |run: &FileRun| {
+            buckets
+                .clone()
+                .filter(|&bucket| {
+                    let (start, end) = span(&run.ends, bucket);
+                    start < end
+                })
+                .count()
+        };
+        let files: usize = runs.iter().map(parts).sum();
+        let buffer_bytes = (BUFFERS_BYTES / files.max(1)).clamp(*BUFFER_BYTES.start(), *BUFFER_BYTES.end());
         let mut readers = Vec::new();
         for bucket in buckets {
-            let span = |ends: &[u64; BUCKETS]| {
-                let end = ends.get(bucket).copied().unwrap_or_default();
-                (bucket.checked_sub(1).and_then(|before| ends.get(before).copied()).unwrap_or(0), end)
-            };
-            for run in &self.memory {
-                let (start, end) = span(&run.ends);
+            for run in memory {
+                let (start, end) = span(&run.ends, bucket);
                 if start < end {
                     readers.push(Reader::of(bucket, Bytes::Memory(run.clone()), start, end)?);
                 }
             }
-            for run in &self.runs {
-                let (start, end) = span(&run.ends);
+            for run in runs {
+                let (start, end) = span(&run.ends, bucket);
                 if start < end
                     && let Some(file) = &self.file
                 {
-                    let bytes =
-                        Bytes::File { file: file.clone(), buffer: Vec::new(), base: run.start + start };
-                    readers.push(Reader::of(bucket, bytes, run.start + start, run.start + end)?);
+                    let base = run.start + start;
+                    let bytes = Bytes::File { file: file.clone(), buffer: Vec::new(), buffer_bytes, base };
+                    readers.push(Reader::of(bucket, bytes, base, run.start + end)?);
                 }
             }
         }
@@ -237,26 +264,43 @@ impl Inner {
         Ok(Rows { readers, heap, current: None })
     }
 
-    /// Merges the runs in the file into one, in a new file.
-    fn merge_file(&mut self) -> io::Result<()> {
-        let mut file = io::BufWriter::with_capacity(1 << 20, tempfile::tempfile()?);
-        let (mut ends, mut len, mut buffer) = ([0; BUCKETS], 0u64, Vec::new());
-        let memory = std::mem::take(&mut self.memory);
-        for (bucket, end) in ends.iter_mut().enumerate() {
-            let mut rows = self.rows(bucket..bucket + 1)?;
-            while let Some((place, _, row)) = rows.next_row()? {
-                buffer.clear();
-                write_row(&mut buffer, place, row);
-                file.write_all(&buffer)?;
-                len += buffer.len() as u64;
+    /// Merges the runs of a level that is full into one of the next, behind all others in the file.
+    fn merge_levels(&mut self) -> io::Result<()> {
+        for level in 0.. {
+            let (full, rest): (Vec<_>, Vec<_>) = self.runs.iter().partition(|run| run.level == level);
+            if full.len() < RUNS_PER_LEVEL {
+                return Ok(());
             }
-            *end = len;
+            let Some(file) = self.file.clone() else { return Ok(()) };
+            let start = self.file_len;
+            let (mut ends, mut written, mut buffer) = ([0; BUCKETS], 0u64, Vec::new());
+            let mut write = |buffer: &mut Vec<u8>| -> io::Result<()> {
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                file.seek(SeekFrom::Start(start + written))?;
+                file.write_all(buffer)?;
+                written += buffer.len() as u64;
+                buffer.clear();
+                Ok(())
+            };
+            let mut len = 0;
+            for (bucket, end) in ends.iter_mut().enumerate() {
+                let mut rows = self.merged(bucket..bucket + 1, &[], &full)?;
+                while let Some((place, _, row)) = rows.next_row()? {
+                    let before = buffer.len();
+                    write_row(&mut buffer, place, row);
+                    len += (buffer.len() - before) as u64;
+                    if buffer.len() >= MERGE_BYTES {
+                        write(&mut buffer)?;
+                    }
+                }
+                *end = len;
+            }
+            write(&mut buffer)?;
+            self.file_len = start + len;
+            self.spilled += len;
+            self.runs = rest;
+            self.runs.push(FileRun { level: level + 1, start, ends });
         }
-        self.memory = memory;
-        self.spilled += len;
-        self.file = Some(Arc::new(Mutex::new(file.into_inner().map_err(io::IntoInnerError::into_error)?)));
-        self.file_len = len;
-        self.runs = vec![FileRun { start: 0, ends }];
         Ok(())
     }
 }
@@ -318,6 +362,8 @@ enum Bytes {
     File {
         file: Arc<Mutex<File>>,
         buffer: Vec<u8>,
+        /// Bytes read at once.
+        buffer_bytes: usize,
         /// Where in the file the buffer begins.
         base: u64,
     },
@@ -374,12 +420,12 @@ impl Bytes {
 
     /// Sees to it that these bytes are in memory.
     fn load(&mut self, at: u64, len: usize, end: u64) -> io::Result<()> {
-        let Self::File { file, buffer, base } = self else { return Ok(()) };
+        let Self::File { file, buffer, buffer_bytes, base } = self else { return Ok(()) };
         if at >= *base && at + len as u64 <= *base + buffer.len() as u64 {
             return Ok(());
         }
         let room = usize::try_from(end - at.min(end)).unwrap_or(usize::MAX);
-        buffer.resize(len.max(BUFFER_BYTES.min(room)), 0);
+        buffer.resize(len.max((*buffer_bytes).min(room)), 0);
         *base = at;
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         file.seek(SeekFrom::Start(at))?;
@@ -449,8 +495,11 @@ mod tests {
     fn many_runs_are_merged_so_that_few_buffers_read_them_back() {
         let host = "y".repeat(9_000);
         let spool = spool(60_000, &host);
-        assert!(spool.inner.lock().unwrap().runs.len() < MAX_RUNS);
-        assert!(spool.spilled() > 600 << 20, "{}", spool.spilled());
+        let inner = spool.inner.lock().unwrap();
+        assert!(inner.runs.len() < RUNS_PER_LEVEL && inner.runs.iter().any(|run| run.level == 1));
+        // No row is written more often than there are levels.
+        assert!(inner.spilled < (2 * 600) << 20, "{}", inner.spilled);
+        drop(inner);
         check(&spool, 60_000, &host);
     }
 }

@@ -252,3 +252,44 @@ fn a_flood_of_rows_stays_within_the_memory_it_is_given() {
         "{counters:?}"
     );
 }
+
+#[test]
+fn a_fold_comes_to_an_end_however_long_the_repeats_go_on() {
+    let every = |step: f64, outcome| -> usize {
+        let rows = (0..100u32).map(|n| connection("", f64::from(n) * step, 50_001, outcome)).collect();
+        assembled(rows).0.len()
+    };
+    assert_eq!(every(4.0, Outcome::Unknown), 50, "two rows are one as long as they may be twins");
+    assert_eq!(every(29.0, Outcome::Unanswered), 50, "an attempt and its retry");
+}
+
+#[test]
+fn a_start_without_a_name_for_the_process_reaches_rows_with_one_and_those_without() {
+    let image = r"C:\x\a.exe";
+    let started =
+        ProcessRow { pid: 7, start: Some(at(2.0)), image, command_line: "a.exe -c", ..Default::default() };
+    let bare = ProcessRow { pid: 7, image: r"\device\harddiskvolume2\x\a.exe", ..Default::default() };
+    let named = ProcessRow { pid: 7, guid: "{g}", image, ..Default::default() };
+    let row = |secs: f64, port, process| Row {
+        host: "pc",
+        process: Some(process),
+        ..connection("", secs, port, Outcome::Unknown)
+    };
+    let rows = [
+        // The pid was another's before, of which nothing is known but the file.
+        row(1.0, 50_000, bare),
+        Row { time: at(2.0), host: "pc", process: Some(started), kind: Kind::Started, hunted: None },
+        row(10.0, 50_001, bare),
+        row(20.0, 50_002, named),
+    ];
+    let mut assembler = Assembler::new(1 << 20);
+    let mut told = Vec::new();
+    for row in &rows {
+        assembler.take(row, &mut |observation| {
+            if let Event::Connection(event) = observation.event {
+                told.push(event.program.map(|program| program.info.command_line.clone()).unwrap());
+            }
+        });
+    }
+    assert_eq!(told, ["", "a.exe -c", "a.exe -c"]);
+}

@@ -1,11 +1,13 @@
 //! Packet comments that tell of a process, in the words of ptcpdump: lines of `Key: value`.
 //!
-//!     PID: 1234                one comment
-//!     Cmd: /usr/bin/curl
-//!     Args: curl https://example.com
-//!     ParentPID: 500           another, or further lines of the same
-//!     ParentCmd: /usr/bin/bash
-//!     ContainerId: 4c01db0b339c
+//! ```text
+//! PID: 1234                one comment
+//! Cmd: /usr/bin/curl
+//! Args: curl https://example.com
+//! ParentPID: 500           another, or further lines of the same
+//! ParentCmd: /usr/bin/bash
+//! ContainerId: 4c01db0b339c
+//! ```
 //!
 //! Arguments are what the program was given, line breaks and all, so that whoever starts it may write lines of their own
 //! behind `Args:`. That is why the first of equal keys counts, and why a key in a comment that begins with its own kind

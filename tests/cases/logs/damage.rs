@@ -282,3 +282,32 @@ fn a_log_cut_anywhere_keeps_its_whole_rows() {
         }
     }
 }
+
+#[test]
+fn a_folder_that_leads_back_into_itself_is_walked_once_and_a_dangling_link_passed_over() {
+    let calls = three_hosts();
+    let scratch = Scratch::new("loop");
+    let file = scratch.write("conn.log", zeek_conn(&calls).as_bytes());
+    let folder = file.parent().unwrap();
+    for (target, link) in [(".", "a"), (".", "b"), ("nowhere", "current")] {
+        let made =
+            std::process::Command::new("ln").args(["-s", target]).arg(folder.join(link)).status().unwrap();
+        assert!(made.success());
+    }
+    let walked = replay(&[folder], &ALL);
+    assert_eq!(walked.text(), replay(&[&file], &ALL).text());
+    assert!(walked.stderr.contains("current") && walked.stderr.contains("passed over"), "{}", walked.stderr);
+}
+
+#[test]
+fn a_member_whose_checksum_does_not_match_is_named() {
+    let calls = three_hosts();
+    let scratch = Scratch::new("checksum");
+    let log = zeek_conn(&calls);
+    let mut packed = pack::zip(&[("conn.log", log.as_bytes())]).unwrap();
+    // The central directory's copy of the checksum: 16 bytes behind its signature.
+    let directory = packed.windows(4).rposition(|bytes| bytes == b"PK\x01\x02").unwrap();
+    packed[directory + 16] ^= 0xff;
+    let ran = run_on(&[scratch.write("conn.zip", &packed)], &ALL);
+    assert!(ran.stderr.contains("conn.zip/conn.log") && ran.stderr.contains("checksum"), "{}", ran.stderr);
+}

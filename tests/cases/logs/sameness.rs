@@ -105,12 +105,13 @@ fn a_log_packed_in_any_way_gives_the_answer_of_the_plain_one() {
                 .collect()
         };
         let tar = pack::tar(&named).unwrap();
-        let forms: [(&str, Vec<_>); 8] = [
+        let forms: [(&str, Vec<_>); 9] = [
             ("files by name", files_of(&folder)),
             ("gzip", each(".gz", &|bytes| pack::gzip(bytes).unwrap())),
             ("zstd", each(".zst", &|bytes| pack::zstd(bytes).unwrap())),
             ("both", each(".dat", &|bytes| pack::zstd(&pack::gzip(bytes).unwrap()).unwrap())),
             ("zip", vec![scratch.write("all.zip", &pack::zip(&named).unwrap())]),
+            ("zip.gz", vec![scratch.write("all.zip.gz", &pack::gzip(&pack::zip(&named).unwrap()).unwrap())]),
             ("tar", vec![scratch.write("all.tar", &tar)]),
             ("tar.gz", vec![scratch.write("all.tar.gz", &pack::gzip(&tar).unwrap())]),
             ("tar.zst", vec![scratch.write("all.bin", &pack::zstd(&tar).unwrap())]),

@@ -195,7 +195,7 @@ impl Arguments {
         };
         for path in files {
             let named = self.files.contains(path);
-            match Found::look(path) {
+            match Found::look(path, self.input_format.is_some()) {
                 Ok(look) => {
                     look.passed_over.into_iter().for_each(&mut pass);
                     for found in look.found {
@@ -282,7 +282,7 @@ impl Arguments {
         let total = total_length(&inputs);
         let mut progress = Progress::new(total, !self.no_progress);
 
-        let mut worst = None;
+        let mut told = false;
         let mut streamed = Ok(());
         let replay = Replay {
             config: &config,
@@ -293,10 +293,11 @@ impl Arguments {
             threads: self.threads(),
             detect: true,
             all: self.all,
+            stream: self.stream,
             tap: None,
         };
         let mut emit = |alert: Alert| {
-            worst = worst.max(Some(alert.severity));
+            told = true;
             if self.stream && !events_to_stdout && alert.severity >= least {
                 streamed = out.write(&alert).and_then(|()| out.flush());
             }
@@ -315,7 +316,7 @@ impl Arguments {
         if !events_to_stdout {
             let written = if self.stream {
                 // A CSV has its header even without an alert.
-                streamed.and_then(|()| if worst.is_none() { out.write_all(&[]) } else { Ok(()) })
+                streamed.and_then(|()| if told { Ok(()) } else { out.write_all(&[]) })
             } else {
                 self.results(findings, least, &mut out, format, style, &totals)
             };
@@ -329,7 +330,7 @@ impl Arguments {
         if nothing_read(&totals) {
             return Ok(Exit::BadInput);
         }
-        let found = self.exit_on.is_some_and(|level| worst >= Some(level.into()));
+        let found = self.exit_on.is_some_and(|level| totals.worst >= Some(level.into()));
         Ok(if found { Exit::Found } else { Exit::Done })
     }
 
@@ -357,7 +358,7 @@ impl Arguments {
 
 /// Whether the input held something, and none of it could be read.
 fn nothing_read(totals: &Totals) -> bool {
-    let nothing = totals.frames == 0 && totals.engine.events == 0 && totals.rows == 0;
+    let nothing = totals.frames == 0 && totals.event_lines == 0 && totals.rows == 0;
     let bad = totals.bad_lines > 0 || !totals.bad_rows.is_empty();
     nothing && (totals.damaged > 0 || totals.unreadable > 0 || bad)
 }

@@ -80,6 +80,7 @@ impl Arguments {
             threads: self.threads(),
             detect: asked == Asked::Compare,
             all: true,
+            stream: false,
             tap: Some(&mut feed),
         };
         let done = replay.run(inputs, &mut |_| ControlFlow::Continue(()), &mut |at| {

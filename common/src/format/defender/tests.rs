@@ -708,3 +708,13 @@ proptest! {
         prop_assert_eq!(read.to_vec(), texts);
     }
 }
+
+#[test]
+fn a_header_in_the_middle_is_told_from_rows_without_reading_them() {
+    let mut reader = DefenderCsv::new();
+    assert!(reader.may_be_header(b"2026-01-05T00:00:00Z,pc"), "before a header, anything may be one");
+    reader.record(b"Timestamp,DeviceName,ActionType,RemoteIP", &mut Kept::default());
+    assert!(reader.may_be_header(b"\"DeviceName\",\"Timestamp\",\"ActionType\",\"RemoteIP\""));
+    assert!(!reader.may_be_header(b"2026-01-05T00:00:00Z,pc,ConnectionSuccess,192.0.2.1"));
+    assert!(!reader.may_be_header(b"workstation,2026-01-05T00:00:00Z,ConnectionSuccess,192.0.2.1"));
+}

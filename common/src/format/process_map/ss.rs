@@ -1,7 +1,9 @@
 //! Lines of `ss -tunp` (iproute2), with or without its header: what a person has at hand on Linux.
 //!
-//!     udp   ESTAB  0  0  10.0.0.5%eth0:68     10.0.0.1:67   users:(("dhclient",pid=80,fd=6))
-//!     tcp   ESTAB  0  0  [2001:db8::5]:43210  [2001:db8::7]:443  users:(("curl",pid=123,fd=5))
+//! ```text
+//! udp   ESTAB  0  0  10.0.0.5%eth0:68     10.0.0.1:67   users:(("dhclient",pid=80,fd=6))
+//! tcp   ESTAB  0  0  [2001:db8::5]:43210  [2001:db8::7]:443  users:(("curl",pid=123,fd=5))
+//! ```
 //!
 //! A program is known by its name alone, which any program may choose.
 
