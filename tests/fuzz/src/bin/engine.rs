@@ -194,7 +194,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
                             tuple,
                             start,
                             process,
-                    program: None,
+                            program: None,
                             names,
                             protocol: AppProtocol::Tls,
                             ja4: (bits & 8192 == 0).then_some(Ja4([b'a'; 36])),

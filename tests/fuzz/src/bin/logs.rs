@@ -35,7 +35,9 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             given = text.len().min(given + piece);
             let mut ranges = Vec::new();
             let used = splitter.split(&text[start..given], given == text.len(), &mut ranges);
-            found.extend(ranges.into_iter().map(|(line, range)| (line, start + range.start..start + range.end)));
+            found.extend(
+                ranges.into_iter().map(|(line, range)| (line, start + range.start..start + range.end)),
+            );
             start += used;
         }
         found
