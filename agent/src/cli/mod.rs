@@ -22,7 +22,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Replay captures and event files through the engine and show what calls on a schedule
+    /// Replay captures, logs and event files through the engine and show what calls on a schedule
     Replay(replay::Arguments),
 }
 

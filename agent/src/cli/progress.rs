@@ -1,4 +1,4 @@
-//! The progress bar on stderr: bytes done, rate, time left, packets and events so far.
+//! The progress bar on stderr: bytes done, rate, time left, records and events so far.
 //!
 //! Shown only to a person at a terminal. Reporting is cheap: the clock is read once in [`STEP_BYTES`], so a packet loop
 //! may report each packet.
@@ -12,6 +12,8 @@ use sonde_common::human;
 
 /// Bytes after which the bar is looked at again.
 pub const STEP_BYTES: u64 = 512 * 1024;
+/// Events after which it is, too.
+const STEP_EVENTS: u64 = 100_000;
 /// Draws in a second, at most.
 const DRAWS_PER_SEC: u8 = 10;
 
@@ -19,8 +21,10 @@ const DRAWS_PER_SEC: u8 = 10;
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
-    /// Bytes from which the bar is looked at again.
+    /// Bytes from which the bar is looked at again…
     next: u64,
+    /// …and events: once all bytes are read, only they go on.
+    next_event: u64,
 }
 
 impl Progress {
@@ -40,7 +44,7 @@ impl Progress {
     /// Draws nothing.
     #[must_use]
     pub const fn hidden() -> Self {
-        Self { bar: None, next: u64::MAX }
+        Self { bar: None, next: u64::MAX, next_event: u64::MAX }
     }
 
     fn on(target: ProgressDrawTarget, total_bytes: Option<u64>, color: bool, unicode: bool) -> Self {
@@ -63,26 +67,27 @@ impl Progress {
                 put(out, &human::span(state.eta().as_secs()));
             });
         let bar = ProgressBar::with_draw_target(total, target).with_style(style);
-        Self { bar: Some(bar), next: 0 }
+        Self { bar: Some(bar), next: 0, next_event: 0 }
     }
 
     /// Tells what is done by now: call it as often as is handy, with figures that only grow.
     #[inline]
-    pub fn tick(&mut self, bytes: u64, packets: u64, events: u64) {
-        if bytes >= self.next {
-            self.show(bytes, packets, events);
+    pub fn tick(&mut self, bytes: u64, records: u64, events: u64) {
+        if bytes >= self.next || events >= self.next_event {
+            self.show(bytes, records, events);
         }
     }
 
     #[cold]
-    fn show(&mut self, bytes: u64, packets: u64, events: u64) {
+    fn show(&mut self, bytes: u64, records: u64, events: u64) {
         if let Some(bar) = &self.bar {
             self.next = bytes.saturating_add(STEP_BYTES);
+            self.next_event = events.saturating_add(STEP_EVENTS);
             // A file may grow while it is read.
             if bar.length().is_some_and(|total| total < bytes) {
                 bar.set_length(bytes);
             }
-            bar.set_message(counts(packets, events));
+            bar.set_message(counts(records, events));
             bar.set_position(bytes);
         }
     }
@@ -117,9 +122,13 @@ const fn template(has_total: bool, color: bool) -> &'static str {
     }
 }
 
-fn counts(packets: u64, events: u64) -> String {
-    let events = format!("{} events", human::short_count(events));
-    if packets == 0 { events } else { format!("{} packets, {events}", human::short_count(packets)) }
+/// Logs give no events before they are sorted.
+fn counts(records: u64, events: u64) -> String {
+    match (human::short_count(records), human::short_count(events)) {
+        (read, _) if events == 0 && records > 0 => format!("{read} records"),
+        (_, told) if records == 0 => format!("{told} events"),
+        (read, told) => format!("{read} records, {told} events"),
+    }
 }
 
 #[expect(
@@ -177,8 +186,9 @@ mod tests {
     }
 
     #[test]
-    fn logs_have_no_packets_to_count() {
-        assert_eq!(counts(5_120_000, 45_190), "5.1 M packets, 45.1 k events");
+    fn what_there_is_none_of_is_not_counted() {
+        assert_eq!(counts(5_120_000, 45_190), "5.1 M records, 45.1 k events");
+        assert_eq!(counts(5_120_000, 0), "5.1 M records");
         assert_eq!(counts(0, 12), "12 events");
     }
 }
