@@ -1,8 +1,8 @@
 //! Offline replay: captures, logs and event files in, alerts out, through the same engine as the live sensor.
 //!
 //! Several inputs are merged by time. All captures share one connection tracker, so a capture rotated over several files
-//! is one capture; all logs are sorted first ([`spool`]), and where there are only logs, hosts are shared out over threads
-//! ([`shards`]). What is damaged costs only itself: it is reported and the rest goes on.
+//! is one capture; all logs are sorted first (`spool`), and where there are only logs, hosts are shared out over threads
+//! (`shards`). What is damaged costs only itself: it is reported and the rest goes on.
 
 mod events;
 mod logs;

@@ -32,7 +32,7 @@ use pcapng::{Note, PcapNgParser};
 pub const MAX_RECORD_LEN: u32 = 16 << 20;
 
 /// How many leading bytes [`detect`] looks at before it gives up.
-pub const DETECT_LEN: usize = 16_384;
+pub const DETECT_LEN: usize = 65_536;
 
 /// One captured packet as the file holds it, borrowed from the reader's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
