@@ -6,7 +6,7 @@ use sonde_common::conntrack::Tracker;
 use sonde_common::conntrack::local::Sample;
 use sonde_common::decode::packet::decode;
 use sonde_common::engine::Engines;
-use sonde_common::event::Observation;
+use sonde_common::event::{Event, Observation};
 use sonde_common::format::events::{EventParser, write_line};
 use sonde_common::format::frames;
 use sonde_common::time::Timestamp;
@@ -44,7 +44,12 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         line.clear();
         write_line(observation, &mut line);
         let read = parser.parse_line(&line).expect("what is written can be read").expect("an event");
-        assert_eq!(format!("{observation:?}"), format!("{read:?}"));
+        // What a look-up's process was found by is not written.
+        let mut kept = *observation;
+        if let Event::Dns(query) = &mut kept.event {
+            query.tuple = None;
+        }
+        assert_eq!(format!("{kept:?}"), format!("{read:?}"));
         again.observe(&read, &mut |alert| emissions_again.take(&alert));
     };
     for frame in capture.map_while(Result::ok) {
