@@ -3,7 +3,7 @@
 //! We sit on the host, so the two ends are `local` and `remote`, not source and destination.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
@@ -87,8 +87,12 @@ impl FiveTuple {
     }
 }
 
+/// The address at which Azure's virtual machines reach their platform (guest agent, DHCP, DNS, health probes): public by its
+/// number, but routed nowhere else (Microsoft, "What is IP address 168.63.129.16?").
+const AZURE_PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+
 /// Whether an address is reachable only inside a site: private (RFC 1918, RFC 4193), loopback, link-local, shared
-/// (RFC 6598), multicast, broadcast or unspecified.
+/// (RFC 6598), multicast, broadcast, unspecified, or Azure's platform address.
 #[must_use]
 pub fn is_internal(ip: IpAddr) -> bool {
     match ip {
@@ -101,6 +105,7 @@ pub fn is_internal(ip: IpAddr) -> bool {
                 || v4.is_broadcast()
                 || a == 0
                 || (a == 100 && (b & 0xc0) == 64)
+                || v4 == AZURE_PLATFORM
         }
         IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or_else(
             || {
@@ -171,6 +176,7 @@ mod tests {
             "127.0.0.1",
             "169.254.1.1",
             "100.64.0.1",
+            "168.63.129.16",
             "224.0.0.251",
             "::1",
             "fe80::1",
@@ -180,7 +186,7 @@ mod tests {
         ] {
             assert!(is_internal(ip.parse().unwrap()), "{ip}");
         }
-        for ip in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1"] {
+        for ip in ["8.8.8.8", "168.63.129.17", "172.32.0.1", "100.128.0.1", "2606:4700::1"] {
             assert!(!is_internal(ip.parse().unwrap()), "{ip}");
         }
     }
