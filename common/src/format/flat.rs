@@ -8,6 +8,8 @@ use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::row::{Cause, RowError, RowSink};
+
 /// What to do with a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -30,6 +32,41 @@ pub(super) fn read<const N: usize>(text: &str, places: Places) -> Result<[&str; 
     json.deserialize_map(Object { slots: &mut slots, places, group: 0 })?;
     json.end()?;
     Ok(slots)
+}
+
+/// Reads a line that is one object; an empty one is nothing. Bytes that are no UTF-8 become U+FFFD, so that nobody hides a
+/// connection by one byte of its name. `take` gets the fields.
+pub(super) fn line<const N: usize>(
+    line: &[u8],
+    places: Places,
+    sink: &mut dyn RowSink,
+    take: impl FnOnce([&str; N], &mut dyn RowSink),
+) {
+    let lossy;
+    let text = match std::str::from_utf8(line) {
+        Ok(text) => text,
+        Err(_) => {
+            lossy = String::from_utf8_lossy(line);
+            &lossy
+        }
+    };
+    let text = text.trim_start_matches('\u{feff}').trim_ascii();
+    if text.is_empty() {
+        return;
+    }
+    match read(text, places) {
+        Ok(fields) => take(fields, sink),
+        Err(_) => sink.bad(RowError::row(Cause::Json, text)),
+    }
+}
+
+/// Whether a file that begins so begins with an object that has all of these keys and one of those, as far as its first line
+/// shows. Keys are given with their quotes.
+pub(super) fn begins_with_keys(head: &[u8], all: &[&str], one: &[&str]) -> bool {
+    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+    let line = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let has = |key: &&str| memchr::memmem::find(line, key.as_bytes()).is_some();
+    line.starts_with(b"{") && all.iter().all(has) && one.iter().any(has)
 }
 
 /// The text inside a string without escapes, a number, `true` or `false`; empty for anything else.

@@ -11,6 +11,8 @@ pub mod evtx;
 pub mod fields;
 mod flat;
 mod http_said;
+#[cfg(test)]
+mod kept;
 pub mod log;
 pub mod pcap;
 pub mod pcapng;

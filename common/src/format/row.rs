@@ -320,6 +320,25 @@ fn shown(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(", found `{text}`") }
 }
 
+impl<'a> ConnectionRow<'a> {
+    /// A connection as a log of the host itself tells it: who called whom, and when.
+    #[must_use]
+    pub fn of_host(tuple: FiveTuple, start: Timestamp) -> Self {
+        Self {
+            uid: "",
+            tuple,
+            start,
+            duration: None,
+            bytes_out: None,
+            bytes_in: None,
+            ip_bytes_out: None,
+            outcome: Outcome::Unknown,
+            opener_is_local: Some(true),
+            said: Said::default(),
+        }
+    }
+}
+
 impl RowError {
     /// A field that cannot be used, with what stands there.
     #[must_use]

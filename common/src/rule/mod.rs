@@ -5,6 +5,7 @@
 
 mod budget;
 pub mod compare;
+mod groups;
 pub mod observed;
 pub mod record;
 pub mod rita;

@@ -9,13 +9,11 @@ mod spread;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::hash::BuildHasher as _;
 
-use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 use serde::Serialize;
 
 use super::budget::Budget;
+use super::groups::Groups;
 use super::record::Record;
 use super::set::SmallSet;
 use super::{DAY_NANOS, Limits, Lost};
@@ -82,19 +80,14 @@ pub struct Rita {
     newest: i64,
     /// The second from which connections count: the hour in which the last 24 hours begin.
     since: i64,
-    units: Vec<Unit>,
-    index: HashTable<u32>,
-    hasher: RandomState,
-    most_units: usize,
+    /// By source and destination.
+    units: Groups<Unit, 2>,
     budget: Budget,
     lost: Lost,
 }
 
 #[derive(Debug)]
 struct Unit {
-    /// Source and destination, one behind the other.
-    key: Box<str>,
-    source_len: usize,
     connections: u64,
     /// Seconds since `since`.
     seconds: SmallSet,
@@ -103,12 +96,6 @@ struct Unit {
     bytes_out: u64,
     first: Timestamp,
     last: Timestamp,
-}
-
-impl Unit {
-    fn key(&self) -> (&str, &str) {
-        self.key.split_at_checked(self.source_len).unwrap_or_default()
-    }
 }
 
 impl Rita {
@@ -125,10 +112,7 @@ impl Rita {
         Self {
             newest,
             since: (newest - WINDOW_SECS).div_euclid(BIN_SECS) * BIN_SECS,
-            units: Vec::new(),
-            index: HashTable::new(),
-            hasher: RandomState::default(),
-            most_units: limits.groups.min(u32::MAX as usize),
+            units: Groups::new(limits.groups),
             budget: Budget::new(limits.bytes),
             lost: Lost::default(),
         }
@@ -152,14 +136,14 @@ impl Rita {
         if second < self.since || second > self.newest {
             return;
         }
-        let Some(at) = self.find_or_add(row) else {
+        let parts = [row.source, row.destination];
+        let Some(unit) = self.units.find_or_add(parts, &mut self.budget, || Unit::new(row.time)) else {
             self.lost.rows += 1;
             return;
         };
         // An hour more than the window goes into its first bin.
         let bin = (second - (self.newest - WINDOW_SECS)).div_euclid(BIN_SECS);
         let bin = usize::try_from(bin).unwrap_or(0).min(BINS - 1);
-        let Some(unit) = self.units.get_mut(at) else { return };
         unit.connections += 1;
         unit.first = unit.first.min(row.time);
         unit.last = unit.last.max(row.time);
@@ -184,43 +168,10 @@ impl Rita {
         }
     }
 
-    fn find_or_add(&mut self, row: &RitaRow<'_>) -> Option<usize> {
-        let Self { units, index, hasher, .. } = self;
-        let key = (row.source, row.destination);
-        let hash = hasher.hash_one(key);
-        let same = |&at: &u32| units.get(at as usize).is_some_and(|unit| unit.key() == key);
-        if let Some(&at) = index.find(hash, same) {
-            return Some(at as usize);
-        }
-        /// What a pair takes beside its texts: itself, its place in the index, and the heads of its allocations.
-        const UNIT_BYTES: usize = size_of::<Unit>() + 2 * size_of::<u32>() + 32;
-        let at = units.len();
-        let texts = row.source.len() + row.destination.len();
-        if at >= self.most_units || !self.budget.take(UNIT_BYTES + texts) {
-            return None;
-        }
-        units.push(Unit {
-            key: [row.source, row.destination].concat().into(),
-            source_len: row.source.len(),
-            connections: 0,
-            seconds: SmallSet::new(SECONDS),
-            bins: [0; BINS],
-            sizes: BTreeMap::new(),
-            bytes_out: 0,
-            first: row.time,
-            last: row.time,
-        });
-        let place = u32::try_from(at).ok()?;
-        index.insert_unique(hash, place, |&at| {
-            units.get(at as usize).map_or(0, |unit| hasher.hash_one(unit.key()))
-        });
-        Some(at)
-    }
-
     /// The pairs that can be scored, the highest score first.
     #[must_use]
     pub fn finish(self) -> Vec<RitaUnit> {
-        let mut scored: Vec<RitaUnit> = self.units.iter().filter_map(Unit::score).collect();
+        let mut scored: Vec<RitaUnit> = self.units.iter().filter_map(|(key, unit)| unit.score(key)).collect();
         scored.sort_unstable_by(|a, b| {
             b.score
                 .total_cmp(&a.score)
@@ -242,7 +193,19 @@ const fn second(time: Timestamp) -> i64 {
 }
 
 impl Unit {
-    fn score(&self) -> Option<RitaUnit> {
+    const fn new(time: Timestamp) -> Self {
+        Self {
+            connections: 0,
+            seconds: SmallSet::new(SECONDS),
+            bins: [0; BINS],
+            sizes: BTreeMap::new(),
+            bytes_out: 0,
+            first: time,
+            last: time,
+        }
+    }
+
+    fn score(&self, [source, destination]: [&str; 2]) -> Option<RitaUnit> {
         if self.seconds.len() < MIN_SECONDS {
             return None;
         }
@@ -256,7 +219,6 @@ impl Unit {
         // Thousandths, so that half of one is rounded alike everywhere.
         let mean = (parts.iter().sum::<u32>() + 2) / 4;
         let [ts_score, ds_score, dur_score, hist_score] = parts.map(unit_interval);
-        let (source, destination) = self.key();
         Some(RitaUnit {
             source: source.to_owned(),
             destination: destination.to_owned(),

@@ -10,14 +10,11 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use std::hash::BuildHasher as _;
-
 use arrayvec::ArrayVec;
-use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 use serde::Serialize;
 
 use super::budget::Budget;
+use super::groups::Groups;
 use super::record::{Record, array};
 use super::set::SmallSet;
 use super::{DAY_NANOS, Limits, Lost};
@@ -105,17 +102,14 @@ pub struct SentinelGroup {
 #[derive(Debug)]
 pub struct Sentinel {
     since: Timestamp,
-    groups: Vec<Group>,
-    index: HashTable<u32>,
-    hasher: RandomState,
-    most_groups: usize,
+    /// By device, account, address and URL.
+    groups: Groups<Group, 4>,
     budget: Budget,
     lost: Lost,
 }
 
 #[derive(Debug)]
 struct Group {
-    key: Key,
     connections: u64,
     first: Timestamp,
     last: Timestamp,
@@ -123,26 +117,6 @@ struct Group {
     /// In the order in which they first appear, which is the order of time and, at one time, that of arrival.
     processes: ArrayVec<(Timestamp, Box<str>), MAX_PROCESSES>,
     suspicious: bool,
-}
-
-/// The four columns that a group is made by, in one text.
-#[derive(Debug)]
-struct Key {
-    text: Box<str>,
-    ends: [usize; 3],
-}
-
-impl Key {
-    fn new(parts: [&str; 4]) -> Self {
-        let [device, account, ip, _] = parts.map(str::len);
-        Self { text: parts.concat().into(), ends: [device, device + account, device + account + ip] }
-    }
-
-    fn parts(&self) -> [&str; 4] {
-        let [device, account, ip] = self.ends;
-        let part = |from: usize, to: usize| self.text.get(from..to).unwrap_or_default();
-        [part(0, device), part(device, account), part(account, ip), part(ip, self.text.len())]
-    }
 }
 
 impl Sentinel {
@@ -157,10 +131,7 @@ impl Sentinel {
     pub fn with_limits(now: Timestamp, limits: Limits) -> Self {
         Self {
             since: now.plus_nanos(-DAY_NANOS),
-            groups: Vec::new(),
-            index: HashTable::new(),
-            hasher: RandomState::default(),
-            most_groups: limits.groups.min(u32::MAX as usize),
+            groups: Groups::new(limits.groups),
             budget: Budget::new(limits.bytes),
             lost: Lost::default(),
         }
@@ -194,11 +165,12 @@ impl Sentinel {
         if !self.keeps(row) {
             return;
         }
-        let Some(at) = self.find_or_add(row) else {
+        let hunted = &row.hunted;
+        let parts = [hunted.device_name, hunted.account_name, hunted.remote_ip, hunted.remote_url];
+        let Some(group) = self.groups.find_or_add(parts, &mut self.budget, || Group::new(row.time)) else {
             self.lost.rows += 1;
             return;
         };
-        let Some(group) = self.groups.get_mut(at) else { return };
         group.connections += 1;
         group.first = group.first.min(row.time);
         group.last = group.last.max(row.time);
@@ -216,42 +188,11 @@ impl Sentinel {
         }
     }
 
-    fn find_or_add(&mut self, row: &SentinelRow<'_>) -> Option<usize> {
-        let Self { groups, index, hasher, .. } = self;
-        let hunted = &row.hunted;
-        let parts = [hunted.device_name, hunted.account_name, hunted.remote_ip, hunted.remote_url];
-        let hash = hasher.hash_one(parts);
-        let same = |&at: &u32| groups.get(at as usize).is_some_and(|group| group.key.parts() == parts);
-        if let Some(&at) = index.find(hash, same) {
-            return Some(at as usize);
-        }
-        /// What a group takes beside its texts: itself, its place in the index, and the heads of its allocations.
-        const GROUP_BYTES: usize = size_of::<Group>() + 2 * size_of::<u32>() + 32;
-        let texts: usize = parts.iter().map(|part| part.len()).sum();
-        let at = groups.len();
-        if at >= self.most_groups || !self.budget.take(GROUP_BYTES + texts) {
-            return None;
-        }
-        groups.push(Group {
-            key: Key::new(parts),
-            connections: 0,
-            first: row.time,
-            last: row.time,
-            ports: SmallSet::new(PORTS),
-            processes: ArrayVec::new(),
-            suspicious: false,
-        });
-        let place = u32::try_from(at).ok()?;
-        index.insert_unique(hash, place, |&at| {
-            groups.get(at as usize).map_or(0, |group| hasher.hash_one(group.key.parts()))
-        });
-        Some(at)
-    }
-
     /// The groups that the rule reports, the riskiest first.
     #[must_use]
     pub fn finish(self) -> Vec<SentinelGroup> {
-        let mut found: Vec<SentinelGroup> = self.groups.iter().filter_map(Group::report).collect();
+        let mut found: Vec<SentinelGroup> =
+            self.groups.iter().filter_map(|(key, group)| group.report(key)).collect();
         found.sort_unstable_by(|a, b| {
             let risk = |group: &SentinelGroup| (group.risk_score, group.connection_count);
             risk(b).cmp(&risk(a)).then_with(|| a.key().cmp(&b.key()))
@@ -268,6 +209,17 @@ impl SentinelGroup {
 }
 
 impl Group {
+    const fn new(time: Timestamp) -> Self {
+        Self {
+            connections: 0,
+            first: time,
+            last: time,
+            ports: SmallSet::new(PORTS),
+            processes: ArrayVec::new_const(),
+            suspicious: false,
+        }
+    }
+
     /// Remembers a name among the first; false if there is no room for it.
     fn add_process(&mut self, time: Timestamp, name: &str, budget: &mut Budget) -> bool {
         // In order of time nothing changes any more once the first names are known, so this is what is asked first.
@@ -299,7 +251,7 @@ impl Group {
         self.processes.try_insert(place, (time, text)).is_ok()
     }
 
-    fn report(&self) -> Option<SentinelGroup> {
+    fn report(&self, key: [&str; 4]) -> Option<SentinelGroup> {
         let duration_minutes = minute(self.last) - minute(self.first);
         if self.connections < MIN_CONNECTIONS || duration_minutes <= MIN_DURATION_MINUTES {
             return None;
@@ -317,7 +269,7 @@ impl Group {
             (false, true) if self.connections > MANY_CONNECTIONS => 2,
             (false, true) => 1,
         };
-        let [device_name, account_name, remote_ip, remote_url] = self.key.parts().map(str::to_owned);
+        let [device_name, account_name, remote_ip, remote_url] = key.map(str::to_owned);
         Some(SentinelGroup {
             timestamp: self.last,
             device_name,

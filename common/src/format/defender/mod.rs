@@ -207,18 +207,7 @@ fn kind<'a>(action: Action, cells: &Cells<'a>, time: Timestamp, kept: &'a mut St
 }
 
 fn connection(tuple: FiveTuple, start: Timestamp, outcome: Outcome, said: Said<'_>) -> Kind<'_> {
-    Kind::Connection(ConnectionRow {
-        uid: "",
-        tuple,
-        start,
-        duration: None,
-        bytes_out: None,
-        bytes_in: None,
-        ip_bytes_out: None,
-        outcome,
-        opener_is_local: Some(true),
-        said,
-    })
+    Kind::Connection(ConnectionRow { outcome, said, ..ConnectionRow::of_host(tuple, start) })
 }
 
 /// Both ends; `None` if the remote one cannot be told.

@@ -3,39 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::format::row::{Cause, Row, RowError, RowSink};
-
-/// Keeps rows in their compact form, which owns its texts.
-#[derive(Default)]
-struct Kept {
-    rows: Vec<Vec<u8>>,
-    bad: Vec<RowError>,
-}
-
-impl RowSink for Kept {
-    fn row(&mut self, row: &Row<'_>) {
-        self.rows.push(row.encode(Vec::new()));
-    }
-    fn bad(&mut self, error: RowError) {
-        self.bad.push(error);
-    }
-}
-
-impl Kept {
-    fn rows(&self) -> Vec<Row<'_>> {
-        self.rows.iter().map(|row| Row::decode(row).unwrap()).collect()
-    }
-
-    fn only(&self) -> Row<'_> {
-        assert_eq!(self.bad, []);
-        assert_eq!(self.rows.len(), 1);
-        self.rows()[0]
-    }
-
-    fn causes(&self) -> Vec<Cause> {
-        self.bad.iter().map(|error| error.cause).collect()
-    }
-}
+use crate::format::kept::Kept;
+use crate::format::row::Cause;
 
 fn csv(records: &[&str]) -> Kept {
     let (mut reader, mut kept) = (DefenderCsv::new(), Kept::default());

@@ -38,26 +38,17 @@ impl Eve {
         Self
     }
 
-    /// Reads one line, which is one event; an empty one is nothing. Bytes that are no UTF-8 become U+FFFD, so that nobody
-    /// hides a connection by one byte of its name.
+    /// Reads one line, which is one event; an empty one is nothing.
     pub fn record(&mut self, line: &[u8], sink: &mut dyn RowSink) {
-        match std::str::from_utf8(line) {
-            Ok(line) => read(line, sink),
-            Err(_) => read(&String::from_utf8_lossy(line), sink),
-        }
+        flat::line(line, place, sink, read);
     }
 
     /// Whether a file that begins so is one for this reader: an object with the keys that all events share.
     #[must_use]
     pub fn recognises(head: &[u8]) -> bool {
-        let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
-        let line = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
-        let has = |key: &[u8]| memchr::memmem::find(line, key).is_some();
-        line.starts_with(b"{")
-            && has(b"\"timestamp\"")
-            && has(b"\"event_type\"")
-            // Events of a flow have its id and addresses; a file may begin with one that is about Suricata itself.
-            && [&b"\"flow_id\""[..], b"\"src_ip\"", b"\"stats\"", b"\"engine\""].into_iter().any(has)
+        // Events of a flow have its id and addresses; a file may begin with one that is about Suricata itself.
+        let one = ["\"flow_id\"", "\"src_ip\"", "\"stats\"", "\"engine\""];
+        flat::begins_with_keys(head, &["\"timestamp\"", "\"event_type\""], &one)
     }
 }
 
@@ -162,15 +153,7 @@ fn place(group: u8, key: &str) -> Place {
     Place::Slot(field as usize)
 }
 
-fn read(line: &str, sink: &mut dyn RowSink) {
-    let line = line.trim_start_matches('\u{feff}').trim_ascii();
-    if line.is_empty() {
-        return;
-    }
-    let Ok(fields) = flat::read(line, place) else {
-        sink.bad(RowError::row(Cause::Json, line));
-        return;
-    };
+fn read(fields: [&str; FIELDS], sink: &mut dyn RowSink) {
     let event = Event { fields };
     let done = match event.get(Field::EventType) {
         "" => Err(RowError::field(Cause::Missing, "event_type", "")),

@@ -4,55 +4,27 @@ use proptest::prelude::*;
 
 use super::Eve;
 use crate::event::{AppProtocol, Outcome};
-use crate::format::row::{ATTRIBUTES_LEAD, Cause, ConnectionRow, DnsRow, Kind, Row, RowError, RowSink, Said};
+use crate::format::kept::Kept;
+use crate::format::row::{ATTRIBUTES_LEAD, Cause, DnsRow, Kind, Row, Said};
 use crate::net::Transport;
 use crate::time::Timestamp;
-
-/// Rows in their compact form, which owns what it holds.
-#[derive(Debug, Default, PartialEq)]
-struct Seen {
-    rows: Vec<Vec<u8>>,
-    bad: Vec<RowError>,
-}
-
-impl RowSink for Seen {
-    fn row(&mut self, row: &Row<'_>) {
-        let bytes = row.encode(Vec::new());
-        assert_eq!(Row::decode(&bytes).as_ref(), Some(row));
-        self.rows.push(bytes);
-    }
-    fn bad(&mut self, error: RowError) {
-        self.bad.push(error);
-    }
-}
-
-impl Seen {
-    fn only(&self) -> Row<'_> {
-        assert_eq!((self.rows.len(), &self.bad[..]), (1, &[][..]));
-        Row::decode(&self.rows[0]).unwrap()
-    }
-    fn connection(&self) -> ConnectionRow<'_> {
-        let Row { kind: Kind::Connection(row), time, .. } = self.only() else { panic!("{:?}", self.only()) };
-        assert_eq!(time, row.start);
-        row
-    }
-    fn said(&self) -> Said<'_> {
-        let Row { kind: Kind::Attributes(row), time, .. } = self.only() else { panic!("{:?}", self.only()) };
-        assert_eq!((row.uid, time), ("1855", AT.plus_nanos(-ATTRIBUTES_LEAD)));
-        row.said
-    }
-    fn dns(&self) -> DnsRow<'_> {
-        let Row { kind: Kind::Dns(row), time, .. } = self.only() else { panic!("{:?}", self.only()) };
-        assert_eq!((row.start, time), (AT, AT));
-        row
-    }
-}
 
 /// 2024-01-01T10:00:00.123456Z.
 const AT: Timestamp = Timestamp::from_nanos(1_704_103_200_123_456_000);
 
-fn eve(text: &str) -> Seen {
-    let mut seen = Seen::default();
+fn said_in(kept: &Kept) -> Said<'_> {
+    let Row { kind: Kind::Attributes(row), time, .. } = kept.only() else { panic!("{:?}", kept.only()) };
+    assert_eq!((row.uid, time), ("1855", AT.plus_nanos(-ATTRIBUTES_LEAD)));
+    row.said
+}
+
+fn answer(kept: &Kept) -> DnsRow<'_> {
+    assert_eq!(kept.dns().start, AT);
+    kept.dns()
+}
+
+fn eve(text: &str) -> Kept {
+    let mut seen = Kept::default();
     Eve::new().record(text.as_bytes(), &mut seen);
     seen
 }
@@ -142,13 +114,16 @@ fn of_icmp_only_an_echo_request_is_a_call() {
 fn handshakes_give_name_and_fingerprint() {
     let own = r#""tls":{"sni":"C2.example.org","version":"TLS 1.3","ja3":{"hash":"aa","string":"7"},"ja4":"t13d1516h2_8daaf6152771_e5627efa2ab1"}"#;
     let seen = eve(&event("tls", own));
-    assert_eq!((seen.said().sni, seen.said().protocol), ("C2.example.org", AppProtocol::Tls));
-    assert_eq!(seen.said().ja4, "t13d1516h2_8daaf6152771_e5627efa2ab1");
-    assert_eq!(eve(&event("tls", &own.replace("TLS 1.3", "DTLS 1.2"))).said().protocol, AppProtocol::Unknown);
+    assert_eq!((said_in(&seen).sni, said_in(&seen).protocol), ("C2.example.org", AppProtocol::Tls));
+    assert_eq!(said_in(&seen).ja4, "t13d1516h2_8daaf6152771_e5627efa2ab1");
+    assert_eq!(
+        said_in(&eve(&event("tls", &own.replace("TLS 1.3", "DTLS 1.2")))).protocol,
+        AppProtocol::Unknown
+    );
     let seen =
         eve(&event("quic", r#""quic":{"version":"1","sni":"q.example","ja3":{"hash":"aa"},"ja4":"q13d"}"#));
     assert_eq!(
-        (seen.said().sni, seen.said().protocol, seen.said().ja4),
+        (said_in(&seen).sni, said_in(&seen).protocol, said_in(&seen).ja4),
         ("q.example", AppProtocol::Quic, "q13d")
     );
 }
@@ -158,7 +133,7 @@ const HTTP: &str = r#""tx_id":0,"http":{"hostname":"www.example.org","url":"/a\"
 #[test]
 fn the_first_request_names_the_connection_and_later_ones_are_exchanges() {
     let seen = eve(&event("http", HTTP));
-    let said = seen.said();
+    let said = said_in(&seen);
     assert_eq!((said.http_host, said.user_agent), ("www.example.org", "agent/1 \"x\""));
     assert_eq!(said.protocol, AppProtocol::Http);
     let seen = eve(&event("http", &HTTP.replace("\"tx_id\":0", "\"tx_id\":4")));
@@ -170,7 +145,7 @@ fn the_first_request_names_the_connection_and_later_ones_are_exchanges() {
     );
     let connect = HTTP.replace("GET", "CONNECT").replace(r#"/a\"b"#, "c2.example:8443");
     let seen = eve(&event("http", &connect));
-    assert_eq!((seen.said().connect_host, seen.said().connect_port), ("c2.example", 8443));
+    assert_eq!((said_in(&seen).connect_host, said_in(&seen).connect_port), ("c2.example", 8443));
 }
 
 /// A DNS event between a client's port 40000 and its resolver's port 53.
@@ -198,7 +173,7 @@ fn answers_of_every_version_tell_the_same() {
         r#""version":3,"type":"response","id":7,{ANSWERS},"queries":[{{"rrname":"A.example","rrtype":"A"}},{{"rrname":"z.example","rrtype":"TXT"}}]"#
     );
     let expected = eve(&dns(false, &two));
-    let row = expected.dns();
+    let row = answer(&expected);
     assert_eq!((row.client, row.resolver), ("10.0.0.5".parse().ok(), "10.0.0.1:53".parse().ok()));
     assert_eq!((row.query, row.query_type, row.response_code, row.ttl_secs), ("A.example", 1, Some(0), 97));
     let addresses = row.addresses.to_vec().iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -208,18 +183,21 @@ fn answers_of_every_version_tell_the_same() {
     }
     let grouped = r#""version":2,"type":"answer","rrname":"A.example","rrtype":"A","rcode":"NOERROR","grouped":{"A":["192.0.2.7"],"AAAA":["2001:db8::7"],"CNAME":["b.example"]}"#;
     let seen = eve(&dns(false, grouped));
-    assert_eq!((seen.dns().addresses, seen.dns().ttl_secs), (row.addresses, 0));
+    assert_eq!((answer(&seen).addresses, answer(&seen).ttl_secs), (row.addresses, 0));
     for from_resolver in [false, true] {
         let one = r#""type":"answer","id":7,"rcode":"NOERROR","rrname":"b.example","rrtype":"A","ttl":97,"rdata":"192.0.2.7""#;
         let seen = eve(&dns(from_resolver, one));
-        assert_eq!((seen.dns().client, seen.dns().query, seen.dns().ttl_secs), (row.client, "b.example", 97));
-        assert_eq!(seen.dns().addresses.to_vec().len(), 1);
+        assert_eq!(
+            (answer(&seen).client, answer(&seen).query, answer(&seen).ttl_secs),
+            (row.client, "b.example", 97)
+        );
+        assert_eq!(answer(&seen).addresses.to_vec().len(), 1);
     }
     let seen = eve(&dns(
         false,
         r#""version":2,"type":"answer","rcode":"NXDOMAIN","rrname":"x.example","rrtype":"TXT""#,
     ));
-    assert_eq!((seen.dns().response_code, seen.dns().query_type), (Some(3), 16));
+    assert_eq!((answer(&seen).response_code, answer(&seen).query_type), (Some(3), 16));
 }
 
 #[test]
@@ -254,13 +232,13 @@ fn other_events_are_passed_over() {
     for kind in ["alert", "netflow", "stats", "fileinfo", "anomaly"] {
         assert_eq!(eve(&event(kind, FLOW)).only(), Row { time: AT, ..Row::default() });
     }
-    assert_eq!(eve(" \r"), Seen::default());
+    assert_eq!(eve(" \r"), Kept::default());
 }
 
 #[test]
 fn a_recorded_hour_is_read_whole() {
     let text = include_str!("../../../../tests/data/logs/eve/eve.json");
-    let mut seen = Seen::default();
+    let mut seen = Kept::default();
     for line in text.lines() {
         Eve::new().record(line.as_bytes(), &mut seen);
     }
@@ -287,11 +265,11 @@ fn a_bad_event_costs_itself_alone_and_says_why() {
         assert_eq!(seen.bad[0].cause, cause, "{old} {new}");
         assert!(seen.bad[0].to_string().starts_with(field), "{}", seen.bad[0]);
     }
-    let mut seen = Seen::default();
+    let mut seen = Kept::default();
     let tls = event("tls", "\"tls\":{\"sni\":\"?.example\"}").replace('?', "\u{1}").into_bytes();
     let tls: Vec<u8> = tls.into_iter().map(|b| if b == 1 { 0xff } else { b }).collect();
     Eve::new().record(&tls, &mut seen);
-    assert_eq!(seen.said().sni, "\u{fffd}.example");
+    assert_eq!(said_in(&seen).sni, "\u{fffd}.example");
 }
 
 #[test]
@@ -332,7 +310,7 @@ fn it_knows_its_files() {
 proptest! {
     #[test]
     fn any_bytes_return(line in prop::collection::vec(any::<u8>(), 0..300)) {
-        let mut seen = Seen::default();
+        let mut seen = Kept::default();
         Eve::new().record(&line, &mut seen);
         let _ = Eve::recognises(&line);
     }
@@ -352,7 +330,7 @@ proptest! {
             let at = at.index(text.len());
             text[at] = byte;
         }
-        let mut seen = Seen::default();
+        let mut seen = Kept::default();
         Eve::new().record(&text, &mut seen);
         prop_assert_eq!(seen.rows.len() + seen.bad.len(), 1);
     }

@@ -3,34 +3,19 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::format::kept::Kept;
 use crate::format::row::{Kind, Row};
 use crate::time::Timestamp;
 
 /// Built by the tests' own writer; `tests/cases/evtx.rs` has more of what it can write.
 const FILE: &[u8] = include_bytes!("../../../../tests/data/logs/evtx/implant.evtx");
 
-#[derive(Default)]
-struct Rows {
-    rows: Vec<Vec<u8>>,
-    bad: Vec<RowError>,
-}
-
-impl RowSink for Rows {
-    fn row(&mut self, row: &Row<'_>) {
-        self.rows.push(row.encode(Vec::new()));
-    }
-
-    fn bad(&mut self, error: RowError) {
-        self.bad.push(error);
-    }
-}
-
 fn chunk() -> Vec<u8> {
     FILE[FILE_HEADER_LEN..].to_vec()
 }
 
-fn read(chunk: &[u8]) -> Rows {
-    let mut rows = Rows::default();
+fn read(chunk: &[u8]) -> Kept {
+    let mut rows = Kept::default();
     Evtx::new().record(chunk, &mut rows);
     rows
 }

@@ -6,11 +6,8 @@
 use std::net::SocketAddr;
 
 use super::texts::{Slot, Texts};
-use crate::event::Outcome;
 use crate::format::fields;
-use crate::format::row::{
-    Addresses, Cause, ConnectionRow, DnsRow, Kind, ProcessRow, Row, RowError, RowSink, Said,
-};
+use crate::format::row::{Addresses, Cause, ConnectionRow, DnsRow, Kind, ProcessRow, Row, RowError, RowSink};
 use crate::net::{FiveTuple, Transport};
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
@@ -132,7 +129,7 @@ fn connection(texts: &Texts) -> Outcomes<'_> {
         time: start,
         host: texts.told(Slot::Host),
         process: Some(process(texts)?),
-        kind: Kind::Connection(connect(tuple, start)),
+        kind: Kind::Connection(ConnectionRow::of_host(tuple, start)),
         hunted: None,
     }))
 }
@@ -231,7 +228,7 @@ fn permitted(texts: &Texts) -> Outcomes<'_> {
             image,
             ..ProcessRow::default()
         }),
-        kind: Kind::Connection(connect(tuple, start)),
+        kind: Kind::Connection(ConnectionRow::of_host(tuple, start)),
         hunted: None,
     }))
 }
@@ -254,21 +251,6 @@ fn created(texts: &Texts) -> Outcomes<'_> {
         kind: Kind::Started,
         hunted: None,
     }))
-}
-
-fn connect<'a>(tuple: FiveTuple, start: Timestamp) -> ConnectionRow<'a> {
-    ConnectionRow {
-        uid: "",
-        tuple,
-        start,
-        duration: None,
-        bytes_out: None,
-        bytes_in: None,
-        ip_bytes_out: None,
-        outcome: Outcome::Unknown,
-        opener_is_local: Some(true),
-        said: Said::default(),
-    }
 }
 
 /// The process of a Sysmon event.

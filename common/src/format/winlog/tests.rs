@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::event::Outcome;
-use crate::format::row::{Cause, ConnectionRow, DnsRow, Kind, ProcessRow, Row, RowError};
+use crate::format::kept::Kept;
+use crate::format::row::{Cause, ConnectionRow, DnsRow, Kind, ProcessRow, Row};
 use crate::net::Transport;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
@@ -15,51 +16,21 @@ const NXLOG: &str = include_str!("../../../../tests/data/logs/winlog-nxlog/empir
 const BEAT6: &str = include_str!("../../../../tests/data/logs/winlog-beat6/empire_opth.json");
 const ECS: &str = include_str!("../../../../tests/data/logs/winlog-ecs/agent.json");
 
-/// Keeps rows as the pipeline does: in their compact form.
-#[derive(Default)]
-struct Rows {
-    rows: Vec<Vec<u8>>,
-    bad: Vec<RowError>,
+fn records<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> Kept {
+    let mut kept = Kept::default();
+    let mut reader = WinlogJson::new();
+    for record in records {
+        reader.record(record, &mut kept);
+    }
+    kept
 }
 
-impl RowSink for Rows {
-    fn row(&mut self, row: &Row<'_>) {
-        self.rows.push(row.encode(Vec::new()));
-    }
-
-    fn bad(&mut self, error: RowError) {
-        self.bad.push(error);
-    }
+fn lines(text: &str) -> Kept {
+    records(text.split('\n').map(str::as_bytes))
 }
 
-impl Rows {
-    fn of<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut rows = Self::default();
-        let mut reader = WinlogJson::new();
-        for record in records {
-            reader.record(record, &mut rows);
-        }
-        rows
-    }
-
-    fn text(text: &str) -> Self {
-        Self::of(text.split('\n').map(str::as_bytes))
-    }
-
-    fn all(&self) -> Vec<Row<'_>> {
-        assert_eq!(self.bad, []);
-        self.rows.iter().map(|row| Row::decode(row).unwrap()).collect()
-    }
-
-    fn one(&self) -> Row<'_> {
-        let all = self.all();
-        assert_eq!(all.len(), 1, "{all:?}");
-        all[0]
-    }
-}
-
-fn read(event: &Value) -> Rows {
-    Rows::text(&event.to_string())
+fn read(event: &Value) -> Kept {
+    lines(&event.to_string())
 }
 
 fn causes(event: &Value) -> Vec<String> {
@@ -115,7 +86,7 @@ fn query(status: &str, results: &str) -> Value {
 #[test]
 fn sysmon_tells_a_connection_with_its_process_and_its_own_time() {
     let rows = read(&sysmon_event());
-    let row = rows.one();
+    let row = rows.only();
     let told = connection(&row);
     assert_eq!(row.time, time("2020-08-07T14:32:22.751Z"));
     assert_eq!(told.start, row.time);
@@ -140,7 +111,7 @@ fn sysmon_tells_a_connection_with_its_process_and_its_own_time() {
 #[test]
 fn the_name_that_sysmon_looked_up_backwards_is_not_what_the_client_resolved() {
     let rows = read(&with(sysmon_event(), &[("DestinationHostname", json!("ec2-1-2-3-4.amazonaws.com"))]));
-    assert_eq!(connection(&rows.one()).said, crate::format::row::Said::default());
+    assert_eq!(connection(&rows.only()).said, crate::format::row::Said::default());
 }
 
 #[test]
@@ -152,7 +123,7 @@ fn inbound_connections_and_binds_are_counted_and_tell_nothing() {
         with(filter_event(), &[("Protocol", json!("2"))]),
         with(filter_event(), &[("EventID", json!(5158)), ("DestAddress", Value::Null)]),
     ];
-    let mut rows = Rows::default();
+    let mut rows = Kept::default();
     let mut reader = WinlogJson::new();
     for event in &events {
         reader.record(event.to_string().as_bytes(), &mut rows);
@@ -163,7 +134,7 @@ fn inbound_connections_and_binds_are_counted_and_tell_nothing() {
 #[test]
 fn the_filtering_platform_comes_after_sysmon_and_in_utc() {
     let rows = read(&filter_event());
-    let row = rows.one();
+    let row = rows.only();
     // The event was at 10:32:22 four hours west of Greenwich, and was collected three seconds later.
     assert_eq!(connection(&row).start, time("2020-08-07T14:32:22Z"));
     assert_eq!(row.time.since(connection(&row).start), 2 * NANOS_PER_SEC);
@@ -174,7 +145,7 @@ fn the_filtering_platform_comes_after_sysmon_and_in_utc() {
         r"\device\harddiskvolume2\windows\system32\windowspowershell\v1.0\powershell.exe"
     );
     assert_eq!(
-        read(&with(filter_event(), &[("ProcessId", json!("0x670"))])).one().process.unwrap().pid,
+        read(&with(filter_event(), &[("ProcessId", json!("0x670"))])).only().process.unwrap().pid,
         0x670
     );
     let words = with(filter_event(), &[("Direction", json!("Outbound"))]);
@@ -183,7 +154,7 @@ fn the_filtering_platform_comes_after_sysmon_and_in_utc() {
 
 #[test]
 fn the_zone_of_a_local_time_is_told_by_the_time_of_collection() {
-    let start = |changes: &[(&str, Value)]| connection(&read(&with(filter_event(), changes)).one()).start;
+    let start = |changes: &[(&str, Value)]| connection(&read(&with(filter_event(), changes)).only()).start;
     let none = Value::Null;
     // East of Greenwich, and half an hour beside it.
     let east = [("@timestamp", json!("2020-08-07T05:02:27.359Z")), ("EventReceivedTime", none.clone())];
@@ -205,7 +176,7 @@ fn the_zone_of_a_local_time_is_told_by_the_time_of_collection() {
 fn pings_have_no_ports() {
     let event = with(filter_event(), &[("Protocol", json!("1")), ("SourcePort", json!("8"))]);
     let rows = read(&event);
-    let tuple = connection(&rows.one()).tuple;
+    let tuple = connection(&rows.only()).tuple;
     assert_eq!(tuple.transport, Transport::Icmp);
     assert_eq!((tuple.local.port(), tuple.remote.port()), (0, 0));
 }
@@ -216,7 +187,7 @@ fn long_forms_of_addresses_are_read() {
         sysmon_event(),
         &[("SourceIp", json!("0:0:0:0:0:0:0:1")), ("DestinationIp", json!("fe80:0:0:0:1c:0:0:2%4"))],
     );
-    let tuple = connection(&read(&event).one()).tuple;
+    let tuple = connection(&read(&event).only()).tuple;
     assert_eq!(tuple.local.ip(), "::1".parse::<IpAddr>().unwrap());
     assert_eq!(tuple.remote.ip(), "fe80::1c:0:0:2".parse::<IpAddr>().unwrap());
 }
@@ -225,7 +196,7 @@ fn long_forms_of_addresses_are_read() {
 fn a_query_tells_its_answer() {
     let asked = |status: &str, results: &str| {
         let rows = read(&query(status, results));
-        let row = rows.one();
+        let row = rows.only();
         let dns = dns(&row);
         assert_eq!((row.time, dns.query), (time("2020-08-07T14:32:45.863Z"), "a.example"));
         let addresses: Vec<_> = dns.addresses.to_vec().iter().map(ToString::to_string).collect();
@@ -246,7 +217,7 @@ fn a_query_tells_its_answer() {
 
 #[test]
 fn a_process_is_told_with_its_hash_parent_and_start() {
-    let rows = Rows::text(NXLOG);
+    let rows = lines(NXLOG);
     let all = rows.all();
     let started = all.iter().find(|row| row.kind == Kind::Started).unwrap();
     let process = started.process.unwrap();
@@ -266,7 +237,7 @@ fn the_security_log_tells_a_process_with_pids_in_hexadecimal() {
         "NewProcessName": "C:\\a.exe", "ParentProcessName": "C:\\b.exe", "CommandLine": "a -x",
         "SubjectUserName": "eve", "SubjectDomainName": "CORP", "TargetUserName": "-", "TargetDomainName": "-"});
     let rows = read(&event);
-    let row = rows.one();
+    let row = rows.only();
     let expected = ProcessRow {
         pid: 0x1d18,
         start: Some(time("2023-08-15T09:53:48.447Z")),
@@ -278,12 +249,12 @@ fn the_security_log_tells_a_process_with_pids_in_hexadecimal() {
     };
     assert_eq!((row.kind, row.process), (Kind::Started, Some(expected)));
     let runas = with(event, &[("TargetUserName", json!("root")), ("TargetDomainName", json!("LAB"))]);
-    assert_eq!(read(&runas).one().process.unwrap().user, r"LAB\root");
+    assert_eq!(read(&runas).only().process.unwrap().user, r"LAB\root");
 }
 
 #[test]
 fn winlogbeat_before_ecs_is_read() {
-    let rows = Rows::text(BEAT6);
+    let rows = lines(BEAT6);
     let all = rows.all();
     let calls = all.iter().filter(
         |row| matches!(row.kind, Kind::Connection(c) if c.start == row.time && c.tuple.remote.port() == 443),
@@ -302,7 +273,7 @@ fn winlogbeat_before_ecs_is_read() {
 
 #[test]
 fn elastic_common_schema_is_read_nested_dotted_and_moved_by_modules() {
-    let rows = Rows::text(ECS);
+    let rows = lines(ECS);
     let all = rows.all();
     assert_eq!(all.len(), 42);
     for (row, line) in all.iter().zip(ECS.lines()) {
@@ -345,7 +316,7 @@ fn the_shape_of_the_xml_is_read_in_all_its_dialects() {
         "TimeCreated": {"#attributes": {"SystemTime": "2020-08-07T14:32:24Z"}}});
     let with_id = |id: Value| with(system.clone(), &[("EventID", id)]);
     let expected = read(&json!({"Event": {"System": system, "EventData": fields}}));
-    assert_eq!(expected.one().process.unwrap().pid, 7);
+    assert_eq!(expected.only().process.unwrap().pid, 7);
     for (nth, event) in [
         json!({"Event": {"EventData": fields, "System": with_id(json!({"#text": 3, "#attributes": {"Qualifiers": 0}}))}}),
         json!({"System": with_id(json!({"Value": 3})), "EventData": fields, "Message": "x"}),
@@ -381,9 +352,9 @@ fn what_stands_around_an_object_does_not_harm() {
         format!(",{event}"),
         spaced,
     ] {
-        assert_eq!(Rows::text(&text).one().process.unwrap().pid, 1648, "{text}");
+        assert_eq!(lines(&text).only().process.unwrap().pid, 1648, "{text}");
     }
-    assert_eq!(Rows::text("\r\n\n  \n\u{feff}\n[\n]\n").all(), []);
+    assert_eq!(lines("\r\n\n  \n\u{feff}\n[\n]\n").all(), []);
 }
 
 #[test]
@@ -396,13 +367,13 @@ fn other_events_are_nothing_even_where_they_are_damaged() {
         r#"{"a":{"EventID":3},"b":[1,{"EventID":3}]}"#,
         "{}",
     ];
-    assert_eq!(Rows::of(others.map(str::as_bytes)).all(), []);
+    assert_eq!(records(others.map(str::as_bytes)).all(), []);
 }
 
 #[test]
 fn a_damaged_event_costs_itself_and_says_why() {
     let whole = sysmon_event().to_string();
-    let rows = Rows::text(&format!("{}\n{whole}\n", &whole[..whole.len() / 2]));
+    let rows = lines(&format!("{}\n{whole}\n", &whole[..whole.len() / 2]));
     assert_eq!((rows.rows.len(), rows.bad.len()), (1, 1));
     assert_eq!(rows.bad[0].cause, Cause::Json);
     for (change, message) in [
@@ -427,13 +398,13 @@ fn no_character_of_a_command_line_hides_its_event() {
     let event = nth(NXLOG, 1).to_string();
     for odd in ["\\ud800", "\\udc00\\ud83d\\ude00", "\u{1}", "\t", "\\u0000"] {
         let text = event.replace("powershell.exe", &format!("power{odd}shell.exe"));
-        let rows = Rows::text(&text);
-        assert!(rows.one().process.unwrap().image.ends_with("shell.exe"), "{odd}");
+        let rows = lines(&text);
+        assert!(rows.only().process.unwrap().image.ends_with("shell.exe"), "{odd}");
     }
     let mut bytes = event.into_bytes();
     let place = bytes.windows(5).position(|window| window == b"power").unwrap();
     bytes[place] = 0xff;
-    assert_eq!(Rows::of([&bytes[..]]).one().process.unwrap().pid, 1648);
+    assert_eq!(records([&bytes[..]]).only().process.unwrap().pid, 1648);
 }
 
 #[test]
@@ -446,7 +417,7 @@ fn the_start_of_a_process_stands_in_its_guid() {
         ("-", None),
     ] {
         let rows = read(&with(sysmon_event(), &[("ProcessGuid", json!(guid))]));
-        assert_eq!(rows.one().process.unwrap().start, start.map(time), "{guid}");
+        assert_eq!(rows.only().process.unwrap().start, start.map(time), "{guid}");
     }
 }
 
@@ -469,7 +440,7 @@ fn files_are_recognised_by_what_only_windows_events_have() {
 proptest! {
     #[test]
     fn any_bytes_return(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-        Rows::of([&bytes[..]]);
+        records([&bytes[..]]);
         let _ = WinlogJson::recognises(&bytes);
     }
 
@@ -481,7 +452,7 @@ proptest! {
             let at = usize::from(place) % bytes.len();
             bytes[at] = byte;
         }
-        let rows = Rows::of([&bytes[..]]);
+        let rows = records([&bytes[..]]);
         for row in &rows.rows {
             prop_assert!(Row::decode(row).is_some());
         }

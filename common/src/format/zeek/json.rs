@@ -1,9 +1,9 @@
 //! Zeek's JSON, one object a line: as Zeek writes it, as the streaming-logs package, Corelight and log shippers do.
 
 use super::row::{Form, Record};
-use super::{Field, Log};
+use super::{FIELDS, Field, Log};
 use crate::format::flat::{self, Place};
-use crate::format::row::{Cause, RowError, RowSink};
+use crate::format::row::RowSink;
 
 /// Reads JSON records. It has no state: each record says what it is.
 ///
@@ -19,47 +19,29 @@ impl ZeekJson {
         Self
     }
 
-    /// Reads one line, which is one object; an empty one is nothing. Bytes that are no UTF-8 become U+FFFD, so that
-    /// nobody hides a connection by one byte of its name.
+    /// Reads one line, which is one object; an empty one is nothing.
     pub fn record(&mut self, line: &[u8], sink: &mut dyn RowSink) {
-        match std::str::from_utf8(line) {
-            Ok(line) => read(line, sink),
-            Err(_) => read(&String::from_utf8_lossy(line), sink),
-        }
+        flat::line(line, place, sink, read);
     }
 
     /// Whether a file that begins so is one for this reader: an object with a time, and with what only Zeek calls so.
     #[must_use]
     pub fn recognises(head: &[u8]) -> bool {
-        let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
-        let line = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
-        let has = |key: &[u8]| memchr::memmem::find(line, key).is_some();
-        line.starts_with(b"{")
-            && has(b"\"ts\"")
-            && [
-                &b"\"id.orig_h\""[..],
-                b"\"id_orig_h\"",
-                b"\"orig_h\"",
-                b"\"uid\"",
-                b"\"fuid\"",
-                b"\"_path\"",
-                b"\"@stream\"",
-                b"\"#path\"",
-            ]
-            .into_iter()
-            .any(has)
+        let one = [
+            "\"id.orig_h\"",
+            "\"id_orig_h\"",
+            "\"orig_h\"",
+            "\"uid\"",
+            "\"fuid\"",
+            "\"_path\"",
+            "\"@stream\"",
+            "\"#path\"",
+        ];
+        flat::begins_with_keys(head, &["\"ts\""], &one)
     }
 }
 
-fn read(line: &str, sink: &mut dyn RowSink) {
-    let line = line.trim_start_matches('\u{feff}').trim_ascii();
-    if line.is_empty() {
-        return;
-    }
-    let Ok(fields) = flat::read(line, place) else {
-        sink.bad(RowError::row(Cause::Json, line));
-        return;
-    };
+fn read(fields: [&str; FIELDS], sink: &mut dyn RowSink) {
     let record = Record { fields, form: Form::Json };
     let log = match (record.raw(Field::Stream), Log::named(record.raw(Field::Path))) {
         // Some logs have a `path` of their own: it counts where it names a log that is read.

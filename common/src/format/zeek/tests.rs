@@ -6,64 +6,25 @@ use proptest::prelude::*;
 
 use super::{ZeekJson, ZeekTsv};
 use crate::event::{AppProtocol, Outcome};
-use crate::format::row::{ATTRIBUTES_LEAD, Cause, ConnectionRow, DnsRow, Kind, Row, RowError, RowSink};
+use crate::format::kept::Kept;
+use crate::format::row::{ATTRIBUTES_LEAD, Cause, Kind, Row};
 use crate::net::Transport;
 use crate::time::Timestamp;
 
-/// Rows in their compact form, which owns what it holds.
-#[derive(Debug, Default, PartialEq)]
-struct Seen {
-    rows: Vec<Vec<u8>>,
-    bad: Vec<RowError>,
-}
-
-impl RowSink for Seen {
-    fn row(&mut self, row: &Row<'_>) {
-        let bytes = row.encode(Vec::new());
-        assert_eq!(Row::decode(&bytes).as_ref(), Some(row));
-        self.rows.push(bytes);
-    }
-    fn bad(&mut self, error: RowError) {
-        self.bad.push(error);
-    }
-}
-
-impl Seen {
-    fn rows(&self) -> Vec<Row<'_>> {
-        self.rows.iter().map(|row| Row::decode(row).unwrap()).collect()
-    }
-    fn only(&self) -> Row<'_> {
-        assert_eq!((self.rows.len(), &self.bad[..]), (1, &[][..]));
-        Row::decode(&self.rows[0]).unwrap()
-    }
-    fn connection(&self) -> ConnectionRow<'_> {
-        let Row { kind: Kind::Connection(row), time, .. } = self.only() else { panic!("{:?}", self.only()) };
-        assert_eq!(time, row.start);
-        row
-    }
-    fn dns(&self) -> DnsRow<'_> {
-        let Row { kind: Kind::Dns(row), .. } = self.only() else { panic!("{:?}", self.only()) };
-        row
-    }
-    fn causes(&self) -> Vec<Cause> {
-        self.bad.iter().map(|error| error.cause).collect()
-    }
-}
-
-fn tsv(text: &str) -> Seen {
+fn tsv(text: &str) -> Kept {
     tsv_bytes(text.as_bytes())
 }
 
-fn tsv_bytes(text: &[u8]) -> Seen {
-    let (mut reader, mut seen) = (ZeekTsv::new(), Seen::default());
+fn tsv_bytes(text: &[u8]) -> Kept {
+    let (mut reader, mut seen) = (ZeekTsv::new(), Kept::default());
     for line in text.split(|&b| b == b'\n') {
         reader.record(line, &mut seen);
     }
     seen
 }
 
-fn json(text: &str) -> Seen {
-    let (mut reader, mut seen) = (ZeekJson::new(), Seen::default());
+fn json(text: &str) -> Kept {
+    let (mut reader, mut seen) = (ZeekJson::new(), Kept::default());
     for line in text.split('\n') {
         reader.record(line.as_bytes(), &mut seen);
     }
@@ -386,13 +347,13 @@ fn other_logs_are_passed_over_without_an_error_and_named() {
     let files = log("files", &with(&CONN[..2], &[("fuid", "F1")]));
     let seen = tsv(&files);
     assert_eq!(seen.only(), Row { time: Timestamp::from_nanos(1_672_843_056_913_119_000), ..Row::default() });
-    let (mut reader, mut seen) = (ZeekTsv::new(), Seen::default());
+    let (mut reader, mut seen) = (ZeekTsv::new(), Kept::default());
     assert_eq!(reader.unused(), None);
     for line in files.lines() {
         reader.record(line.as_bytes(), &mut seen);
     }
     assert_eq!(reader.unused(), Some("files"));
-    assert_eq!(tsv(&log("loaded_scripts", &[("name", "a.zeek")])), Seen::default(), "no time, no row");
+    assert_eq!(tsv(&log("loaded_scripts", &[("name", "a.zeek")])), Kept::default(), "no time, no row");
     let seen = json(r#"{"_path":"stats","ts":1.5,"mem":7}"#);
     assert_eq!(seen.only(), Row { time: Timestamp::from_nanos(1_500_000_000), ..Row::default() });
 }
@@ -460,7 +421,7 @@ fn a_bad_row_costs_itself_alone_and_says_why() {
     assert_eq!(tsv("1.5\tx\ty\n").causes(), [Cause::Header]);
     let wide = format!("#separator \\x09\n#path\tconn\n#fields\t{}\n1.5\tx\n", "a\t".repeat(600));
     assert_eq!(tsv(&wide).causes(), [Cause::Columns, Cause::Header]);
-    assert_eq!(tsv("#separator \\x09\n\n\r\n"), Seen::default(), "an empty line is nothing");
+    assert_eq!(tsv("#separator \\x09\n\n\r\n"), Kept::default(), "an empty line is nothing");
 }
 
 #[test]
@@ -485,7 +446,7 @@ fn bytes_that_are_no_text_do_not_hide_a_connection() {
     let seen = tsv_bytes(&text);
     let Kind::Attributes(row) = seen.only().kind else { panic!() };
     assert_eq!((row.uid, row.said.sni), ("CExample1", "\u{fffd}2.example.org"));
-    let mut seen = Seen::default();
+    let mut seen = Kept::default();
     ZeekJson::new()
         .record(b"{\"_path\":\"ssl\",\"ts\":1,\"uid\":\"C\",\"server_name\":\"\xff.example\"}", &mut seen);
     let Kind::Attributes(row) = seen.only().kind else { panic!() };
@@ -565,7 +526,7 @@ fn json_that_is_none_is_a_bad_row() {
     }
     assert_eq!(json(&JSON_CONN.replace(":443", ":443443")).causes(), [Cause::Port]);
     assert_eq!(json(&JSON_CONN.replace("\"10.0.0.5\"", "{}")).causes(), [Cause::Missing]);
-    assert_eq!(json("\n  \n"), Seen::default());
+    assert_eq!(json("\n  \n"), Kept::default());
 }
 
 #[test]
@@ -606,7 +567,7 @@ proptest! {
 
     #[test]
     fn any_bytes_return(lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..10)) {
-        let (mut text, mut object, mut seen) = (ZeekTsv::new(), ZeekJson::new(), Seen::default());
+        let (mut text, mut object, mut seen) = (ZeekTsv::new(), ZeekJson::new(), Kept::default());
         for line in &lines {
             text.record(line, &mut seen);
             object.record(line, &mut seen);
@@ -630,7 +591,7 @@ proptest! {
             let at = at.index(text.len());
             text[at] = byte;
         }
-        let (mut columns, mut object, mut seen) = (ZeekTsv::new(), ZeekJson::new(), Seen::default());
+        let (mut columns, mut object, mut seen) = (ZeekTsv::new(), ZeekJson::new(), Kept::default());
         for line in text.split(|&b| b == b'\n') {
             columns.record(line, &mut seen);
             object.record(line, &mut seen);

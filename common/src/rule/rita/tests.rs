@@ -115,7 +115,8 @@ fn what_comes_before_the_last_24_hours_is_in_the_first_hour() {
     for second in [NEWEST - WINDOW_SECS - 2_000, NEWEST - WINDOW_SECS, NEWEST - WINDOW_SECS + 3_600, NEWEST] {
         rita.add(&row(second, 1));
     }
-    assert_eq!(rita.units[0].bins, bins(&[(0, 2), (1, 1), (23, 1)]));
+    let (_, unit) = rita.units.iter().next().unwrap();
+    assert_eq!(unit.bins, bins(&[(0, 2), (1, 1), (23, 1)]));
 }
 
 #[test]
@@ -257,7 +258,7 @@ fn a_flood_of_destinations_times_and_sizes_stays_within_the_limits() {
     }
     assert_eq!(rita.units(), 100);
     assert!(rita.lost().rows > 0 && rita.lost().details > 0);
-    let kept: usize = rita.units.iter().map(|unit| unit.sizes.len() * SIZE_BYTES).sum();
+    let kept: usize = rita.units.iter().map(|(_, unit)| unit.sizes.len() * SIZE_BYTES).sum();
     assert!(kept <= limits.bytes);
 }
 
