@@ -3,4 +3,6 @@
 pub mod capture;
 pub mod cli;
 pub mod exit;
+pub mod live;
+pub mod platform;
 pub mod replay;

@@ -271,6 +271,7 @@ impl Engine {
                 self.counters.known_refused += u64::from(!self.scope.learn(name, age_days));
             }
             Event::Connection(event) => self.connection(event, sink),
+            Event::Gap(_) => {}
             Event::Dns(query) => {
                 self.counters.queries += 1;
                 for &ip in query.addresses {

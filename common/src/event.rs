@@ -7,8 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::live::Gap;
 use crate::net::FiveTuple;
-use crate::process::{ProcessInfo, ProcessKey};
+use crate::process::{Attribution, ProcessInfo, ProcessKey};
 use crate::program::Program;
 use crate::text::Rule;
 use crate::time::Timestamp;
@@ -73,6 +74,8 @@ pub enum Event<'a> {
     Connection(ConnectionEvent<'a>),
     /// A DNS query and what came back.
     Dns(DnsEvent<'a>),
+    /// The source was blind for a while: an interval over this time is no interval.
+    Gap(Gap),
 }
 
 /// What is known of a host before its first event.
@@ -96,6 +99,8 @@ pub struct ConnectionEvent<'a> {
     pub process: Option<ProcessKey>,
     /// Its program, where the source knows it by itself; else an [`Event::Process`] told of it.
     pub program: Option<&'a Program>,
+    /// How the process is known, where a live sensor found it.
+    pub attribution: Attribution,
     /// What the connection was called.
     pub names: Names<'a>,
     /// What the client spoke first.
@@ -226,6 +231,8 @@ pub struct DnsEvent<'a> {
     pub process: Option<ProcessKey>,
     /// Its program, as in [`ConnectionEvent::program`].
     pub program: Option<&'a Program>,
+    /// As in [`ConnectionEvent::attribution`].
+    pub attribution: Attribution,
     /// Both ends, where packets told of them: what the process is found by. The engine has no use for it.
     pub tuple: Option<FiveTuple>,
     /// The resolver that was asked.

@@ -27,6 +27,7 @@ pub mod event;
 pub mod explain;
 pub mod format;
 pub mod human;
+pub mod live;
 pub mod names;
 pub mod net;
 pub mod process;

@@ -11,16 +11,71 @@ use crate::time::Timestamp;
 /// Longest text of a process (path, command line, account…) that is kept, in bytes: Windows allows a command line
 /// 32,767 characters (`CreateProcessW`), Linux a path 4,096.
 pub const MAX_PROCESS_TEXT_BYTES: usize = 32 << 10;
+/// Ancestors of the parent that are kept.
+pub const MAX_ANCESTORS: usize = 4;
 /// How such a text is kept.
 pub const PROCESS_TEXT: Rule = Rule { cap: MAX_PROCESS_TEXT_BYTES, lower_case: false, strip_dot: false };
 
 /// One process instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProcessKey {
     /// Process id as the host counts it.
     pub pid: u32,
     /// When it started.
     pub start: Timestamp,
+}
+
+/// How an event got its process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Attribution {
+    /// Who told.
+    pub method: Method,
+    /// How sure that is.
+    pub quality: Quality,
+}
+
+impl Attribution {
+    /// Nobody told.
+    pub const NONE: Self = Self { method: Method::None, quality: Quality::None };
+
+    /// Whether nobody told.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        matches!(self.method, Method::None)
+    }
+}
+
+/// Who told whose a connection is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Nobody.
+    #[default]
+    None,
+    /// A kernel program, in the context of the process.
+    Ebpf,
+    /// The kernel was asked for the socket when its first packet left.
+    Netlink,
+    /// A table of sockets that is read now and then.
+    Poll,
+    /// The kernel's socket table when the sensor began.
+    Seed,
+}
+
+/// How sure an attribution is. A guess between several is none at all: no process is better than a wrong one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quality {
+    /// Not attributed.
+    #[default]
+    None,
+    /// The only process that it can have been.
+    Inferred,
+    /// The process that held the socket when it was looked for.
+    Exact,
+    /// The process in whose context the kernel opened the connection.
+    KernelExact,
 }
 
 /// Where the executable lies, as far as trust goes.
@@ -83,6 +138,18 @@ pub struct ProcessInfo {
     /// Container id.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub container: String,
+    /// Pod that the container belongs to (Kubernetes UID).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub pod: String,
+    /// Unit of the service manager that it runs in.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub service: String,
+    /// Installed package that owns the executable, with its version.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub package: String,
+    /// Executables of the parent's ancestors, nearest first, at most [`MAX_ANCESTORS`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ancestors: Vec<String>,
     /// Signed by a trusted publisher, or owned by an installed package and unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signed: Option<bool>,

@@ -21,7 +21,7 @@ use crate::event::{
 };
 use crate::format::row::{ConnectionRow, DnsRow, ExchangeRow, Kind, Row, Said};
 use crate::net::Transport;
-use crate::process::ProcessKey;
+use crate::process::{Attribution, ProcessKey};
 use crate::program::Program;
 
 /// Port of a resolver where a log does not say (RFC 1035 section 4.2).
@@ -201,6 +201,7 @@ impl Assembler {
             start: dns.start,
             process: doer.as_ref().map(|(key, _)| *key),
             program: doer.as_ref().map(|(_, program)| program),
+            attribution: Attribution::NONE,
             tuple: None,
             resolver: dns
                 .resolver
@@ -228,6 +229,7 @@ fn event<'a>(
         start,
         process: doer.map(|(key, _)| *key),
         program: doer.map(|(_, program)| program),
+        attribution: Attribution::NONE,
         names,
         protocol: said.protocol,
         ja4: Ja4::parse(said.ja4),

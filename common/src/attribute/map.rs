@@ -155,6 +155,7 @@ impl ProcessMapBuilder {
             script_host: entry.script_host,
             browser: entry.browser,
             age_days: entry.age_days,
+            ..ProcessInfo::default()
         };
         // What is kept of a text may be longer than the text, where it had to be escaped.
         let kept = [

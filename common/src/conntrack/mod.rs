@@ -22,6 +22,7 @@ use crate::decode::quic::InitialAssembler;
 use crate::decode::{Probe, dns};
 use crate::event::{ConnectionEvent, Event, Names, Observation, Outcome, Phase, Totals};
 use crate::net::{FiveTuple, Transport, is_internal, is_internal_broadcast, is_no_peer};
+use crate::process::Attribution;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// Silence in both directions after which payload opens a new exchange (scorer specification 2.1).
@@ -865,6 +866,7 @@ impl Tracker {
             start: Timestamp::from_nanos(slot.start),
             process: None,
             program: None,
+            attribution: Attribution::NONE,
             names,
             protocol: label.map_or_else(Default::default, |label| label.protocol),
             ja4: label.and_then(|label| label.ja4),

@@ -10,6 +10,7 @@ use crate::decode::dns;
 use crate::decode::packet::{Addr, Header, Packet};
 use crate::event::{DnsEvent, Event, Observation};
 use crate::net::{FiveTuple, Transport};
+use crate::process::Attribution;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// Open queries at a time.
@@ -96,6 +97,7 @@ impl Queries {
             start: Timestamp::from_nanos(start),
             process: None,
             program: None,
+            attribution: Attribution::NONE,
             tuple: Some(key.tuple()),
             resolver: Some(SocketAddr::new(server.ip(), server_port)),
             query: message.name.as_str(),
@@ -168,6 +170,7 @@ impl Queries {
                 start: Timestamp::from_nanos(query.start),
                 process: None,
                 program: None,
+                attribution: Attribution::NONE,
                 tuple: Some(query.key.tuple()),
                 resolver: Some(SocketAddr::new(query.key.server.ip(), query.key.server_port)),
                 query: &query.name,

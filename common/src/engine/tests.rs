@@ -52,6 +52,7 @@ fn a_flood_of_hosts_stays_within_the_setting() {
                 start: Timestamp::ZERO,
                 process: None,
                 program: None,
+                attribution: crate::process::Attribution::NONE,
                 tuple: None,
                 resolver: None,
                 query,

@@ -134,6 +134,7 @@ mod tests {
                 start: Timestamp::from_nanos(7),
                 process: None,
                 program: None,
+                attribution: crate::process::Attribution::NONE,
                 names,
                 protocol: AppProtocol::Unknown,
                 ja4: None,

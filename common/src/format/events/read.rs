@@ -16,7 +16,7 @@ use crate::event::{
     Ja4, Names, Observation, Outcome, Phase, Totals, USER_AGENT_TEXT,
 };
 use crate::net::{FiveTuple, Transport};
-use crate::process::{ImageLocation, PROCESS_TEXT, ParentClass, ProcessInfo, ProcessKey};
+use crate::process::{Attribution, ImageLocation, PROCESS_TEXT, ParentClass, ProcessInfo, ProcessKey};
 use crate::text::{self, Rule};
 use crate::time::Timestamp;
 
@@ -439,6 +439,7 @@ impl<'a> Record<'a> {
                 start: self.start.unwrap_or(time),
                 process: self.process.map(Owner::key),
                 program: None,
+                attribution: Attribution::NONE,
                 tuple: None,
                 resolver: self
                     .resolver_ip
@@ -481,6 +482,7 @@ impl<'a> Record<'a> {
             start: self.start.unwrap_or(time),
             process: self.process.map(Owner::key),
             program: None,
+            attribution: Attribution::NONE,
             names: Names {
                 fqdn: self.text(kept, &self.fqdn),
                 sni: self.text(kept, &self.sni),

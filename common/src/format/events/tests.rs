@@ -8,7 +8,7 @@ use super::read::FIELDS;
 use super::*;
 use crate::event::*;
 use crate::net::{FiveTuple, Transport};
-use crate::process::{ImageLocation, ParentClass, ProcessInfo, ProcessKey};
+use crate::process::{Attribution, ImageLocation, ParentClass, ProcessInfo, ProcessKey};
 use crate::text::is_plain;
 use crate::time::Timestamp;
 
@@ -98,6 +98,7 @@ fn every_example_of_the_documentation_reads_and_writes_back_equal() {
                     Event::Process(..) => "process",
                     Event::KnownDestination { .. } => "known_destination",
                     Event::Dns(_) => "dns",
+                    Event::Gap(_) => "gap",
                     Event::Connection(connection) => match connection.phase {
                         Phase::Opened => "opened",
                         Phase::Joined => "joined",
@@ -367,6 +368,7 @@ impl Sample {
                     start: *start,
                     process: *process,
                     program: None,
+                    attribution: Attribution::NONE,
                     names: Names { fqdn, sni, connect_host, connect_port: *port, http_host, user_agent },
                     protocol: *protocol,
                     ja4: *ja4,
@@ -378,6 +380,7 @@ impl Sample {
                     start: *start,
                     process: *process,
                     program: None,
+                    attribution: Attribution::NONE,
                     tuple: None,
                     resolver: *resolver,
                     query,
@@ -500,6 +503,7 @@ fn process_info() -> impl Strategy<Value = ProcessInfo> {
                 script_host,
                 browser,
                 age_days,
+                ..ProcessInfo::default()
             }
         },
     )

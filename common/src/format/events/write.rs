@@ -54,6 +54,13 @@ pub fn write_line(observation: &Observation<'_>, out: &mut Vec<u8>) {
         }
         Event::Connection(connection) => line.connection(time, &connection),
         Event::Dns(dns) => line.dns(time, &dns),
+        Event::Gap(gap) => {
+            line.word("type", "gap");
+            line.time("since", gap.since, time);
+            line.time("until", gap.until, time);
+            line.variant("cause", gap.cause);
+            line.number("lost", gap.lost);
+        }
     }
     line.put(b"}\n");
 }

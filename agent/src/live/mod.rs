@@ -1,0 +1,3 @@
+//! The live sensor: layers and packets in, in order of time; through the tracker, the attributor and the engine; alerts out.
+
+pub mod layer;

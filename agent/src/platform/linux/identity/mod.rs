@@ -1,0 +1,1 @@
+//! Who a process is: what /proc, the package databases and the executable itself tell.

@@ -1,0 +1,6 @@
+//! Linux: kernel programs, netlink, packet sockets, `/proc`.
+
+pub mod ebpf;
+pub mod identity;
+pub mod netlink;
+pub mod packets;

@@ -1,0 +1,1 @@
+//! The layers without kernel programs: netlink answers, and tables that are polled.
