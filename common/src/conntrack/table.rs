@@ -61,6 +61,10 @@ pub(super) mod mark {
     pub(in super::super) const REFUSED: u16 = 512;
     /// A QUIC handshake is being looked at; `stream` counts in the assemblers.
     pub(in super::super) const QUIC: u16 = 1024;
+    /// Its socket is known, and says when it ends and what it came to.
+    pub(in super::super) const SOCKET: u16 = 2048;
+    /// A packet reset it; its socket has not said so yet.
+    pub(in super::super) const RESET: u16 = 4096;
 }
 
 /// One connection, oriented: `local` is the side that opened it (or the host, for one opened from outside).
@@ -101,6 +105,11 @@ const _: () = assert!(size_of::<Slot>() <= 128, "a slot is two cache lines");
 impl Slot {
     pub(super) const fn is(&self, mark: u16) -> bool {
         self.marks & mark != 0
+    }
+
+    /// Whether packets say that a socket's connection is over.
+    pub(super) const fn is_over(&self) -> bool {
+        self.is(mark::SOCKET) && (self.is(mark::RESET) || (self.is(mark::FIN_OUT) && self.is(mark::FIN_IN)))
     }
 }
 
