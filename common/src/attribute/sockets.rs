@@ -10,14 +10,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use hashbrown::HashMap;
 
 use super::AttributionCounters;
-use crate::event::{ConnectionEvent, DnsEvent, Event, Observation, Phase};
-use crate::net::FiveTuple;
+use crate::event::{ConnectionEvent, DnsEvent, Event, Observation};
+use crate::net::{FiveTuple, Transport};
 use crate::process::{Attribution, ProcessKey};
 use crate::program::Program;
 use crate::time::Timestamp;
 
 /// What a socket takes: its entry in a map that doubles, and its place in line.
 const BYTES_PER_SOCKET: usize = 2 * size_of::<(FiveTuple, Sockets)>() + size_of::<(FiveTuple, u64)>();
+
+/// Part of the room that is for sockets that ask a resolver, as a divisor.
+const QUESTIONS_SHARE: usize = 8;
+const DNS_PORT: u16 = 53;
 
 /// Who opened a socket.
 #[derive(Clone, Debug)]
@@ -42,33 +46,37 @@ struct Sockets {
 /// Openers by five-tuple.
 #[derive(Debug)]
 pub struct SocketOwners {
+    connections: Table,
+    /// Sockets that ask a resolver: there are many, nobody tells that they are gone, and they must not displace a connection
+    /// that is open for days.
+    questions: Table,
+    attributed: Cell<u64>,
+    unknown: Cell<u64>,
+}
+
+/// Openers by five-tuple, as many as fit.
+#[derive(Debug)]
+struct Table {
     sockets: HashMap<FiveTuple, Sockets, foldhash::fast::RandomState>,
     /// Oldest first; one whose number is not the entry's was opened again, or is gone.
     order: VecDeque<(FiveTuple, u64)>,
     next: u64,
     capacity: usize,
     evicted: u64,
-    attributed: Cell<u64>,
-    unknown: Cell<u64>,
 }
 
-impl SocketOwners {
-    /// None yet, and never more than fit into `memory_bytes`.
-    #[must_use]
-    pub fn new(memory_bytes: usize) -> Self {
+impl Table {
+    fn new(memory_bytes: usize) -> Self {
         Self {
             sockets: HashMap::default(),
             order: VecDeque::new(),
             next: 0,
             capacity: (memory_bytes / BYTES_PER_SOCKET).max(16),
             evicted: 0,
-            attributed: Cell::new(0),
-            unknown: Cell::new(0),
         }
     }
 
-    /// Takes note of a socket, before the tracker is told of it.
-    pub fn opened(&mut self, tuple: &FiveTuple, since: Timestamp, opener: Option<Opener>) {
+    fn opened(&mut self, tuple: &FiveTuple, since: Timestamp, opener: Option<Opener>) {
         let number = self.next;
         self.next += 1;
         let before = self.sockets.remove(tuple).map(|old| (old.since, old.opener));
@@ -95,15 +103,36 @@ impl SocketOwners {
         }
     }
 
-    /// Forgets a connection of which all was told.
-    pub fn closed(&mut self, observation: &Observation<'_>) {
-        let Event::Connection(event) = observation.event else { return };
-        if !matches!(event.phase, Phase::Closed(_)) {
-            return;
+    fn find(&self, tuple: &FiveTuple) -> Option<&Sockets> {
+        self.sockets.get(tuple).or_else(|| self.sockets.get(&unbound(tuple)))
+    }
+}
+
+impl SocketOwners {
+    /// None yet, and never more than fit into `memory_bytes`.
+    #[must_use]
+    pub fn new(memory_bytes: usize) -> Self {
+        let questions = memory_bytes / QUESTIONS_SHARE;
+        Self {
+            connections: Table::new(memory_bytes - questions),
+            questions: Table::new(questions),
+            attributed: Cell::new(0),
+            unknown: Cell::new(0),
         }
-        if let Some(socket) = self.sockets.get_mut(&event.tuple) {
-            if socket.is_latest(event.start) {
-                self.sockets.remove(&event.tuple);
+    }
+
+    /// Takes note of a socket, before the tracker is told of it.
+    pub fn opened(&mut self, tuple: &FiveTuple, since: Timestamp, opener: Option<Opener>) {
+        let table = if is_question(tuple) { &mut self.questions } else { &mut self.connections };
+        table.opened(tuple, since, opener);
+    }
+
+    /// Forgets a connection of which all was told.
+    pub fn closed(&mut self, tuple: &FiveTuple, start: Timestamp) {
+        let sockets = &mut self.connections.sockets;
+        if let Some(socket) = sockets.get_mut(tuple) {
+            if socket.is_latest(start) {
+                sockets.remove(tuple);
             } else {
                 socket.before = None;
             }
@@ -148,7 +177,7 @@ impl SocketOwners {
     /// Who opened the connection that began then.
     #[must_use]
     pub fn opener(&self, tuple: &FiveTuple, start: Timestamp) -> Option<&Opener> {
-        let socket = self.sockets.get(tuple).or_else(|| self.sockets.get(&unbound(tuple)))?;
+        let socket = if is_question(tuple) { &self.questions } else { &self.connections }.find(tuple)?;
         match &socket.before {
             Some((_, before)) if !socket.is_latest(start) => before.as_ref(),
             _ => socket.opener.as_ref(),
@@ -161,7 +190,7 @@ impl SocketOwners {
         AttributionCounters {
             attributed: self.attributed.get(),
             unknown: self.unknown.get(),
-            flows_evicted: self.evicted,
+            flows_evicted: self.connections.evicted + self.questions.evicted,
             processes_evicted: 0,
         }
     }
@@ -169,13 +198,13 @@ impl SocketOwners {
     /// Sockets remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.sockets.len()
+        self.connections.sockets.len() + self.questions.sockets.len()
     }
 
     /// Whether none is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.sockets.is_empty()
+        self.len() == 0
     }
 }
 
@@ -185,6 +214,11 @@ impl Sockets {
         let off = |since: Timestamp| start.nanos().saturating_sub(since.nanos()).unsigned_abs();
         start >= self.since || self.before.as_ref().is_none_or(|(before, _)| off(self.since) <= off(*before))
     }
+}
+
+/// Whether it asks a resolver, by datagrams.
+fn is_question(tuple: &FiveTuple) -> bool {
+    tuple.transport == Transport::Udp && tuple.remote.port() == DNS_PORT
 }
 
 /// The same socket where it is bound to no address: it sends from whichever fits.
@@ -199,8 +233,7 @@ fn unbound(tuple: &FiveTuple) -> FiveTuple {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{HostId, Names, Totals};
-    use crate::net::Transport;
+    use crate::event::{HostId, Names, Phase};
     use crate::process::ProcessInfo;
 
     const HOST: HostId<'static> = HostId::Name("host");
@@ -246,9 +279,9 @@ mod tests {
         owners.opened(&tuple, at(60), opener(2));
         assert_eq!(pid(&owners, &tuple, at(0)), Some(1));
         assert_eq!(pid(&owners, &tuple, at(60)), Some(2));
-        owners.closed(&event(tuple, at(0), Phase::Closed(Totals::default())));
+        owners.closed(&tuple, at(0));
         assert_eq!(pid(&owners, &tuple, at(60)), Some(2));
-        owners.closed(&event(tuple, at(60), Phase::Closed(Totals::default())));
+        owners.closed(&tuple, at(60));
         assert!(owners.is_empty());
     }
 
@@ -274,13 +307,29 @@ mod tests {
 
     #[test]
     fn beyond_the_limit_the_oldest_goes_and_is_counted() {
-        let mut owners = SocketOwners::new(100 * BYTES_PER_SOCKET);
+        let mut owners = SocketOwners::new(800 * BYTES_PER_SOCKET);
         for port in 1..=1_000_u16 {
             owners.opened(&tuple(&format!("192.0.2.1:{port}")), at(0), opener(1));
         }
-        assert_eq!((owners.len(), owners.counters().flows_evicted), (100, 900));
-        assert!(owners.order.len() <= 200);
+        assert_eq!((owners.len(), owners.counters().flows_evicted), (700, 300));
+        assert!(owners.connections.order.len() <= 1_400);
         assert_eq!(pid(&owners, &tuple("192.0.2.1:1000"), at(0)), Some(1));
         assert_eq!(pid(&owners, &tuple("192.0.2.1:1"), at(0)), None);
+    }
+    #[test]
+    fn questions_do_not_displace_connections() {
+        let mut owners = SocketOwners::new(800 * BYTES_PER_SOCKET);
+        owners.opened(&tuple("192.0.2.1:40000"), at(0), opener(1));
+        let question = |port: u16| FiveTuple {
+            transport: Transport::Udp,
+            local: ([192, 0, 2, 1], port).into(),
+            remote: ([192, 0, 2, 53], 53).into(),
+        };
+        for port in 1..=10_000 {
+            owners.opened(&question(port), at(1), opener(2));
+        }
+        assert_eq!(pid(&owners, &tuple("192.0.2.1:40000"), at(0)), Some(1));
+        assert_eq!(pid(&owners, &question(10_000), at(1)), Some(2));
+        assert_eq!(owners.len(), 101);
     }
 }

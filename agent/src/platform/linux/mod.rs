@@ -1,5 +1,6 @@
 //! Linux: kernel programs, netlink, packet sockets, `/proc`.
 
+pub mod clock;
 pub mod ebpf;
 pub mod identity;
 pub mod netlink;
