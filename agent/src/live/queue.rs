@@ -11,7 +11,7 @@ use sonde_common::time::Timestamp;
 use super::layer::LivePacket;
 
 /// Things held at most.
-const MAX_ITEMS: usize = 65_536;
+pub const MAX_ITEMS: usize = 65_536;
 /// Bytes of packets held at most.
 const MAX_BYTES: usize = 16 << 20;
 /// Bytes of packets let go that are worth moving the others for.
