@@ -1,3 +1,7 @@
 //! The live sensor: layers and packets in, in order of time; through the tracker, the attributor and the engine; alerts out.
 
+pub mod budget;
+pub mod command;
+pub mod desk;
+pub mod health;
 pub mod layer;
