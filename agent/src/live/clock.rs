@@ -29,13 +29,19 @@ impl Clocks {
         Timestamp::from_nanos(self.wall.nanos().saturating_sub(self.since_boot))
     }
 
+    /// Nanoseconds by which the wall clock was set between two readings.
+    #[must_use]
+    pub const fn stepped_since(&self, before: &Self) -> i64 {
+        let passed = self.since_boot.saturating_sub(before.since_boot);
+        self.wall.nanos().saturating_sub(before.wall.nanos()).saturating_sub(passed)
+    }
+
     /// In what way the sensor was blind between two readings.
     #[must_use]
     pub fn gap_since(&self, before: &Self) -> Option<Gap> {
         let passed = self.since_boot.saturating_sub(before.since_boot);
         let awake = self.awake.saturating_sub(before.awake);
-        let stepped = self.wall.nanos().saturating_sub(before.wall.nanos()).saturating_sub(passed);
-        let cause = if stepped.abs() > STEP {
+        let cause = if self.stepped_since(before).abs() > STEP {
             GapCause::ClockSet
         } else if passed.saturating_sub(awake) > SLEEP {
             GapCause::Suspended

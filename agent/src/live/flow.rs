@@ -104,8 +104,12 @@ impl Flow {
         self.ends.tell(&Observation { time, host: HostId::Name(&self.host), event });
     }
 
-    /// A time of blindness.
-    pub fn gap(&mut self, gap: Gap) {
+    /// A time of blindness. `stepped`: by how many nanoseconds the clock was set, if that was it.
+    pub fn gap(&mut self, gap: Gap, stepped: i64) {
+        if stepped != 0 {
+            self.tracker.clock_set(stepped);
+            self.owners.clock_set(stepped);
+        }
         self.tell(gap.until, Event::Gap(gap));
     }
 

@@ -133,8 +133,16 @@ impl Sensor {
     /// One look at everything.
     fn round(&mut self) {
         let clocks = platform::clock::clocks();
-        if let Some(gap) = clocks.gap_since(&self.clocks) {
-            self.blind(gap);
+        match clocks.gap_since(&self.clocks) {
+            Some(gap) if gap.cause == GapCause::ClockSet => {
+                // What was told in the old time is handed on in it.
+                let end = Timestamp::from_nanos(i64::MAX);
+                self.hand_on(end, end);
+                self.note(gap);
+                self.flow.gap(gap, clocks.stepped_since(&self.clocks));
+            }
+            Some(gap) => self.blind(gap),
+            None => {}
         }
         let before = std::mem::replace(&mut self.clocks, clocks);
         self.drain(clocks.wall);
@@ -210,8 +218,14 @@ impl Sensor {
         self.lost = lost;
     }
 
-    /// Notes that the sensor was blind: in its order among the events, in health and in the log.
+    /// Notes that the sensor was blind, in its order among the events.
     fn blind(&mut self, gap: Gap) {
+        self.note(gap);
+        self.queue.event(LiveEvent::Gap(gap));
+    }
+
+    /// Notes that the sensor was blind, in health and in the log.
+    fn note(&mut self, gap: Gap) {
         // A flood says so again and again: the first of each kind and every hundredth are worth a line.
         let count = self.health.gaps.count.get(&gap.cause).copied().unwrap_or(0);
         if count.is_multiple_of(100) {
@@ -224,7 +238,6 @@ impl Sensor {
             );
         }
         self.health.gaps.note(gap);
-        self.queue.event(LiveEvent::Gap(gap));
     }
 
     /// Hands on what happened until then; returns whether something waits for its program to be looked at. `now`: how late it
@@ -246,7 +259,7 @@ impl Sensor {
                     health.counters.socket_events += 1;
                     flow.socket(event, opener);
                 }
-                Next::Event(LiveEvent::Gap(gap)) => flow.gap(*gap),
+                Next::Event(LiveEvent::Gap(gap)) => flow.gap(*gap, 0),
                 Next::Event(LiveEvent::Process(event)) => identities.process(event),
             }
             ControlFlow::Continue(())

@@ -184,6 +184,16 @@ impl SocketOwners {
         }
     }
 
+    /// The machine's clock was set by so much.
+    pub fn clock_set(&mut self, nanos: i64) {
+        for socket in self.connections.sockets.values_mut().chain(self.questions.sockets.values_mut()) {
+            socket.since = socket.since.plus_nanos(nanos);
+            if let Some((since, _)) = &mut socket.before {
+                *since = since.plus_nanos(nanos);
+            }
+        }
+    }
+
     /// What became of the events so far.
     #[must_use]
     pub fn counters(&self) -> AttributionCounters {

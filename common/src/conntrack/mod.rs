@@ -165,6 +165,13 @@ impl Tracker {
         self.locals = locals;
     }
 
+    /// The machine's clock was set by so much: what is under way goes on in the new time.
+    pub fn clock_set(&mut self, nanos: i64) {
+        self.table.shift(nanos);
+        self.queries.shift(nanos);
+        self.now = self.now.saturating_add(nanos);
+    }
+
     /// What became of the packets so far.
     #[must_use]
     pub fn counters(&self) -> TrackCounters {
@@ -421,13 +428,13 @@ impl Tracker {
             slot.marks |= mark::SEQ_OUT;
             slot.last = slot.last.max(time);
             if self.sockets {
-                let ends = own_ends(slot);
+                let ends = Table::ends_of(slot);
                 self.is_translated(&ends, sequence, time);
             }
             return None;
         }
         let (state, marks) = (slot.state, slot.marks);
-        let local = own_ends(slot);
+        let local = Table::ends_of(slot);
         if matches!(state, State::Asked | State::Open) {
             self.close(at, ended(state, marks), sink);
         }
@@ -979,17 +986,6 @@ impl Packet<'_> {
 
 fn ends(packet: &Packet<'_>, source_port: u16, destination_port: u16, transport: Transport) -> Ends {
     Ends { source: packet.source, destination: packet.destination, source_port, destination_port, transport }
-}
-
-/// Both ends of a connection, from the side that opened it.
-const fn own_ends(slot: &Slot) -> Ends {
-    Ends {
-        source: slot.local,
-        destination: slot.remote,
-        source_port: slot.local_port,
-        destination_port: slot.remote_port,
-        transport: slot.transport,
-    }
 }
 
 const fn reversed(ends: &Ends) -> Ends {

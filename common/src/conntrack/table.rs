@@ -167,7 +167,8 @@ impl Table {
         hasher.hash_one((low.0.0, high.0.0, ports))
     }
 
-    fn ends_of(slot: &Slot) -> Ends {
+    /// Both ends of a connection, from the side that opened it.
+    pub(super) const fn ends_of(slot: &Slot) -> Ends {
         Ends {
             source: slot.local,
             destination: slot.remote,
@@ -367,6 +368,16 @@ impl Table {
 
     const fn ticks(&self, time: i64) -> i64 {
         time.saturating_sub(self.origin).div_euclid(TICK)
+    }
+
+    /// Moves all times, as a clock that was set moves: what waits goes on to wait as long as it had to.
+    pub(super) fn shift(&mut self, nanos: i64) {
+        self.origin = self.origin.saturating_add(nanos);
+        for slot in &mut self.slots {
+            for time in [&mut slot.start, &mut slot.last, &mut slot.last_payload, &mut slot.exchange_start] {
+                *time = time.saturating_add(nanos);
+            }
+        }
     }
 
     /// Forgets all connections, and the time.

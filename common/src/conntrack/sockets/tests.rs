@@ -230,3 +230,17 @@ fn loopback_resolvers_and_discovery_are_no_calls() {
     }
     assert!(live.wait(10_000).told().is_empty());
 }
+
+#[test]
+fn a_clock_that_is_set_ends_nothing_and_keeps_nothing_waiting() {
+    for step in [-86_400_000, 86_400_000] {
+        let mut live = Live::new();
+        live.socket(0, SocketNews::Opened(None)).socket(5, SocketNews::Answered).wait(5_000).told();
+        live.socket(10_000, SocketNews::Opened(None));
+        live.tracker.clock_set(step * 1_000_000);
+        live.wait(step + 10_100);
+        assert_eq!(live.told(), ["closed 0/0 Established"], "only the port that was used again");
+        live.wait(step + 15_000);
+        assert_eq!(live.told().len(), 1, "it is told of when it was time for it");
+    }
+}
