@@ -190,3 +190,6 @@ impl Flow {
         (self.undecoded, self.ends.relay.relayed())
     }
 }
+
+#[cfg(test)]
+mod tests;
