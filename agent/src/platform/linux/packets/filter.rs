@@ -356,3 +356,6 @@ fn udp_of_interest(p: &mut Assembler, pass: Label, drop: Label) {
     p.when(IF_EQUAL, 0x90, pass);
     p.goto(drop);
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@
 
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sonde_common::live::Unavailable;
@@ -189,4 +191,111 @@ pub(super) fn unavailable(what: &str, doing: &str, error: &io::Error) -> Unavail
         _ => "use --capture=pnet",
     };
     Unavailable { what: what.to_owned(), reason: format!("{doing}: {error}"), remedy: remedy.to_owned() }
+}
+
+/// Memory that the kernel shares: the blocks of a ring. A block belongs to the kernel or to us, as its status says.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    start: NonNull<u8>,
+    block_bytes: usize,
+    count: usize,
+}
+
+// SAFETY: the mapping belongs to this value alone and is not tied to the thread that made it.
+unsafe impl Send for Blocks {}
+
+/// Status of a block that is ours (`TP_STATUS_USER`).
+const OURS: u32 = 1;
+/// … that is the kernel's (`TP_STATUS_KERNEL`).
+const KERNELS: u32 = 0;
+
+impl Blocks {
+    /// Gives the socket a ring of version 3 with `count` blocks of `block_bytes` (a multiple of the page, at least
+    /// [`BLOCK_HEADER_BYTES`](super::block::BLOCK_HEADER_BYTES)) and maps it. A block that is not full is handed out after
+    /// `retire`.
+    pub(super) fn map(
+        socket: &PacketSocket,
+        block_bytes: usize,
+        count: usize,
+        retire: Duration,
+    ) -> io::Result<Self> {
+        let invalid = |_| io::ErrorKind::InvalidInput;
+        let length = block_bytes.checked_mul(count).ok_or(io::ErrorKind::InvalidInput)?;
+        let version = libc::tpacket_versions::TPACKET_V3 as libc::c_int;
+        socket.set(libc::SOL_PACKET, libc::PACKET_VERSION, &version)?;
+        let request = libc::tpacket_req3 {
+            tp_block_size: u32::try_from(block_bytes).map_err(invalid)?,
+            tp_block_nr: u32::try_from(count).map_err(invalid)?,
+            // Version 3 packs packets one behind the other; the kernel only checks that these agree.
+            tp_frame_size: u32::try_from(block_bytes).map_err(invalid)?,
+            tp_frame_nr: u32::try_from(count).map_err(invalid)?,
+            tp_retire_blk_tov: u32::try_from(retire.as_millis()).map_err(invalid)?,
+            tp_sizeof_priv: 0,
+            tp_feature_req_word: 0,
+        };
+        socket.set(libc::SOL_PACKET, libc::PACKET_RX_RING, &request)?;
+        // SAFETY: a new mapping at a place of the kernel's choice; the result is checked.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                socket.raw(),
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, block_bytes, count })
+    }
+
+    pub(super) const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The block, if the kernel has handed it out.
+    pub(super) fn ready(&self, index: usize) -> Option<&[u8]> {
+        let status = self.status(index)?;
+        if status.load(Ordering::Acquire) & OURS == 0 {
+            return None;
+        }
+        // SAFETY: `status` gave a block of the mapping. The kernel writes to it no more until it is given back, which takes a
+        // mutable borrow and so ends this one.
+        Some(unsafe { std::slice::from_raw_parts(self.block(index)?, self.block_bytes) })
+    }
+
+    /// Gives a block back to the kernel.
+    pub(super) fn give_back(&mut self, index: usize) {
+        if let Some(status) = self.status(index) {
+            status.store(KERNELS, Ordering::Release);
+        }
+    }
+
+    fn block(&self, index: usize) -> Option<*mut u8> {
+        // SAFETY: within the mapping, since the index is below the number of blocks.
+        (index < self.count).then(|| unsafe { self.start.as_ptr().add(index * self.block_bytes) })
+    }
+
+    fn status(&self, index: usize) -> Option<&AtomicU32> {
+        let block = self.block(index)?;
+        // SAFETY: blocks begin at a page and are longer than their header, so the word is inside and aligned; the kernel and we
+        // read and write it as one word.
+        Some(unsafe { AtomicU32::from_ptr(block.add(super::block::STATUS_AT).cast()) })
+    }
+}
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        // SAFETY: the mapping that `map` made, of this length, which nothing borrows any more.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.block_bytes * self.count) };
+    }
+}
+
+/// Bytes of a page of memory.
+pub(super) fn page_bytes() -> usize {
+    // SAFETY: only asks for a number.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }

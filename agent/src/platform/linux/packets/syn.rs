@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use sonde_common::decode::packet::{Header, decode};
 use sonde_common::format::{Frame, LinkType};
@@ -13,8 +13,8 @@ use sonde_common::live::Unavailable;
 use sonde_common::net::{FiveTuple, Transport};
 use sonde_common::time::Timestamp;
 
-use super::filter;
 use super::socket::{PacketSocket, unavailable};
+use super::{filter, now};
 
 /// Bytes kept of a packet: both headers, with room for IPv6 extension headers.
 const SNAP_BYTES: usize = 256;
@@ -109,11 +109,6 @@ impl SynWatch {
 
 fn program(loopback_port: Option<u16>) -> Vec<super::bpf::Instruction> {
     filter::outgoing_syn(loopback_port, u32::try_from(SNAP_BYTES).unwrap_or(u32::MAX))
-}
-
-fn now() -> Timestamp {
-    let nanos = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_nanos());
-    Timestamp::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
 }
 
 /// The ends of an outgoing TCP packet, from its network header on.
