@@ -1,3 +1,4 @@
 //! The live sensor: layers and packets in, in order of time; through the tracker, the attributor and the engine; alerts out.
 
+pub mod identity;
 pub mod layer;
