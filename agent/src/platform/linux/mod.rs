@@ -2,5 +2,6 @@
 
 pub mod ebpf;
 pub mod identity;
+pub mod namespaces;
 pub mod netlink;
 pub mod packets;
