@@ -1,1 +1,14 @@
-//! Packets from all interfaces: a ring behind a kernel filter, and the portable fallback.
+//! Packets of the host, filtered in the kernel: what names connections, and what tells of their begin and end.
+//!
+//! [`SynWatch`] hears outgoing SYNs at once.
+
+mod bpf;
+mod filter;
+#[cfg(test)]
+mod interpret;
+#[cfg(test)]
+mod live_tests;
+mod socket;
+mod syn;
+
+pub use syn::{Syn, SynWatch};
