@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod ebpf;
 pub mod identity;
+pub mod namespaces;
 pub mod netlink;
 pub mod packets;
