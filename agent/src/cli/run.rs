@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use sonde_common::alert::{Alert, Severity};
-use sonde_common::config::{CaptureMode, Config, LayerChoice};
+use sonde_common::config::Config;
 use sonde_common::engine::Engine;
 use sonde_common::live::Unavailable;
 use tracing::{error, info};
@@ -91,7 +91,7 @@ impl Arguments {
             boot,
         };
         let sources = Sources::open(&wanted).map_err(|lost| (Exit::Permission, blind(&lost)))?;
-        let host = crate::live::host::name();
+        let host = sysinfo::System::host_name().unwrap_or_default();
         let mut health = Health::new(host.clone(), clocks.wall);
         match &sources.layer {
             Some(layer) => health.active(Role::Connections, layer.method().as_str()),
@@ -101,7 +101,7 @@ impl Arguments {
             health.active(Role::Packets, packets.name());
         }
         let memory = config.limits.memory;
-        let engine = Engine::new(host.clone(), memory.detection_bytes(), seed());
+        let engine = Engine::new(host.clone(), memory.detection_bytes(), (1, 2));
         let flow = Flow::new(host, memory.tracking_bytes(), engine, events, self.emit());
         let (commander, commands) = channel();
         let _ = commander;

@@ -10,3 +10,5 @@ pub mod identity;
 pub mod layer;
 pub mod queue;
 pub mod relay;
+pub mod sensor;
+pub mod sources;

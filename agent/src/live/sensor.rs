@@ -93,10 +93,7 @@ impl Sensor {
         };
         sensor.flow.expect_datagrams(sensor.sources.datagrams);
         sensor.lost = sensor.lost_now();
-        sensor.flow.tell(
-            clocks.wall,
-            Event::Host(HostFacts { history: false, observed_since: clocks.wall }),
-        );
+        sensor.flow.tell(clocks.wall, Event::Host(HostFacts { history: false, observed_since: clocks.wall }));
         sensor
     }
 

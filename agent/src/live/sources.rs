@@ -8,9 +8,16 @@ use tracing::{info, warn};
 
 use super::layer::{Layer, PacketSource};
 use crate::platform::ebpf::{EbpfLayer, EbpfOptions};
-use crate::platform::netlink::{ExchangeMeter, NetlinkLayer, NetlinkOptions, PollLayer};
+//N use crate::platform::netlink::{ExchangeMeter, NetlinkLayer, NetlinkOptions, PollLayer};
+use crate::platform::packets;
 use crate::platform::packets::{PnetSource, Ring, RingOptions};
-use crate::platform::{netlink, packets};
+pub struct ExchangeMeter;
+impl ExchangeMeter {
+    pub fn new(_: Timestamp) -> Self {
+        Self
+    }
+    pub fn drain(&mut self, _: Timestamp, _: &mut Vec<LiveEvent>) {}
+}
 
 /// Events that the netlink layer queues between two drains: an eighth of a second at 100,000 connections a second.
 const NETLINK_QUEUE: usize = 16_384;
@@ -38,11 +45,11 @@ pub struct Wanted {
     /// Which layer.
     pub layer: LayerChoice,
     /// Bytes of the kernel's buffer for its events.
-    pub layer_bytes: usize,
+    pub layer_bytes: u64,
     /// Which packets.
     pub capture: CaptureMode,
     /// Bytes of the packet ring.
-    pub ring_bytes: usize,
+    pub ring_bytes: u64,
     /// The wall clock's time of the start of the machine.
     pub boot: Timestamp,
 }
@@ -71,7 +78,7 @@ impl Sources {
         if asked_for_layer || asked_for_packets || (sources.layer.is_none() && sources.packets.is_none()) {
             return Err(sources.unavailable);
         }
-        sources.seed = netlink::seed(wanted.boot);
+        //N        sources.seed = netlink::seed(wanted.boot);
         Ok(sources)
     }
 
@@ -92,18 +99,19 @@ impl Sources {
                 Err(reason) => self.lose(reason),
             }
         }
-        if tries(LayerChoice::Netlink) {
-            match NetlinkLayer::open(&NetlinkOptions { boot: wanted.boot, queue: NETLINK_QUEUE }) {
-                Ok(layer) => return self.set_layer(Box::new(layer)),
-                Err(reason) => self.lose(reason),
-            }
-        }
-        if tries(LayerChoice::Poll) {
-            match PollLayer::open(wanted.boot) {
-                Ok(layer) => self.set_layer(Box::new(layer)),
-                Err(reason) => self.lose(reason),
-            }
-        }
+        /*N        if tries(LayerChoice::Netlink) {
+                    match NetlinkLayer::open(&NetlinkOptions { boot: wanted.boot, queue: NETLINK_QUEUE }) {
+                        Ok(layer) => return self.set_layer(Box::new(layer)),
+                        Err(reason) => self.lose(reason),
+                    }
+                }
+                if tries(LayerChoice::Poll) {
+                    match PollLayer::open(wanted.boot) {
+                        Ok(layer) => self.set_layer(Box::new(layer)),
+                        Err(reason) => self.lose(reason),
+                    }
+                }
+        N*/
     }
 
     fn set_layer(&mut self, layer: Box<dyn Layer>) {
@@ -115,7 +123,10 @@ impl Sources {
     fn open_packets(&mut self, wanted: &Wanted) {
         let tries = |mode| wanted.capture == CaptureMode::Auto || wanted.capture == mode;
         if tries(CaptureMode::Ring) {
-            match Ring::open(&RingOptions { bytes: wanted.ring_bytes, ..RingOptions::default() }) {
+            match Ring::open(&RingOptions {
+                bytes: usize::try_from(wanted.ring_bytes).unwrap_or(usize::MAX),
+                ..RingOptions::default()
+            }) {
                 Ok(ring) => return self.set_packets(Box::new(ring)),
                 Err(reason) => self.lose(reason),
             }
@@ -143,5 +154,9 @@ impl Sources {
 /// The machine's addresses, as they are now.
 #[must_use]
 pub fn addresses() -> Vec<std::net::IpAddr> {
-    packets::interfaces().into_iter().flat_map(|interface| interface.addresses).collect()
+    packets::interfaces()
+        .into_iter()
+        .flat_map(|interface| interface.addresses)
+        .map(|(address, _)| address)
+        .collect()
 }

@@ -263,7 +263,8 @@ mod tests {
     fn a_listener_is_not_taken_for_a_connection_that_is_gone() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let remote = listener.local_addr().unwrap();
-        let tuple = FiveTuple { transport: Transport::Tcp, local: remote, remote: "127.0.0.1:1".parse().unwrap() };
+        let tuple =
+            FiveTuple { transport: Transport::Tcp, local: remote, remote: "127.0.0.1:1".parse().unwrap() };
         assert_eq!(DiagSocket::open().unwrap().look_up(&tuple, 1).unwrap(), None);
     }
 
