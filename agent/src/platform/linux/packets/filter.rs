@@ -32,8 +32,10 @@ const PSH: u32 = 8;
 const ACK: u32 = 16;
 
 const DNS_PORT: u32 = 53;
-/// Where the rest of a ClientHello that was split is looked for (see [`capture`]).
-pub(super) const TLS_PORTS: [u16; 2] = [443, 8443];
+/// Where the rest of a ClientHello that was split is looked for (see [`capture`]): ports that IANA or common servers and
+/// content networks have for TLS.
+pub(super) const TLS_PORTS: [u16; 17] =
+    [443, 465, 636, 853, 993, 995, 2053, 2083, 2087, 2096, 4443, 5671, 6443, 8443, 8883, 9443, 10443];
 /// Longest payload that may be such a rest: what a segment carries over Ethernet.
 pub(super) const MAX_REST_BYTES: u32 = 1460;
 /// Record type handshake, major version 3.
@@ -72,10 +74,11 @@ const NEXT: u32 = 5;
 /// it is a call. Later fragments are not shown (they have no ports), nor packets for other hosts that a bridge makes the
 /// interface take.
 ///
-/// A hello with post-quantum key shares is longer than a segment. A host whose interface segments by itself (TSO, the rule)
-/// shows it whole. Else the rest comes in a second packet, which looks like any other data: shown is what a client sends to
-/// [`TLS_PORTS`] with PSH, at most one segment long, that does not begin as a TLS record does. Data that fills its segments
-/// ends in such a packet about once a write, so the rule is not for all ports; elsewhere the first segment has to do.
+/// A hello with post-quantum key shares is longer than a segment. Where the interface segments by itself (TSO) it is mostly
+/// shown whole, but not always. Else its rest comes in a second packet, which looks like any other data: shown is what goes to
+/// [`TLS_PORTS`] with PSH, at most one segment long, that does not begin as a TLS record does. An upload has such a packet
+/// about once a write, and requests of other protocols are nothing else: so the rule is not for all ports. Elsewhere the first
+/// segment has to do.
 pub(crate) fn capture(snap: u32) -> Vec<Instruction> {
     let mut program = Assembler::default();
     let p = &mut program;
