@@ -271,6 +271,7 @@ impl Sensor {
         health.now = self.clocks.wall;
         let owners = flow.owners().counters();
         let tracking = flow.tracker().counters();
+        let followed = flow.tracker().followed();
         let tracker_bytes = flow.tracker().memory_bytes();
         let engine = flow.engine();
         let counters = engine.counters();
@@ -280,7 +281,7 @@ impl Sensor {
         told.exchanges = counters.exchanges;
         told.queries = counters.queries;
         told.attributed = owners.attributed;
-        told.tracked = tracking.connections;
+        told.tracked = followed as u64;
         told.series = counters.beacon.series;
         told.memory_bytes = (tracker_bytes + engine.memory_bytes()) as u64;
         health.count_lost("socket and process events", lost.events);

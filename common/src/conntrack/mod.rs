@@ -182,6 +182,12 @@ impl Tracker {
         }
     }
 
+    /// Connections followed now, those included that ended a moment ago.
+    #[must_use]
+    pub const fn followed(&self) -> usize {
+        self.table.used()
+    }
+
     /// Memory held, in bytes, without what the allocator adds.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

@@ -287,6 +287,11 @@ impl Table {
         u32::try_from(self.slots.len()).unwrap_or(NONE)
     }
 
+    /// Connections held.
+    pub(super) const fn used(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     pub(super) const fn evicted(&self) -> u64 {
         self.evicted
     }
