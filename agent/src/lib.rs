@@ -7,3 +7,4 @@ pub mod exit;
 pub mod live;
 pub mod platform;
 pub mod replay;
+pub mod state;
