@@ -43,7 +43,7 @@ impl Seen {
 }
 
 /// All that comes until a block's time has passed twice.
-pub(super) fn drained(source: &mut dyn PacketSource) -> Vec<Seen> {
+fn drained(source: &mut dyn PacketSource) -> Vec<Seen> {
     let mut seen = Vec::new();
     let begin = Instant::now();
     while begin.elapsed() < 3 * RETIRE {
