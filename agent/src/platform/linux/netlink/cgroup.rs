@@ -70,7 +70,10 @@ mod tests {
 
     #[test]
     fn a_group_is_named_by_its_unified_line_alone() {
-        assert_eq!(unified_path(b"4:cpu:/a\n0::/system.slice/x.service\n").unwrap(), b"/system.slice/x.service");
+        assert_eq!(
+            unified_path(b"4:cpu:/a\n0::/system.slice/x.service\n").unwrap(),
+            b"/system.slice/x.service"
+        );
         assert_eq!(unified_path(b"4:cpu:/a\n"), None);
         assert_eq!(unified_path(b"0::/../../etc\n"), None);
     }

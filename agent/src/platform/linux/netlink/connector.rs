@@ -47,8 +47,7 @@ impl Connector {
             stopped: Arc::clone(&stopped),
             lost: Arc::clone(&lost),
         };
-        let thread =
-            thread::Builder::new().name("proc-connector".into()).spawn(move || listening.run())?;
+        let thread = thread::Builder::new().name("proc-connector".into()).spawn(move || listening.run())?;
         Ok(Self { stop, stopped, lost, thread: Some(thread) })
     }
 
@@ -92,10 +91,8 @@ impl Listening {
                     lock(&self.reader.processes).refresh(&self.reader.proc);
                 }
                 Heard::Nothing => {
-                    let mut fds = [
-                        PollFd::new(&self.listener, PollFlags::IN),
-                        PollFd::new(&*self.stop, PollFlags::IN),
-                    ];
+                    let mut fds =
+                        [PollFd::new(&self.listener, PollFlags::IN), PollFd::new(&*self.stop, PollFlags::IN)];
                     // Interrupted or not: the loop looks again.
                     let _ = poll(&mut fds, None);
                 }
@@ -158,7 +155,8 @@ impl Reader {
             start.uid = known.uid;
         }
         let parent = parent.or(known.map(|known| known.parent)).unwrap_or(0);
-        start.parent = processes.get(parent).map(|p| p.key).filter(|p: &ProcessKey| p.start <= start.process.start);
+        start.parent =
+            processes.get(parent).map(|p| p.key).filter(|p: &ProcessKey| p.start <= start.process.start);
         processes.began(Alive {
             key: start.process,
             parent,

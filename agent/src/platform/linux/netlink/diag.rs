@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use sonde_common::live::SocketId;
 use sonde_common::net::{FiveTuple, Transport};
 
-use super::wire::{Attributes, FLAG_DUMP, FLAG_REQUEST, address_at, be16_at, message, u16_at, u32_at, u64_at};
+use super::wire::{
+    Attributes, FLAG_DUMP, FLAG_REQUEST, address_at, be16_at, message, u16_at, u32_at, u64_at,
+};
 
 /// `SOCK_DIAG_BY_FAMILY`: type of requests and of rows.
 pub(super) const BY_FAMILY: u16 = 20;
@@ -98,9 +100,7 @@ impl Row {
             state: *bytes.get(1)?,
             uid: u32_at(bytes, 64)?,
             inode: u32_at(bytes, 68)?,
-            socket: SocketId(
-                u64::from(u32_at(bytes, 44)?) | u64::from(u32_at(bytes, 48)?) << 32,
-            ),
+            socket: SocketId(u64::from(u32_at(bytes, 44)?) | u64::from(u32_at(bytes, 48)?) << 32),
             info,
         })
     }
@@ -316,10 +316,12 @@ mod tests {
 
     #[test]
     fn processes_are_told_and_threads_are_not() {
-        let read = |what, words| proc_event(&connector(what, words)).map(|(time, news)| {
-            assert_eq!(time, 77_000);
-            news
-        });
+        let read = |what, words| {
+            proc_event(&connector(what, words)).map(|(time, news)| {
+                assert_eq!(time, 77_000);
+                news
+            })
+        };
         assert_eq!(read(1, [11, 10, 20, 20]), Some(ProcNews::Fork { parent: 10, child: 20 }));
         assert_eq!(read(1, [11, 10, 21, 20]), None, "a new thread");
         assert_eq!(read(2, [21, 20, 0, 0]), Some(ProcNews::Exec { pid: 20 }));

@@ -57,9 +57,24 @@ impl Activity {
     pub(super) fn read(&mut self, now: Timestamp, next: Reading, over: &mut dyn FnMut(Exchange)) {
         let since = std::mem::replace(&mut self.read, now);
         let old = std::mem::replace(&mut self.reading, next);
-        let sent = Part::new(since, now, next.bytes_out, old.bytes_out, next.segments_out, old.segments_out, next.sent);
-        let received =
-            Part::new(since, now, next.bytes_in, old.bytes_in, next.segments_in, old.segments_in, next.received);
+        let sent = Part::new(
+            since,
+            now,
+            next.bytes_out,
+            old.bytes_out,
+            next.segments_out,
+            old.segments_out,
+            next.sent,
+        );
+        let received = Part::new(
+            since,
+            now,
+            next.bytes_in,
+            old.bytes_in,
+            next.segments_in,
+            old.segments_in,
+            next.received,
+        );
         let both = |out: Option<Part>, inward: Option<Part>| Exchange {
             start: match (out, inward) {
                 (Some(a), Some(b)) => a.time.min(b.time),
@@ -159,7 +174,8 @@ mod tests {
     /// Payload as it went over the wire: time in ms, outward, bytes. Read each `step` ms; what the readings gave.
     fn run(words: &[(i64, bool, u64)], opened: bool, step: i64, until: i64) -> Vec<(i64, u64, u64)> {
         let mut told = Vec::new();
-        let mut over = |e: Exchange| told.push(((e.start.nanos() - at(0).nanos()) / 1_000_000, e.bytes_out, e.bytes_in));
+        let mut over =
+            |e: Exchange| told.push(((e.start.nanos() - at(0).nanos()) / 1_000_000, e.bytes_out, e.bytes_in));
         let reading = |now: i64| {
             let mut reading = Reading::default();
             for &(time, outward, bytes) in words.iter().filter(|w| w.0 <= now) {
@@ -175,7 +191,8 @@ mod tests {
             }
             reading
         };
-        let mut activity = if opened { Activity::opened(at(0)) } else { Activity::found(at(0), reading(0), false) };
+        let mut activity =
+            if opened { Activity::opened(at(0)) } else { Activity::found(at(0), reading(0), false) };
         let mut now = step / 3;
         while now < until {
             activity.read(at(now), reading(now), &mut over);

@@ -74,10 +74,17 @@ impl Finder {
     }
 
     /// Goes from a holder up to the one that it inherited the socket from.
-    fn opener(&self, mut key: ProcessKey, mut stat: Stat, inode: u32, asked: Option<Timestamp>) -> Option<ProcessKey> {
+    fn opener(
+        &self,
+        mut key: ProcessKey,
+        mut stat: Stat,
+        inode: u32,
+        asked: Option<Timestamp>,
+    ) -> Option<ProcessKey> {
         for _ in 0..MAX_LINE {
             // The first process opens sockets for its services to listen on, not to call out.
-            let Some((parent, above)) = (stat.parent > 1).then(|| holds(&self.proc, stat.parent, inode)).flatten()
+            let Some((parent, above)) =
+                (stat.parent > 1).then(|| holds(&self.proc, stat.parent, inode)).flatten()
             else {
                 return Some(key);
             };
@@ -126,8 +133,8 @@ impl Finder {
 
 /// The only one of several holders whose parent is none of them.
 fn topmost(holders: &[(ProcessKey, u32)]) -> Option<ProcessKey> {
-    let mut tops = holders.iter().filter(|(_, parent)| !holders.iter().any(|(other, _)| other.pid == *parent));
+    let mut tops =
+        holders.iter().filter(|(_, parent)| !holders.iter().any(|(other, _)| other.pid == *parent));
     let (top, _) = tops.next()?;
     tops.next().is_none().then_some(*top)
 }
-

@@ -120,7 +120,16 @@ impl ExchangeMeter {
                 let fresh = spaces.remove(&space);
                 let now = clock::realtime();
                 for row in rows.iter().filter(|row| outgoing(row, &listening, self.loopback)) {
-                    read_row(&mut self.sockets, &mut self.opened, &mut self.lost, (space, self.round), row, fresh, now, out);
+                    read_row(
+                        &mut self.sockets,
+                        &mut self.opened,
+                        &mut self.lost,
+                        (space, self.round),
+                        row,
+                        fresh,
+                        now,
+                        out,
+                    );
                 }
                 read.insert(space);
             }
@@ -167,7 +176,11 @@ impl ExchangeMeter {
     fn follow_namespaces(&mut self) {
         let living = living(&self.proc);
         let proc = &self.proc;
-        self.spaces.follow(&living, |pid| Ok(File::from(proc.net_namespace_file(pid)?)), |_| DiagSocket::open());
+        self.spaces.follow(
+            &living,
+            |pid| Ok(File::from(proc.net_namespace_file(pid)?)),
+            |_| DiagSocket::open(),
+        );
     }
 }
 
@@ -191,7 +204,10 @@ pub(super) fn outgoing(row: &Row, listening: &HashSet<u16>, loopback: bool) -> b
         && (loopback || !is_no_peer(remote.ip()) && row.tuple.local.ip() != remote.ip())
 }
 
-#[expect(clippy::too_many_arguments, reason = "the meter's parts, borrowed apart from its sockets to the kernel")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the meter's parts, borrowed apart from its sockets to the kernel"
+)]
 fn read_row(
     sockets: &mut HashMap<(u64, SocketId), Followed>,
     opened: &mut HashMap<SocketId, Timestamp>,
@@ -223,7 +239,12 @@ fn read_row(
 
 fn told(time: Timestamp, socket: SocketId, tuple: FiveTuple, exchange: Exchange) -> LiveEvent {
     let Exchange { start, bytes_out, bytes_in } = exchange;
-    LiveEvent::Socket(SocketEvent { time, socket, tuple, news: SocketNews::Exchange { start, bytes_out, bytes_in } })
+    LiveEvent::Socket(SocketEvent {
+        time,
+        socket,
+        tuple,
+        news: SocketNews::Exchange { start, bytes_out, bytes_in },
+    })
 }
 
 fn reading(info: &TcpInfo, now: Timestamp) -> Reading {

@@ -99,7 +99,8 @@ impl Processes {
             let (Ok(stat), Ok(uid)) = (process.stat(), process.uid()) else { continue };
             let key = proc.key(pid, &stat);
             let known = old.remove(&pid).filter(|known| known.key == key);
-            let fresh = Alive { key, parent: stat.parent, uid, kernel: stat.kernel, forked: None, began: key.start };
+            let fresh =
+                Alive { key, parent: stat.parent, uid, kernel: stat.kernel, forked: None, began: key.start };
             self.alive.insert(pid, known.map_or(fresh, |known| Alive { uid, parent: stat.parent, ..known }));
         }
     }
@@ -113,7 +114,8 @@ impl Processes {
     pub(super) fn first(&self, uid: u32, now: Timestamp) -> Vec<u32> {
         let of_uid = |pid: &u32| self.alive.get(pid).is_some_and(|p| p.uid == uid && !p.kernel);
         let fresh = |pid: &u32| self.alive.get(pid).is_some_and(|p| now.since(p.began) < FRESH);
-        let mut pids: Vec<u32> = self.recent.iter().copied().filter(|pid| of_uid(pid) && fresh(pid)).collect();
+        let mut pids: Vec<u32> =
+            self.recent.iter().copied().filter(|pid| of_uid(pid) && fresh(pid)).collect();
         let owners: Vec<u32> =
             self.owners.iter().copied().filter(|pid| of_uid(pid) && !pids.contains(pid)).collect();
         pids.extend(owners);

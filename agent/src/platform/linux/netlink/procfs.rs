@@ -83,13 +83,19 @@ pub(super) struct Proc {
 impl Proc {
     /// Opens `/proc`. `boot` is the boot's wall-clock time, from which starts of processes are counted.
     pub(super) fn open(boot: Timestamp) -> io::Result<Self> {
-        let root = openat(rustix::fs::CWD, c"/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let root = openat(
+            rustix::fs::CWD,
+            c"/proc",
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         Ok(Self { root, boot })
     }
 
     /// All pids, in the directory's order (ascending).
     pub(super) fn pids(&self) -> io::Result<Vec<u32>> {
-        let dir = openat(&self.root, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let dir =
+            openat(&self.root, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let mut buffer = [MaybeUninit::uninit(); ENTRIES];
         let mut entries = RawDir::new(dir, &mut buffer);
         let mut pids = Vec::new();
@@ -159,7 +165,8 @@ impl Process<'_> {
     pub(super) fn start(&self, time: Timestamp, cgroups: &mut Cgroups) -> ProcessStart {
         // In the order in which an exiting process loses them.
         let mut path = [0u8; PATH_MAX];
-        let image = readlinkat_raw(&self.dir, c"exe", &mut path).ok().and_then(|n| path.get(..n)).unwrap_or_default();
+        let image =
+            readlinkat_raw(&self.dir, c"exe", &mut path).ok().and_then(|n| path.get(..n)).unwrap_or_default();
         let image = image.strip_suffix(b" (deleted)").unwrap_or(image).to_vec();
         let file = statat(&self.dir, c"exe", AtFlags::empty()).ok();
         let mut arguments = vec![0; MAX_ARGUMENT_BYTES];
@@ -169,16 +176,24 @@ impl Process<'_> {
         let space = readlinkat_raw(&self.dir, c"ns/net", &mut target).ok();
         let net_namespace = space.and_then(|n| inode_in(target.get(..n)?, b"net")).unwrap_or(0);
         let mut lines = [0; PATH_MAX];
-        let cgroup = self.read(c"cgroup", &mut lines).ok().and_then(|n| lines.get(..n)).map_or(0, |l| cgroups.number(l));
+        let cgroup = self
+            .read(c"cgroup", &mut lines)
+            .ok()
+            .and_then(|n| lines.get(..n))
+            .map_or(0, |l| cgroups.number(l));
         let stat = self.stat().ok();
         ProcessStart {
             time,
-            process: stat.map_or(ProcessKey { pid: self.pid, start: Timestamp::ZERO }, |s| self.proc.key(self.pid, &s)),
+            process: stat.map_or(ProcessKey { pid: self.pid, start: Timestamp::ZERO }, |s| {
+                self.proc.key(self.pid, &s)
+            }),
             parent: None,
             uid: self.uid().unwrap_or(0),
             image,
             arguments,
-            file: file.as_ref().map_or_else(FileId::default, |f| FileId { device: f.st_dev, inode: f.st_ino }),
+            file: file
+                .as_ref()
+                .map_or_else(FileId::default, |f| FileId { device: f.st_dev, inode: f.st_ino }),
             unlinked: file.is_some_and(|f| f.st_nlink == 0),
             cgroup,
             net_namespace,
@@ -229,7 +244,9 @@ mod tests {
     fn links_of_sockets_and_namespaces_give_their_inode() {
         assert_eq!(inode_in(b"socket:[4711]", b"socket"), Some(4711));
         assert_eq!(inode_in(b"net:[4026531840]", b"net"), Some(4_026_531_840));
-        for wrong in [&b"socket:[]"[..], b"socket:[+1]", b"socket:[4711", b"pipe:[4711]", b"/tmp/socket:[1]", b""] {
+        for wrong in
+            [&b"socket:[]"[..], b"socket:[+1]", b"socket:[4711", b"pipe:[4711]", b"/tmp/socket:[1]", b""]
+        {
             assert_eq!(inode_in(wrong, b"socket"), None);
         }
     }
