@@ -2,7 +2,9 @@
 
 pub mod capture;
 pub mod cli;
+pub mod control;
 pub mod exit;
 pub mod live;
 pub mod platform;
 pub mod replay;
+pub mod telemetry;

@@ -1,6 +1,12 @@
 //! Linux: kernel programs, netlink, packet sockets, `/proc`.
 
+pub mod accounts;
 pub mod ebpf;
 pub mod identity;
+pub mod local_socket;
 pub mod netlink;
 pub mod packets;
+pub mod paths;
+pub mod privileges;
+pub mod service;
+pub mod usage;
