@@ -50,8 +50,8 @@ impl Arguments {
 
 /// The whole page.
 pub(super) fn text(health: &Health, style: Style) -> String {
-    let mut out = headline(health);
-    out.push('\n');
+    let mut out = String::new();
+    fold(&mut out, "", &headline(health), style);
     for reason in &health.reasons {
         fold(&mut out, "  - ", reason, style);
     }
