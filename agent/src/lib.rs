@@ -3,6 +3,7 @@
 pub mod capture;
 pub mod cli;
 pub mod control;
+mod events;
 pub mod exit;
 pub mod live;
 pub mod platform;

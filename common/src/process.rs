@@ -63,6 +63,20 @@ pub enum Method {
     Seed,
 }
 
+impl Method {
+    /// Name as in events and alerts.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Ebpf => "ebpf",
+            Self::Netlink => "netlink",
+            Self::Poll => "poll",
+            Self::Seed => "seed",
+        }
+    }
+}
+
 /// How sure an attribution is. A guess between several is none at all: no process is better than a wrong one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

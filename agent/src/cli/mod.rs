@@ -9,6 +9,7 @@ mod findings;
 pub mod output;
 pub mod progress;
 mod replay;
+mod run;
 mod settings;
 mod severity;
 mod source;
@@ -36,6 +37,8 @@ struct Arguments {
 enum Command {
     /// Replay captures, logs and event files through the engine and show what calls on a schedule
     Replay(replay::Arguments),
+    /// Watch this machine: capture connections, name their programs and tell of what calls on a schedule
+    Run(run::Arguments),
     /// Say how the running sensor is, what is lost, and how to mend it
     Status(status::Arguments),
     /// List every series that the running sensor has scored, or those of files
@@ -76,6 +79,7 @@ pub fn run() -> Exit {
     }
     match arguments.command {
         Command::Replay(arguments) => arguments.run(),
+        Command::Run(arguments) => arguments.run(),
         Command::Status(arguments) => arguments.run(),
         Command::Beacons(arguments) => arguments.run(true),
         Command::Alerts(arguments) => arguments.run(false),

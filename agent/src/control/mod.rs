@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 pub use self::watch::Heartbeat;
 use crate::exit::Exit;
 use crate::live::command::{Command, Commander};
+use crate::platform::accounts;
 use crate::platform::local_socket::{BindError, Listener};
 use crate::platform::service::{self, Notice, Signal, Signals};
 
@@ -43,12 +44,41 @@ pub struct Setup {
     pub reread: Reread,
 }
 
+impl Setup {
+    /// As a configuration says.
+    ///
+    /// # Errors
+    /// If there is no such group.
+    pub fn of(
+        config: &Config,
+        commander: Commander,
+        heartbeat: Heartbeat,
+        reread: Reread,
+    ) -> Result<Self, ControlError> {
+        let group = match config.control.group.get() {
+            Some(name) => {
+                let group = accounts::group(name);
+                Some(group.ok_or_else(|| ControlError::NoGroup { name: name.to_owned() })?)
+            }
+            None => None,
+        };
+        let socket = config.control.socket.get().map(PathBuf::from);
+        Ok(Self { socket, group, commander, heartbeat, reread })
+    }
+}
+
 /// Why the control thread cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// The socket.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The group.
+    #[error("there is no group `{name}` (control.group)")]
+    NoGroup {
+        /// Its name.
+        name: String,
+    },
     /// The thread or its runtime.
     #[error("cannot start the control thread: {0}")]
     Start(#[from] io::Error),

@@ -8,8 +8,11 @@ use sonde_common::live::Unavailable;
 use crate::control::client::{self, ClientError};
 use crate::live::command::{Answer, Request};
 use crate::live::health::Role;
+use crate::live::layer::{Layer, PacketSource};
+use crate::platform::ebpf::{EbpfLayer, EbpfOptions};
+use crate::platform::packets::{PnetSource, Ring, RingOptions};
 use crate::platform::privileges::{self, Capability};
-use crate::platform::{accounts, paths};
+use crate::platform::{self, accounts, paths};
 
 /// One thing to look at.
 #[expect(missing_debug_implementations, reason = "it holds a function")]
@@ -42,10 +45,83 @@ impl Works {
     }
 }
 
-/// All checks.
+/// All checks. A layer is opened as the sensor would, with its self-test, and closed again.
 #[must_use]
 pub fn all(config: &Config) -> Vec<Check> {
-    vec![capabilities(), state(config), socket(config), user(config)]
+    let boot = platform::clock::clocks().boot();
+    let ring_bytes = u32::try_from(config.attribution.ring_bytes.get()).unwrap_or(u32::MAX);
+    let packet_bytes = config.capture.ring_bytes.size();
+    vec![
+        layer(
+            "ebpf",
+            "a fraction of a microsecond for each connection, in the kernel",
+            "connections of processes that live for less than a few milliseconds have no process",
+            move || EbpfLayer::open(&EbpfOptions { ring_bytes, boot }),
+        ),
+        packets(
+            "ring",
+            "nothing for packets that give no name: a filter in the kernel drops them",
+            "packets come from pnet, which is handed every one",
+            move || Ring::open(&RingOptions { bytes: packet_bytes, ..RingOptions::default() }),
+        ),
+        packets(
+            "pnet",
+            "a copy of every packet: much of a processor on a busy host",
+            "connections have no names but those of other sources",
+            PnetSource::open,
+        ),
+        capabilities(),
+        packages(),
+        state(config),
+        socket(config),
+        user(config),
+    ]
+}
+
+/// Whether a layer passes its self-test here.
+fn layer<L: Layer>(
+    name: &'static str,
+    cost: &'static str,
+    without: &'static str,
+    open: impl FnOnce() -> Result<L, Unavailable> + 'static,
+) -> Check {
+    let run = move || {
+        let layer = open()?;
+        Ok(Works { detail: "works, its self-test passed".to_owned(), lost: layer.unavailable().to_vec() })
+    };
+    Check { name: name.to_owned(), role: Role::Connections, cost, without, run: Box::new(run) }
+}
+
+/// Whether a source of packets passes its self-test here.
+fn packets<P: PacketSource>(
+    name: &'static str,
+    cost: &'static str,
+    without: &'static str,
+    open: impl FnOnce() -> Result<P, Unavailable> + 'static,
+) -> Check {
+    let run = move || {
+        let source = open()?;
+        Ok(Works { detail: "works, its self-test passed".to_owned(), lost: source.unavailable().to_vec() })
+    };
+    Check { name: name.to_owned(), role: Role::Packets, cost, without, run: Box::new(run) }
+}
+
+fn packages() -> Check {
+    let run = || match paths::package_database() {
+        Some(path) => Ok(Works::wholly(format!("{path} is read"))),
+        None => Err(Unavailable {
+            what: "packages".to_owned(),
+            reason: "no database of dpkg, rpm or apk can be read".to_owned(),
+            remedy: String::new(),
+        }),
+    };
+    Check {
+        name: "packages".to_owned(),
+        role: Role::Aid,
+        cost: "one reading at start, look-ups for new programs",
+        without: "programs of the system are not told from others: more alerts, and less sure",
+        run: Box::new(run),
+    }
 }
 
 fn capabilities() -> Check {

@@ -8,6 +8,22 @@ use std::path::Path;
 /// The configuration that `sonde run` reads where none is named, if it is there.
 pub const CONFIG_FILE: &str = "/etc/sonde/sonde.toml";
 
+/// Databases of installed packages, of the systems that have one.
+const PACKAGE_DATABASES: [&str; 6] = [
+    "/var/lib/dpkg/status",
+    "/usr/lib/sysimage/rpm/rpmdb.sqlite",
+    "/var/lib/rpm/rpmdb.sqlite",
+    "/var/lib/rpm/Packages.db",
+    "/lib/apk/db/installed",
+    "/usr/lib/apk/db/installed",
+];
+
+/// The database of installed packages that this machine has and that we may read.
+#[must_use]
+pub fn package_database() -> Option<&'static str> {
+    PACKAGE_DATABASES.into_iter().find(|path| std::fs::File::open(path).is_ok())
+}
+
 /// Makes a folder that only its owner can open, with those above it; one that is there is let be.
 ///
 /// # Errors
