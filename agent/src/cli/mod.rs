@@ -74,12 +74,16 @@ pub fn run() -> Exit {
             };
         }
     };
+    // The sensor's log goes where its configuration says.
+    if let Command::Run(sensor) = arguments.command {
+        return sensor.run(arguments.verbose);
+    }
     if let Some(wrong) = telemetry::start_for_command(arguments.verbose) {
         complain(&wrong);
     }
     match arguments.command {
         Command::Replay(arguments) => arguments.run(),
-        Command::Run(arguments) => arguments.run(),
+        Command::Run(sensor) => sensor.run(arguments.verbose),
         Command::Status(arguments) => arguments.run(),
         Command::Beacons(arguments) => arguments.run(true),
         Command::Alerts(arguments) => arguments.run(false),

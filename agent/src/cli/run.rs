@@ -5,19 +5,24 @@ use std::path::PathBuf;
 
 use sonde_common::alert::{Alert, Severity};
 use sonde_common::config::Config;
-use sonde_common::engine::Engine;
 use sonde_common::live::Unavailable;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use super::complain;
+use super::failure::Failure;
 use super::output::{Format, Output, Style};
+use super::settings;
+use crate::control::{self, Heartbeat, Reread, Setup};
 use crate::exit::Exit;
-use crate::live::command::channel;
+use crate::live::command;
 use crate::live::flow::{Emit, Flow};
-use crate::live::health::{Health, Role};
-use crate::live::sensor::Sensor;
+use crate::live::health::Health;
+use crate::live::host::HostFacts;
+use crate::live::keep::Keeper;
+use crate::live::sensor::{Parts, Sensor};
 use crate::live::sources::{Sources, Wanted};
-use crate::platform;
+use crate::platform::service::{self, Notice};
+use crate::platform::{self, privileges};
+use crate::telemetry;
 
 /// Options of `sonde run`.
 #[derive(Debug, clap::Args)]
@@ -50,65 +55,76 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(self) -> Exit {
-        match self.start() {
-            Ok(exit) => exit,
-            Err((exit, message)) => {
-                complain(&message);
-                exit
-            }
-        }
+    pub(super) fn run(self, verbose: u8) -> Exit {
+        Failure::tell(self.start(verbose))
     }
 
-    fn config(&self) -> Result<Config, (Exit, String)> {
-        let text = match &self.config {
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|error| (Exit::Config, format!("{}: {error}", path.display())))?,
-            None => String::new(),
-        };
-        let mut settings = self.set.clone();
-        settings.extend(self.attribution.iter().map(|layer| format!("attribution.layer={layer}")));
-        settings.extend(self.capture.iter().map(|mode| format!("capture.mode={mode}")));
-        let place = self.config.as_ref().map(|path| format!("{}: ", path.display())).unwrap_or_default();
-        Config::parse(&text, &settings).map_err(|error| (Exit::Config, format!("{place}{error}")))
+    /// The configuration, with what the options lay over it.
+    fn config(&self) -> Result<Config, Failure> {
+        let mut set = self.set.clone();
+        set.extend(self.attribution.iter().map(|layer| format!("attribution.layer={layer}")));
+        set.extend(self.capture.iter().map(|mode| format!("capture.mode={mode}")));
+        settings::read(settings::file(self.config.as_deref()).as_deref(), &set)
     }
 
-    fn start(self) -> Result<Exit, (Exit, String)> {
+    fn start(self, verbose: u8) -> Result<Exit, Failure> {
         let config = self.config()?;
+        let (log, wrong) = telemetry::start_for_sensor(&config.log, verbose).map_err(|error| {
+            Failure(Exit::Config, format!("journald is not to be had (log.target): {error}"))
+        })?;
+        if let Some(wrong) = wrong {
+            warn!(wrong, "SONDE_LOG is ignored");
+        }
         let clocks = platform::clock::clocks();
-        let boot = clocks.boot();
-        let events: Option<Box<dyn Write>> = match &self.events {
-            Some(path) => Some(Box::new(std::fs::File::create(path).map_err(|error| {
-                (Exit::Output, format!("{}: cannot be written: {error}", path.display()))
-            })?)),
-            None => None,
-        };
+        let host = HostFacts::read().name;
+        let events = self.events()?;
+
+        // The socket first: a second sensor is to end before it touches anything.
+        let (commander, commands) = command::channel();
+        let heartbeat = Heartbeat::default();
+        let path = settings::file(self.config.as_deref());
+        let emit = self.emit();
+        let reread: Reread = Box::new(move || self.config().map_err(|Failure(_, reason)| reason));
+        let control = Setup::of(&config, commander, heartbeat.clone(), reread)
+            .and_then(control::start)
+            .map_err(|error| Failure(Exit::Permission, error.to_string()))?;
+
+        let (keeper, kept) = Keeper::open(&config, &host, &clocks);
         let wanted = Wanted {
             layer: config.attribution.layer,
             layer_bytes: config.attribution.ring_bytes.get(),
             capture: config.capture.mode,
             ring_bytes: config.capture.ring_bytes.get(),
-            boot,
+            boot: kept.boot,
         };
-        let sources = Sources::open(&wanted).map_err(|lost| (Exit::Permission, blind(&lost)))?;
-        let host = sysinfo::System::host_name().unwrap_or_default();
+        let sources = Sources::open(&wanted).map_err(|lost| Failure(Exit::Permission, blind(&lost)))?;
         let mut health = Health::new(host.clone(), clocks.wall);
-        match &sources.layer {
-            Some(layer) => health.active(Role::Connections, layer.method().as_str()),
-            None => health.judge(),
+        health.config.path = path.map(|path| path.display().to_string());
+        health.config.loaded = clocks.wall;
+        sources.tell(&mut health);
+        let report = privileges::reduce(sources.needs(), config.run.user.get());
+        if let Some(failure) = &report.failure {
+            warn!(failure, "privileges are not dropped");
         }
-        if let Some(packets) = &sources.packets {
-            health.active(Role::Packets, packets.name());
-        }
+        health.privileges = report.into();
+
         let memory = config.limits.memory;
-        let engine = Engine::new(host.clone(), memory.detection_bytes(), (1, 2));
-        let flow = Flow::new(host, memory.tracking_bytes(), engine, events, self.emit());
-        let (commander, commands) = channel();
-        let _ = commander;
-        let mut sensor = Sensor::new(&config, boot, sources, flow, health);
+        let flow = Flow::new(host, memory.tracking_bytes(), kept.engine, events, emit);
+        let parts = Parts { flow, keeper, boot: kept.boot, gap: kept.gap, log: Some(log) };
+        let mut sensor = Sensor::new(&config, sources, parts, health);
+        service::notify(Notice::Ready);
         info!("the sensor is running");
-        sensor.run(&commands, &mut |_| {});
+        sensor.run(&commands, &heartbeat);
+        control.finish();
         Ok(Exit::Done)
+    }
+
+    fn events(&self) -> Result<Option<Box<dyn Write>>, Failure> {
+        let Some(path) = &self.events else { return Ok(None) };
+        let file = std::fs::File::create(path).map_err(|error| {
+            Failure(Exit::Output, format!("{}: cannot be written: {error}", path.display()))
+        })?;
+        Ok(Some(Box::new(file)))
     }
 
     /// Writes alerts to stdout. A reader that went away or a full disk ends the output, not the sensor.

@@ -8,6 +8,7 @@ pub mod flow;
 pub mod health;
 pub mod host;
 pub mod identity;
+pub mod keep;
 pub mod layer;
 pub mod queue;
 pub mod relay;

@@ -10,20 +10,21 @@ use sonde_common::time::Timestamp;
 
 use super::layer::LivePacket;
 
-/// Things held at most.
-pub const MAX_ITEMS: usize = 65_536;
 /// Bytes of packets held at most.
 const MAX_BYTES: usize = 16 << 20;
+/// Things that an empty queue keeps room for.
+const KEPT_ITEMS: usize = 4096;
 /// Bytes of packets let go that are worth moving the others for.
 const COMPACT_BYTES: usize = 1 << 20;
 
 /// What waits, by time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Queue {
     items: Vec<Item>,
     bytes: Vec<u8>,
     sorted: bool,
     early: u64,
+    capacity: usize,
 }
 
 #[derive(Debug)]
@@ -48,6 +49,12 @@ pub enum Next<'a> {
 }
 
 impl Queue {
+    /// An empty queue that holds at most so many things.
+    #[must_use]
+    pub const fn new(capacity: usize) -> Self {
+        Self { items: Vec::new(), bytes: Vec::new(), sorted: true, early: 0, capacity }
+    }
+
     /// Takes in a packet.
     pub fn packet(&mut self, packet: LivePacket<'_>) {
         let at = self.bytes.len();
@@ -75,7 +82,7 @@ impl Queue {
             self.items.sort_by_key(|item| item.time);
             self.sorted = true;
         }
-        let over = self.items.len().saturating_sub(MAX_ITEMS);
+        let over = self.items.len().saturating_sub(self.capacity);
         let crowded = self.bytes.len() > MAX_BYTES;
         let mut taken = 0;
         for item in &self.items {
@@ -106,7 +113,7 @@ impl Queue {
             self.bytes.clear();
             // A burst should not hold its memory for ever.
             self.bytes.shrink_to(COMPACT_BYTES);
-            self.items.shrink_to(MAX_ITEMS / 16);
+            self.items.shrink_to(KEPT_ITEMS);
             self.sorted = true;
             return;
         }
@@ -154,6 +161,8 @@ mod tests {
 
     use super::*;
 
+    const MAX_ITEMS: usize = 65_536;
+
     fn at(ms: i64) -> Timestamp {
         Timestamp::from_nanos(ms * 1_000_000)
     }
@@ -180,7 +189,7 @@ mod tests {
 
     #[test]
     fn sources_meet_in_order_of_time_and_what_is_too_new_waits() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(MAX_ITEMS);
         queue.packet(packet(30, b"c"));
         queue.packet(packet(50, b"e"));
         queue.event(gap(20));
@@ -193,7 +202,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_comes_again() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(MAX_ITEMS);
         queue.event(gap(1));
         queue.event(gap(2));
         let mut seen = 0;
@@ -206,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_let_go_early_and_keeps_its_bytes() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(MAX_ITEMS);
         for n in 0..(MAX_ITEMS as i64 + 100) {
             queue.packet(packet(n, &n.to_le_bytes()));
         }
@@ -218,7 +227,7 @@ mod tests {
 
     #[test]
     fn room_of_packets_that_are_gone_is_given_back() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(MAX_ITEMS);
         let big = vec![7; 64 << 10];
         for n in 0..40 {
             queue.packet(packet(n, &big));

@@ -12,15 +12,19 @@ use sonde_common::live::{Gap, GapCause, LiveEvent, SocketEvent, SocketNews, Sock
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
 use tracing::{error, info, warn};
 
+use super::budget::{Budget, Shift};
 use super::clock::Clocks;
 use super::command::{Answer, Command};
 use super::desk;
 use super::flow::Flow;
 use super::health::{Failure, Health, Role};
 use super::identity::{Identities, IdentityOptions, Lookup};
+use super::keep::Keeper;
 use super::queue::{Next, Queue};
 use super::sources::{self, Sources};
-use crate::platform;
+use crate::control::Heartbeat;
+use crate::platform::{self, usage};
+use crate::telemetry;
 
 /// Time between two looks at the sources: eight wake-ups a second, whatever happens.
 const ROUND: Duration = Duration::from_millis(125);
@@ -44,7 +48,13 @@ pub struct Sensor {
     queue: Queue,
     identities: Identities,
     flow: Flow,
+    keeper: Keeper,
+    budget: Budget,
     health: Health,
+    /// The configuration that the sources and tables were made with.
+    config: Config,
+    log: Option<telemetry::Log>,
+    began: Instant,
     /// The clocks at the latest round.
     clocks: Clocks,
     lost: Lost,
@@ -61,10 +71,26 @@ struct Lost {
     packets: u64,
 }
 
+/// What the sensor is made of beside its sources.
+#[expect(missing_debug_implementations, reason = "it holds writers")]
+pub struct Parts {
+    /// The way of an observation.
+    pub flow: Flow,
+    /// What is kept over a restart.
+    pub keeper: Keeper,
+    /// The time that keys of processes are made with.
+    pub boot: Timestamp,
+    /// The time in which the sensor did not run.
+    pub gap: Option<Gap>,
+    /// Changes what is logged.
+    pub log: Option<telemetry::Log>,
+}
+
 impl Sensor {
-    /// Puts the sensor together. `boot`: the time that keys of processes are made with.
+    /// Puts the sensor together.
     #[must_use]
-    pub fn new(config: &Config, boot: Timestamp, mut sources: Sources, flow: Flow, health: Health) -> Self {
+    pub fn new(config: &Config, mut sources: Sources, parts: Parts, health: Health) -> Self {
+        let Parts { flow, keeper, boot, gap, log } = parts;
         let attribution = &config.attribution;
         let identities = Identities::new(IdentityOptions {
             boot,
@@ -74,7 +100,7 @@ impl Sensor {
             ..IdentityOptions::default()
         });
         let clocks = platform::clock::clocks();
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(config.limits.held_events.get() as usize);
         for event in sources.seed.drain(..) {
             queue.event(event);
         }
@@ -83,7 +109,12 @@ impl Sensor {
             queue,
             identities,
             flow,
+            keeper,
+            budget: Budget::new(config.limits.cpu_percent.get()),
             health,
+            config: config.clone(),
+            log,
+            began: Instant::now(),
             clocks,
             lost: Lost::default(),
             drained: Vec::new(),
@@ -93,27 +124,34 @@ impl Sensor {
         };
         sensor.flow.expect_datagrams(sensor.sources.datagrams);
         sensor.lost = sensor.lost_now();
-        sensor.flow.tell(clocks.wall, Event::Host(HostFacts { history: false, observed_since: clocks.wall }));
+        match gap {
+            Some(gap) => sensor.blind(gap),
+            None => {
+                let facts = HostFacts { history: false, observed_since: clocks.wall };
+                sensor.flow.tell(clocks.wall, Event::Host(facts));
+            }
+        }
         sensor
     }
 
     /// Runs until it is told to stop.
-    pub fn run(&mut self, commands: &Receiver<Command>, beat: &mut dyn FnMut(&Health)) {
+    pub fn run(&mut self, commands: &Receiver<Command>, heartbeat: &Heartbeat) {
         let mut next = Instant::now();
         loop {
             match commands.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(Command::Ask(request, reply)) => reply.send(self.answer(&request)),
-                Ok(Command::Reload(config)) => self.reload(&config),
+                Ok(Command::Reload(config)) => self.reload(*config),
                 Ok(Command::ReloadFailed(reason)) => {
-                    self.health.config.rejected = Some(Failure { time: self.clocks.wall, reason });
+                    let time = self.clocks.wall;
+                    self.health.config.rejected = Some(Failure { time, reason });
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let now = Instant::now();
             if now >= next {
                 self.round();
-                beat(&self.health);
+                heartbeat.beat();
                 // Rounds that were missed are not made up for.
                 next = now + ROUND;
             }
@@ -126,8 +164,31 @@ impl Sensor {
         desk::answer(self.flow.engine(), &self.health, request, self.clocks.wall)
     }
 
-    fn reload(&mut self, config: &Config) {
-        let _ = config;
+    /// Goes on with another configuration. What the sources and tables were made with stays until a restart.
+    fn reload(&mut self, config: Config) {
+        let health = &mut self.health.config;
+        health.loaded = self.clocks.wall;
+        health.rejected = None;
+        health.pending.clear();
+        let old = &self.config;
+        let pending = [
+            ("capture", old.capture != config.capture),
+            ("attribution", old.attribution != config.attribution),
+            ("control", old.control != config.control),
+            ("state.dir", old.state.dir != config.state.dir),
+            ("run", old.run != config.run),
+            ("limits.memory", old.limits.memory != config.limits.memory),
+            ("limits.held_events", old.limits.held_events != config.limits.held_events),
+        ];
+        health
+            .pending
+            .extend(pending.iter().filter(|(_, changed)| *changed).map(|(key, _)| (*key).to_owned()));
+        if let Some(log) = &self.log {
+            log.set(&config.log);
+        }
+        self.keeper.reload(&config);
+        self.budget.set(config.limits.cpu_percent.get());
+        info!(pending = ?health.pending, "the configuration is reloaded");
     }
 
     /// One look at everything.
@@ -165,6 +226,7 @@ impl Sensor {
             self.next_health = clocks.wall.plus_nanos(HEALTH_EVERY);
             self.update_health();
         }
+        self.keeper.save_if_due(self.flow.engine(), clocks.wall);
         if clocks.wall >= self.next_log || clocks.wall < before.wall {
             self.next_log = clocks.wall.plus_nanos(HEALTH_LOG_EVERY);
             self.health.log();
@@ -268,10 +330,14 @@ impl Sensor {
     }
 
     fn update_health(&mut self) {
+        self.mind_budget();
         let lost = self.lost_now();
         let (undecoded, _) = self.flow.passed_over();
         let Self { health, flow, queue, identities, sources, .. } = self;
         health.now = self.clocks.wall;
+        health.usage = telemetry::own_usage(self.budget.measured());
+        health.state = self.keeper.health.clone();
+        health.shed = self.budget.shed_work().iter().map(|work| work.as_str().to_owned()).collect();
         let owners = flow.owners().counters();
         let tracking = flow.tracker().counters();
         let followed = flow.tracker().followed();
@@ -295,19 +361,36 @@ impl Sensor {
         health.count_lost("series forgotten for want of memory", counters.beacon.series_evicted);
         health.count_lost("processes forgotten for want of room", identities.lost().evicted);
         let queued = u64::try_from(queue.len()).unwrap_or(u64::MAX);
-        health.queues.entry("held back".to_owned()).or_default().note(queued, super::queue::MAX_ITEMS as u64);
+        health
+            .queues
+            .entry("held back".to_owned())
+            .or_default()
+            .note(queued, u64::from(self.config.limits.held_events.get()));
         for lost in identities.unavailable().iter().chain(&sources.unavailable) {
             health.lost(Role::Aid, lost);
         }
         health.judge();
     }
 
-    /// Tells what is known, and ends.
+    /// Sees to it that the processor time stays within its budget.
+    fn mind_budget(&mut self) {
+        match self.budget.measure(usage::cpu_time(), self.began.elapsed()) {
+            Some(Shift::Shed(work)) => warn!(work = work.as_str(), "put off to save processor time"),
+            Some(Shift::Resumed(work)) => info!(work = work.as_str(), "taken up again"),
+            Some(Shift::Exhausted) => {
+                warn!(percent = self.budget.measured(), "more processor time is used than the budget allows");
+            }
+            None => {}
+        }
+    }
+
+    /// Tells what is known, saves it, and ends.
     fn stop(&mut self) {
         self.drain(self.clocks.wall);
         let end = Timestamp::from_nanos(i64::MAX);
         self.hand_on(end, end);
         self.flow.finish();
+        self.keeper.save(self.flow.engine(), self.clocks.wall);
         info!("the sensor stops");
     }
 }

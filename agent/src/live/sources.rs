@@ -3,21 +3,17 @@
 
 use sonde_common::config::{CaptureMode, LayerChoice};
 use sonde_common::live::{LiveEvent, Unavailable};
+use sonde_common::process::Method;
 use sonde_common::time::Timestamp;
 use tracing::{info, warn};
 
+use super::health::{Health, Role};
 use super::layer::{Layer, PacketSource};
 use crate::platform::ebpf::{EbpfLayer, EbpfOptions};
-//N use crate::platform::netlink::{ExchangeMeter, NetlinkLayer, NetlinkOptions, PollLayer};
-use crate::platform::packets;
+use crate::platform::netlink::{ExchangeMeter, NetlinkLayer, NetlinkOptions, PollLayer};
 use crate::platform::packets::{PnetSource, Ring, RingOptions};
-pub struct ExchangeMeter;
-impl ExchangeMeter {
-    pub fn new(_: Timestamp) -> Self {
-        Self
-    }
-    pub fn drain(&mut self, _: Timestamp, _: &mut Vec<LiveEvent>) {}
-}
+use crate::platform::privileges::Needs;
+use crate::platform::{netlink, packets};
 
 /// Events that the netlink layer queues between two drains: an eighth of a second at 100,000 connections a second.
 const NETLINK_QUEUE: usize = 16_384;
@@ -78,8 +74,41 @@ impl Sources {
         if asked_for_layer || asked_for_packets || (sources.layer.is_none() && sources.packets.is_none()) {
             return Err(sources.unavailable);
         }
-        //N        sources.seed = netlink::seed(wanted.boot);
+        sources.seed = netlink::seed(wanted.boot);
         Ok(sources)
+    }
+
+    /// Says what is in use, and what is lost.
+    pub fn tell(&self, health: &mut Health) {
+        if let Some(layer) = &self.layer {
+            let name = layer.method().as_str();
+            match layer.method() {
+                Method::Poll => health.degraded(Role::Connections, name, "short connections are missed"),
+                _ => health.active(Role::Connections, name),
+            }
+        }
+        if let Some(packets) = &self.packets {
+            match packets.name() {
+                "pnet" => health.degraded(Role::Packets, "pnet", "what the kernel drops is not counted"),
+                name => health.active(Role::Packets, name),
+            }
+        }
+        for lost in &self.unavailable {
+            health.lost(Role::Aid, lost);
+        }
+    }
+
+    /// What they go on to need.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        let method = self.layer.as_ref().map(|layer| layer.method());
+        let enters = self.meter.is_some() || matches!(method, Some(Method::Netlink | Method::Poll));
+        Needs {
+            enter_namespaces: enters,
+            open_packet_sockets: method == Some(Method::Netlink)
+                || self.packets.as_ref().is_some_and(|packets| packets.name() == "pnet"),
+            attach_programs: false,
+        }
     }
 
     fn open_layer(&mut self, wanted: &Wanted) {
@@ -92,30 +121,33 @@ impl Sources {
                     let exchanges = layer.tells_exchanges();
                     self.set_layer(Box::new(layer));
                     if !exchanges {
-                        self.meter = Some(ExchangeMeter::new(wanted.boot));
+                        match ExchangeMeter::new() {
+                            Ok(meter) => self.meter = Some(meter),
+                            Err(reason) => self.lose(reason),
+                        }
                     }
                     return;
                 }
                 Err(reason) => self.lose(reason),
             }
         }
-        /*N        if tries(LayerChoice::Netlink) {
-                    match NetlinkLayer::open(&NetlinkOptions { boot: wanted.boot, queue: NETLINK_QUEUE }) {
-                        Ok(layer) => return self.set_layer(Box::new(layer)),
-                        Err(reason) => self.lose(reason),
-                    }
-                }
-                if tries(LayerChoice::Poll) {
-                    match PollLayer::open(wanted.boot) {
-                        Ok(layer) => self.set_layer(Box::new(layer)),
-                        Err(reason) => self.lose(reason),
-                    }
-                }
-        N*/
+        let options = NetlinkOptions { boot: wanted.boot, queue: NETLINK_QUEUE };
+        if tries(LayerChoice::Netlink) {
+            match NetlinkLayer::open(&options) {
+                Ok(layer) => return self.set_layer(Box::new(layer)),
+                Err(reason) => self.lose(reason),
+            }
+        }
+        if tries(LayerChoice::Poll) {
+            match PollLayer::open(&options) {
+                Ok(layer) => self.set_layer(Box::new(layer)),
+                Err(reason) => self.lose(reason),
+            }
+        }
     }
 
     fn set_layer(&mut self, layer: Box<dyn Layer>) {
-        info!(layer = ?layer.method(), "attribution is active");
+        info!(layer = layer.method().as_str(), "attribution is active");
         self.unavailable.extend_from_slice(layer.unavailable());
         self.layer = Some(layer);
     }

@@ -16,8 +16,8 @@ pub struct Limits {
     /// beacons that are being followed stay followed.
     pub memory: MemorySize,
     /// Events that the live sensor holds back, so that those of several sources meet in the order of time. Default 65,536,
-    /// from 1,024 to 1,048,576; an event takes some 200 bytes. It holds them for a quarter of a second; what comes in
-    /// excess is lost, counted, and told of as a gap.
+    /// from 1,024 to 1,048,576; an event takes some 200 bytes. It holds them for a quarter of a second; in excess
+    /// the oldest go on early, and may come before one that happened before them.
     pub held_events: HeldEvents,
     /// Processor time that the live sensor may take, in percent of one processor, over half a minute. Default 25, from 1 to
     /// 100. Above it work is put off that it can do without (`sonde status` says which); events are never skipped for it.
