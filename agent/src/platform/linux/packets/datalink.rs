@@ -34,6 +34,8 @@ const LIST_EVERY: i64 = 5 * NANOS_PER_SEC;
 /// Longest packet that is read: what the interface segments by itself comes as one.
 const READ_BYTES: usize = 65_536;
 const WHAT: &str = "packets through pnet";
+/// What is unavailable through pnet on every system: one thing.
+const ALWAYS_UNAVAILABLE: usize = 1;
 
 /// A network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,24 +140,34 @@ impl PnetSource {
         Ok(source)
     }
 
-    /// Listens on interfaces that are up and not yet listened to. An error only if there is none at all.
+    /// Listens on interfaces that are up and not yet listened to; one that is not to be had is named among what is unavailable.
+    ///
+    /// # Errors
+    /// If none is to be had.
     fn listen(&mut self) -> io::Result<()> {
         self.listeners.retain(|listener| !listener.thread.is_finished());
-        let mut failure = None;
+        self.unavailable.truncate(ALWAYS_UNAVAILABLE);
         for interface in datalink::interfaces().into_iter().filter(NetworkInterface::is_up) {
-            let known = self.listeners.iter().any(|listener| listener.interface == interface.index);
-            if known || self.listeners.len() >= MAX_INTERFACES {
+            if self.listeners.iter().any(|listener| listener.interface == interface.index) {
                 continue;
             }
-            match self.listen_on(&interface) {
+            let listener = if self.listeners.len() < MAX_INTERFACES {
+                self.listen_on(&interface)
+            } else {
+                Err(io::Error::other(format!("more than {MAX_INTERFACES} interfaces are up")))
+            };
+            match listener {
                 Ok(listener) => self.listeners.push(listener),
-                Err(error) => failure = Some(error),
+                Err(error) if self.listeners.is_empty() => return Err(error),
+                Err(error) => {
+                    let what = format!("packets of interface {}", interface.name);
+                    self.unavailable.push(unavailable(&what, "packet socket", &error));
+                    // The others would say the same.
+                    break;
+                }
             }
         }
-        match failure {
-            Some(error) if self.listeners.is_empty() => Err(error),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     fn listen_on(&self, interface: &NetworkInterface) -> io::Result<Listener> {
@@ -194,7 +206,7 @@ impl PacketSource for PnetSource {
     fn drain(&mut self, now: Timestamp, take: &mut dyn FnMut(LivePacket<'_>)) {
         if now.since(self.listed).abs() >= LIST_EVERY {
             self.listed = now;
-            // An interface that cannot be listened to now is tried again next time.
+            // What cannot be listened to now is named, and tried again next time.
             let _ = self.listen();
         }
         std::mem::swap(&mut self.drained, &mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));

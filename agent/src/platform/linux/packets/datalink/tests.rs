@@ -55,6 +55,25 @@ fn pnet_and_the_ring_give_the_same_packets() {
 }
 
 #[test]
+fn an_interface_that_comes_later_is_listened_to() {
+    wired(
+        |ip| {
+            let Some(mut pnet) = opened(PnetSource::open()) else { return };
+            if !ip("link add late0 type bridge") {
+                return;
+            }
+            assert!(ip("address add 198.51.100.1/24 dev late0") && ip("link set late0 up"));
+            let listening = pnet.listeners.len();
+            pnet.drain(now(), &mut |_| {});
+            assert_eq!(pnet.listeners.len(), listening, "not at every call");
+            pnet.drain(now().plus_nanos(LIST_EVERY), &mut |_| {});
+            assert_eq!((pnet.listeners.len(), pnet.unavailable().len()), (listening + 1, ALWAYS_UNAVAILABLE));
+        },
+        || {},
+    );
+}
+
+#[test]
 fn a_full_queue_loses_and_counts() {
     let mut queue = Queue::default();
     let packet = [0; 1500];
