@@ -40,16 +40,44 @@ struct Ends {
     emit: Emit,
     /// Connections of which all was told.
     closed: Vec<(FiveTuple, Timestamp)>,
+    told: Told,
+}
+
+/// What was told since the sensor began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Connections opened.
+    pub connections: u64,
+    /// … of them with their process known.
+    pub attributed: u64,
+    /// Exchanges inside open connections.
+    pub exchanges: u64,
+    /// DNS queries.
+    pub queries: u64,
+    /// Alerts emitted.
+    pub alerts: u64,
 }
 
 impl Ends {
     fn take(&mut self, owners: &SocketOwners, observation: &Observation<'_>) {
         let observation = owners.attribute(observation);
+        let told = &mut self.told;
         match &observation.event {
-            Event::Dns(question) if self.relay.is_relayed(question) => return,
-            Event::Connection(event) if matches!(event.phase, Phase::Closed(_)) => {
-                self.closed.push((event.tuple, event.start));
+            Event::Dns(question) => {
+                if self.relay.is_relayed(question) {
+                    return;
+                }
+                told.queries += 1;
             }
+            Event::Connection(event) => match event.phase {
+                Phase::Opened | Phase::Whole(_) => {
+                    told.connections += 1;
+                    told.attributed += u64::from(event.process.is_some());
+                }
+                Phase::Exchange { .. } => told.exchanges += 1,
+                Phase::Closed(_) => self.closed.push((event.tuple, event.start)),
+                Phase::Joined => {}
+            },
             _ => {}
         }
         self.tell(&observation);
@@ -57,7 +85,11 @@ impl Ends {
 
     fn tell(&mut self, observation: &Observation<'_>) {
         self.events.write(observation);
-        self.engine.observe(observation, &mut self.emit);
+        let Self { engine, emit, told, .. } = self;
+        engine.observe(observation, &mut |alert| {
+            told.alerts += 1;
+            emit(alert);
+        });
     }
 }
 
@@ -84,6 +116,7 @@ impl Flow {
                 events: EventsWriter::new(events),
                 emit,
                 closed: Vec::new(),
+                told: Told::default(),
             },
             undecoded: 0,
         }
@@ -182,6 +215,12 @@ impl Flow {
     #[must_use]
     pub const fn owners(&self) -> &SocketOwners {
         &self.owners
+    }
+
+    /// What was told since the sensor began.
+    #[must_use]
+    pub const fn told(&self) -> Told {
+        self.ends.told
     }
 
     /// Packets that could not be decoded, and questions that were only passed on.

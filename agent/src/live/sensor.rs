@@ -290,7 +290,9 @@ impl Sensor {
     fn note(&mut self, gap: Gap) {
         // A flood says so again and again: the first of each kind and every hundredth are worth a line.
         let count = self.health.gaps.count.get(&gap.cause).copied().unwrap_or(0);
-        if count.is_multiple_of(100) {
+        if gap.cause == GapCause::Stopped {
+            info!(since = %gap.since, until = %gap.until, "the sensor did not run");
+        } else if count.is_multiple_of(100) {
             warn!(
                 cause = gap.cause.as_str(),
                 since = %gap.since,
@@ -339,6 +341,7 @@ impl Sensor {
         health.state = self.keeper.health.clone();
         health.shed = self.budget.shed_work().iter().map(|work| work.as_str().to_owned()).collect();
         let owners = flow.owners().counters();
+        let since_start = flow.told();
         let tracking = flow.tracker().counters();
         let followed = flow.tracker().followed();
         let tracker_bytes = flow.tracker().memory_bytes();
@@ -346,10 +349,13 @@ impl Sensor {
         let counters = engine.counters();
         let told = &mut health.counters;
         told.observations = counters.events;
-        told.connections = counters.connections;
-        told.exchanges = counters.exchanges;
-        told.queries = counters.queries;
-        told.attributed = owners.attributed;
+        told.connections = since_start.connections;
+        told.exchanges = since_start.exchanges;
+        told.queries = since_start.queries;
+        told.attributed = since_start.attributed;
+        told.alerts_emitted = since_start.alerts;
+        told.alerts_suppressed = engine.allowed().iter().map(|entry| entry.suppressed).sum();
+        told.memory_limit_bytes = self.config.limits.memory.bytes() as u64;
         told.tracked = followed as u64;
         told.series = counters.beacon.series;
         told.memory_bytes = (tracker_bytes + engine.memory_bytes()) as u64;

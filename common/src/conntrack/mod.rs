@@ -881,11 +881,28 @@ impl Tracker {
             return;
         }
         slot.marks |= mark::REPORTED;
+        self.read_unfinished(at);
+        let Some(slot) = self.table.get_mut(at) else { return };
         let phase = if slot.is(mark::JOINED) { Phase::Joined } else { Phase::Opened };
         self.emit(at, phase, true, sink);
         self.release_stream(at);
         if let Some(slot) = self.table.get_mut(at) {
             self.labels.keep_identity(&mut slot.label);
+        }
+    }
+
+    /// What was waited for did not come: the name may stand in what did, since only the first part of a hello or request holds
+    /// it.
+    fn read_unfinished(&mut self, at: u32) {
+        let Some(slot) = self.table.get_mut(at) else { return };
+        if slot.stream == NONE || slot.is(mark::QUIC) {
+            return;
+        }
+        if let (Some(label), Some(stream)) =
+            (self.labels.of(&mut slot.label), self.streams.get_mut(slot.stream))
+            && !stream.bytes().is_empty()
+        {
+            label.read(stream.bytes(), true);
         }
     }
 

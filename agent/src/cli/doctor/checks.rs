@@ -10,6 +10,7 @@ use crate::live::command::{Answer, Request};
 use crate::live::health::Role;
 use crate::live::layer::{Layer, PacketSource};
 use crate::platform::ebpf::{EbpfLayer, EbpfOptions};
+use crate::platform::netlink::{NetlinkLayer, NetlinkOptions, PollLayer};
 use crate::platform::packets::{PnetSource, Ring, RingOptions};
 use crate::platform::privileges::{self, Capability};
 use crate::platform::{self, accounts, paths};
@@ -58,6 +59,15 @@ pub fn all(config: &Config) -> Vec<Check> {
             "connections of processes that live for less than a few milliseconds have no process",
             move || EbpfLayer::open(&EbpfOptions { ring_bytes, boot }),
         ),
+        layer(
+            "netlink",
+            "a look-up and a search through /proc for each connection: some tenths of a millisecond",
+            "connections have a process only if it lives for seconds, by polling",
+            move || NetlinkLayer::open(&NetlinkOptions { boot, queue: 1024 }),
+        ),
+        layer("poll", "a reading of all sockets each second", "connections have no process", move || {
+            PollLayer::open(&NetlinkOptions { boot, queue: 1024 })
+        }),
         packets(
             "ring",
             "nothing for packets that give no name: a filter in the kernel drops them",
