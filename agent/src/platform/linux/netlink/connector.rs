@@ -130,7 +130,15 @@ impl Reader {
         let key = self.proc.key(child, &stat);
         let parent_key = {
             let mut processes = lock(&self.processes);
-            processes.began(Alive { key, parent, uid, kernel: stat.kernel, forked: Some(time), began: time });
+            processes.began(Alive {
+                key,
+                parent,
+                uid,
+                kernel: stat.kernel,
+                forked: Some(time),
+                began: time,
+                idle: false,
+            });
             processes.get(parent).map(|p| p.key)
         };
         if let Some(parent) = parent_key.or_else(|| self.proc.process(parent).ok()?.key().ok()) {
@@ -164,6 +172,7 @@ impl Reader {
             kernel: false,
             forked: None,
             began: time,
+            idle: false,
         });
         drop(processes);
         (self.take)(ProcessEvent::Started(Box::new(start)));

@@ -12,7 +12,7 @@ use sonde_common::process::ProcessKey;
 use sonde_common::time::Timestamp;
 
 use super::clock;
-use super::holders::{Table, holds};
+use super::holders::{Look, Table, holds, look};
 use super::processes::Processes;
 use super::procfs::{Proc, Stat};
 use super::queue::lock;
@@ -70,7 +70,29 @@ impl Finder {
     }
 
     fn any(&self, pids: &[u32], inode: u32, begun: Instant) -> Option<(ProcessKey, Stat)> {
-        pids.iter().take_while(|_| begun.elapsed() < MAX_SCAN).find_map(|&pid| holds(&self.proc, pid, inode))
+        let mut idle = Vec::new();
+        let mut found = None;
+        for &pid in pids.iter().take_while(|_| begun.elapsed() < MAX_SCAN) {
+            match look(&self.proc, pid, inode) {
+                Look::Holds(key, stat) => {
+                    found = Some((key, stat));
+                    break;
+                }
+                Look::Idle => idle.push((pid, true)),
+                Look::Others => idle.push((pid, false)),
+                Look::Gone => {}
+            }
+        }
+        let mut processes = lock(&self.processes);
+        idle.into_iter().for_each(|(pid, idle)| processes.looked_at(pid, idle));
+        found
+    }
+
+    /// Looks at every process once, so that the first search knows which have sockets.
+    pub(super) fn look_at_all(&self) {
+        let all = lock(&self.processes).rest(0, &[]);
+        // No socket has the inode 0.
+        self.any(&all, 0, Instant::now());
     }
 
     /// Goes from a holder up to the one that it inherited the socket from.

@@ -60,11 +60,38 @@ impl<'a> Table<'a> {
     }
 }
 
+/// What one look at a process's descriptors told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// It holds the socket: which process it is, and its `stat`.
+    Holds(ProcessKey, Stat),
+    /// It has other sockets.
+    Others,
+    /// It has none.
+    Idle,
+    /// It is gone.
+    Gone,
+}
+
+/// Looks whether a process holds a socket.
+pub(super) fn look(proc: &Proc, pid: u32, inode: u32) -> Look {
+    let Ok(table) = Table::open(proc, pid) else { return Look::Gone };
+    let mut any = false;
+    let found = table.sockets(|held| {
+        any = true;
+        held == u64::from(inode)
+    });
+    match (found, any) {
+        (true, _) => table.owner().map_or(Look::Gone, |(key, stat)| Look::Holds(key, stat)),
+        (false, true) => Look::Others,
+        (false, false) => Look::Idle,
+    }
+}
+
 /// Whether a process holds a socket: if so, which process that is, and its `stat`.
 pub(super) fn holds(proc: &Proc, pid: u32, inode: u32) -> Option<(ProcessKey, Stat)> {
-    let table = Table::open(proc, pid).ok()?;
-    if !table.sockets(|held| held == u64::from(inode)) {
-        return None;
+    match look(proc, pid, inode) {
+        Look::Holds(key, stat) => Some((key, stat)),
+        _ => None,
     }
-    table.owner().ok()
 }

@@ -173,6 +173,9 @@ impl NetlinkLayer {
         self.next_namespaces = now.plus_nanos(NAMESPACE_INTERVAL);
         self.read_new_spaces(now, false);
         self.read_udp(now, false, &mut Vec::new());
+        if let Ok(finder) = self.shared.finder() {
+            finder.look_at_all();
+        }
         let silent = self.spaces.iter_mut().any(|(_, space)| space.destroyed.is_none());
         if silent {
             self.unavailable.push(Unavailable {

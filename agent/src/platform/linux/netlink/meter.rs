@@ -186,8 +186,14 @@ impl ExchangeMeter {
 
 /// The network namespaces that have processes, each with one of them.
 pub(super) fn living(proc: &Proc) -> HashMap<u64, u32> {
-    let pids = proc.pids().unwrap_or_default();
-    pids.into_iter().filter_map(|pid| Some((proc.net_namespace(pid)?, pid))).collect()
+    let mut living = HashMap::new();
+    for pid in proc.pids().unwrap_or_default() {
+        if let Some(space) = proc.net_namespace(pid) {
+            // The first one of each: it is likely to live on.
+            living.entry(space).or_insert(pid);
+        }
+    }
+    living
 }
 
 /// Local ports that are listened on.

@@ -20,7 +20,7 @@ const FRESH: i64 = NANOS_PER_SEC;
 /// Processes that began last, asked first.
 const MAX_RECENT: usize = 128;
 /// Processes that were found to own a socket last, asked next.
-const MAX_OWNERS: usize = 32;
+const MAX_OWNERS: usize = 64;
 /// From the moment when the kernel takes a dying process's sockets to the one when it tells of its death.
 const DEATH_LAG: i64 = 10_000_000;
 
@@ -36,6 +36,8 @@ pub(super) struct Alive {
     pub(super) forked: Option<Timestamp>,
     /// When it was copied or last began a program.
     pub(super) began: Timestamp,
+    /// It had no sockets when it was last looked at: it is asked last.
+    pub(super) idle: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -99,8 +101,15 @@ impl Processes {
             let (Ok(stat), Ok(uid)) = (process.stat(), process.uid()) else { continue };
             let key = proc.key(pid, &stat);
             let known = old.remove(&pid).filter(|known| known.key == key);
-            let fresh =
-                Alive { key, parent: stat.parent, uid, kernel: stat.kernel, forked: None, began: key.start };
+            let fresh = Alive {
+                key,
+                parent: stat.parent,
+                uid,
+                kernel: stat.kernel,
+                forked: None,
+                began: key.start,
+                idle: false,
+            };
             self.alive.insert(pid, known.map_or(fresh, |known| Alive { uid, parent: stat.parent, ..known }));
         }
     }
@@ -122,11 +131,23 @@ impl Processes {
         pids
     }
 
-    /// All others: those of `uid`, newest first, then the rest, newest first.
+    /// Takes note of whether a process has any socket.
+    pub(super) fn looked_at(&mut self, pid: u32, idle: bool) {
+        if let Some(process) = self.alive.get_mut(&pid) {
+            process.idle = idle;
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn forget_owners(&mut self) {
+        self.owners.clear();
+    }
+
+    /// All others: those that had sockets before those that had none, those of `uid` before the others, and newest first.
     pub(super) fn rest(&self, uid: u32, asked: &[u32]) -> Vec<u32> {
         let mut all: Vec<&Alive> =
             self.alive.values().filter(|p| !p.kernel && !asked.contains(&p.key.pid)).collect();
-        all.sort_unstable_by_key(|p| (p.uid != uid, Reverse(p.key.start), Reverse(p.key.pid)));
+        all.sort_unstable_by_key(|p| (p.idle, p.uid != uid, Reverse(p.key.start), Reverse(p.key.pid)));
         all.into_iter().map(|p| p.key.pid).collect()
     }
 
@@ -168,7 +189,15 @@ mod tests {
 
     fn process(pid: u32, uid: u32, began_ms: i64) -> Alive {
         let key = ProcessKey { pid, start: at(began_ms) };
-        Alive { key, parent: 1, uid, kernel: false, forked: Some(at(began_ms)), began: at(began_ms) }
+        Alive {
+            key,
+            parent: 1,
+            uid,
+            kernel: false,
+            forked: Some(at(began_ms)),
+            began: at(began_ms),
+            idle: false,
+        }
     }
 
     fn with(processes: &[Alive]) -> Processes {
@@ -210,6 +239,8 @@ mod tests {
         all.owned(2);
         assert_eq!(all.first(7, at(10_000)), [4, 2]);
         assert_eq!(all.rest(7, &[4, 2]), [3, 1]);
+        all.looked_at(3, true);
+        assert_eq!(all.rest(7, &[4, 2]), [1, 3], "who had no socket comes last");
     }
 
     #[test]

@@ -300,8 +300,6 @@ mod tests {
         server.write_all(&[1; 99]).unwrap();
         client.read_exact(&mut [0; 99]).unwrap();
         drop(client);
-        // The other side's FIN counts as a byte where it comes first; here it comes last.
-        std::thread::sleep(Duration::from_millis(20));
         drop(server);
         let end = Instant::now() + Duration::from_secs(2);
         let mut found = None;
@@ -315,6 +313,8 @@ mod tests {
         let row = found.unwrap();
         let info = row.info.unwrap();
         assert_eq!((row.socket, row.inode), (cookie, 0));
-        assert_eq!((info.bytes_out, info.bytes_in), (Some(4_321), 99));
+        assert_eq!(info.bytes_out, Some(4_321));
+        // The other side's FIN counts as a byte where it came while the socket still stood.
+        assert!(matches!(info.bytes_in, 99 | 100), "{info:?}");
     }
 }
