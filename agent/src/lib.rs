@@ -8,4 +8,5 @@ pub mod exit;
 pub mod live;
 pub mod platform;
 pub mod replay;
+pub mod state;
 pub mod telemetry;

@@ -7,6 +7,7 @@ pub mod desk;
 pub mod flow;
 pub mod health;
 pub mod identity;
+pub mod known_good;
 pub mod layer;
 pub mod queue;
 pub mod relay;

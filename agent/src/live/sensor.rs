@@ -123,7 +123,8 @@ impl Sensor {
 
     fn answer(&mut self, request: &super::command::Request) -> Answer {
         self.update_health();
-        desk::answer(self.flow.engine(), &self.health, request, self.clocks.wall)
+        let (engine, emit) = self.flow.engine_and_emit();
+        desk::answer(engine, &self.health, request, self.clocks.wall, emit)
     }
 
     fn reload(&mut self, config: &Config) {
