@@ -16,7 +16,7 @@ use crate::live::command::{Answer, Entry, Request, Wish};
 #[command(after_help = "\
 Examples:
   sonde allow --finding 3f2a --reason 'our backup, ticket 4711' --expires 90d
-  sonde allow --package zabbix-agent --destination '*.monitoring.example' --reason 'monitoring'
+  sonde allow --package zabbix-agent --destination monitoring.example --reason 'monitoring'
   sonde allow --program /opt/agent/bin/agent --destination 203.0.113.0/24 --port 443 --reason 'licence server'
   sonde allow --list
 
@@ -39,7 +39,7 @@ pub(super) struct Arguments {
     /// Installed package that owns the executable
     #[arg(long, value_name = "NAME")]
     package: Option<String>,
-    /// Name, `*.` and a name, address, or block of addresses
+    /// Name, which stands for those below it, too; address; or block of addresses
     #[arg(long, value_name = "DESTINATION")]
     destination: Option<String>,
     /// Only this port
@@ -98,7 +98,7 @@ impl Arguments {
             port: self.port,
             reason,
             expires_secs: self.expires,
-            by: String::new(),
+            ..Wish::default()
         };
         show(&entries(self.sensor.ask(Request::Allow(wish))?)?, self.format)
     }

@@ -3,9 +3,11 @@
 use super::complain;
 use super::output::OutputError;
 use crate::capture::CaptureError;
+use crate::control::ControlError;
 use crate::control::client::ClientError;
 use crate::exit::Exit;
 use crate::live::command::{Refusal, RefusalCode};
+use crate::platform::local_socket::BindError;
 
 /// Why a command ended early, with its exit code.
 #[derive(Debug)]
@@ -40,6 +42,21 @@ impl From<ClientError> for Failure {
             ClientError::Late { .. } | ClientError::Foreign { .. } | ClientError::Broken { .. } => {
                 Exit::Internal
             }
+        };
+        Self(exit, error.to_string())
+    }
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        let exit = match &error {
+            ControlError::NoGroup { .. } => Exit::Config,
+            ControlError::Bind(BindError::System { error, .. })
+                if error.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                Exit::Permission
+            }
+            ControlError::Bind(_) | ControlError::Start(_) => Exit::Internal,
         };
         Self(exit, error.to_string())
     }

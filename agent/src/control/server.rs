@@ -117,7 +117,7 @@ async fn ask(text: &[u8], peer: &Peer, access: Access, commander: &Commander) ->
         return refuse(RefusalCode::Denied, message);
     }
     if let Request::Allow(wish) = &mut request {
-        wish.by = describe(peer);
+        (wish.by, wish.by_uid) = (describe(peer), peer.uid);
     }
     if request.changes() {
         tracing::info!(by = %describe(peer), request = ?request, "known-good entries are changed");

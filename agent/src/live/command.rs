@@ -86,7 +86,7 @@ pub struct Wish {
     pub sha256: Option<String>,
     /// Installed package that owns the executable.
     pub package: Option<String>,
-    /// Name, `*.` and a name, address or block of addresses.
+    /// Name, which stands for those below it, too; address; or block of addresses.
     pub destination: Option<String>,
     /// Port; all without one.
     pub port: Option<u16>,
@@ -94,8 +94,10 @@ pub struct Wish {
     pub reason: String,
     /// Seconds for which it holds; without them until it is lifted.
     pub expires_secs: Option<u64>,
-    /// Who asks. The control socket fills in what the system says of the peer; what the peer says is not heard.
+    /// Who asks, in words. The control socket fills in what the system says of the peer; what the peer says is not heard.
     pub by: String,
+    /// … and by number.
+    pub by_uid: u32,
 }
 
 /// What the sensor answers.

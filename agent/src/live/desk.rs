@@ -2,38 +2,70 @@
 
 use sonde_common::alert::{Alert, Severity};
 use sonde_common::engine::{Engine, rank};
+use sonde_common::suppress::DraftError;
 use sonde_common::time::Timestamp;
 
-use super::command::{Answer, MAX_ROWS, Refusal, RefusalCode, Request, Rows};
+use super::command::{Answer, Entry, MAX_ROWS, Refusal, RefusalCode, Request, Rows, Wish};
 use super::health::Health;
+use super::known_good;
 
 /// Digits of an id that are enough to ask for it.
 const LEAST_DIGITS: usize = 4;
 /// Digits of an id.
 const ALL_DIGITS: usize = 32;
 
-/// Answers a request. `now` is the sensor's time; `health` is up to date.
-pub fn answer(engine: &mut Engine, health: &Health, request: &Request, now: Timestamp) -> Answer {
-    let _ = now;
-    match request {
+/// Answers a request. `now` is the sensor's time; `health` is up to date; `sink` emits what a lifted entry had held back.
+pub fn answer(
+    engine: &mut Engine,
+    health: &Health,
+    request: &Request,
+    now: Timestamp,
+    sink: &mut dyn FnMut(Alert),
+) -> Answer {
+    let allowed = match request {
         Request::Status => {
             let mut health = health.clone();
             health.judge();
-            Answer::Status(Box::new(health))
+            return Answer::Status(Box::new(health));
         }
-        Request::Beacons { least, most } => Answer::Alerts(rows(engine, engine.series(), *least, *most)),
+        Request::Beacons { least, most } => {
+            return Answer::Alerts(rows(engine, engine.series(), *least, *most));
+        }
         Request::Alerts { least, most } => {
             let alerts = engine.alerts().collect();
-            Answer::Alerts(rows(engine, alerts, *least, *most))
+            return Answer::Alerts(rows(engine, alerts, *least, *most));
         }
-        Request::Explain { id } => match find(engine, id) {
-            Ok(alert) => Answer::Finding(Box::new(alert)),
-            Err(refusal) => Answer::Refused(refusal),
-        },
-        Request::Allow(_) | Request::Unallow { .. } | Request::Allowed => {
-            Answer::Refused(Refusal::new(RefusalCode::Bad, "known-good entries are not there yet"))
+        Request::Explain { id } => {
+            return match find(engine, id) {
+                Ok(alert) => Answer::Finding(Box::new(alert)),
+                Err(refusal) => Answer::Refused(refusal),
+            };
         }
-    }
+        Request::Allow(wish) => allow(engine, wish, now),
+        Request::Unallow { entry } => unallow(engine, *entry, sink),
+        Request::Allowed => Ok(engine.allowed().iter().map(known_good::entry).collect()),
+    };
+    allowed.map_or_else(Answer::Refused, Answer::Allowed)
+}
+
+fn allow(engine: &mut Engine, wish: &Wish, now: Timestamp) -> Result<Vec<Entry>, Refusal> {
+    let finding = wish.finding.as_deref().map(|id| find(engine, id)).transpose()?;
+    let draft = known_good::draft(wish, finding.as_ref(), now)?;
+    let id = engine.allow(draft).map_err(|error| {
+        let code = if error == DraftError::Full { RefusalCode::Full } else { RefusalCode::Bad };
+        Refusal::new(code, error.to_string())
+    })?;
+    Ok(engine.allowed().iter().filter(|entry| entry.id == id).map(known_good::entry).collect())
+}
+
+fn unallow(engine: &mut Engine, id: u64, mut sink: &mut dyn FnMut(Alert)) -> Result<Vec<Entry>, Refusal> {
+    let entry = engine.unallow(id, &mut sink).ok_or_else(|| {
+        Refusal::new(
+            RefusalCode::NotFound,
+            format!("there is no entry {id}; `sonde allow --list` shows them"),
+        )
+    })?;
+    Ok(vec![known_good::entry(&entry)])
 }
 
 /// Best first, and no more than wanted.
@@ -131,9 +163,44 @@ mod tests {
     fn status_comes_judged() {
         let mut engine = Engine::new("h".into(), 4 << 20, (1, 2));
         let health = Health::new("h".into(), Timestamp::ZERO);
-        let Answer::Status(status) = answer(&mut engine, &health, &Request::Status, Timestamp::ZERO) else {
-            panic!("no status");
+        let status = answer(&mut engine, &health, &Request::Status, Timestamp::ZERO, &mut |_| {});
+        assert!(matches!(status, Answer::Status(status) if !status.reasons.is_empty()));
+    }
+
+    #[test]
+    fn an_entry_is_made_listed_and_lifted() {
+        let mut engine = Engine::new("h".into(), 4 << 20, (1, 2));
+        let health = Health::new("h".into(), Timestamp::ZERO);
+        let mut ask =
+            |request: &Request| match answer(&mut engine, &health, request, Timestamp::ZERO, &mut |_| {}) {
+                Answer::Allowed(entries) => Ok(entries),
+                Answer::Refused(refusal) => Err(refusal.code),
+                _ => panic!("another answer"),
+            };
+        let wish = Wish {
+            program: Some("/opt/agent".into()),
+            destination: Some("a.example".into()),
+            reason: "ours".into(),
+            by: "alice".into(),
+            ..Wish::default()
         };
-        assert!(!status.reasons.is_empty());
+        let made = ask(&Request::Allow(wish.clone())).unwrap();
+        assert_eq!((made.len(), made[0].by.as_str()), (1, "alice"));
+        assert_eq!(ask(&Request::Allowed), Ok(made.clone()));
+        assert_eq!(ask(&Request::Unallow { entry: made[0].entry }), Ok(made));
+        assert_eq!(ask(&Request::Unallow { entry: 1 }), Err(RefusalCode::NotFound));
+        assert_eq!(ask(&Request::Allowed), Ok(Vec::new()));
+        let bad = [
+            Wish { program: Some("agent".into()), ..wish.clone() },
+            Wish { reason: " ".into(), ..wish.clone() },
+            Wish { destination: Some("*.example".into()), ..wish.clone() },
+            Wish { destination: Some("203.0.113.0/64".into()), ..wish.clone() },
+            Wish { sha256: Some("ab".into()), program: None, ..wish.clone() },
+        ];
+        for wish in bad {
+            assert_eq!(ask(&Request::Allow(wish.clone())), Err(RefusalCode::Bad), "{wish:?}");
+        }
+        let unknown = Wish { finding: Some("abcd".into()), program: None, destination: None, ..wish };
+        assert_eq!(ask(&Request::Allow(unknown)), Err(RefusalCode::NotFound));
     }
 }

@@ -200,6 +200,11 @@ impl Flow {
         self.ends.events.take_error()
     }
 
+    /// The engine, and where its alerts go.
+    pub const fn engine_and_emit(&mut self) -> (&mut Engine, &mut Emit) {
+        (&mut self.ends.engine, &mut self.ends.emit)
+    }
+
     /// The engine.
     pub const fn engine(&mut self) -> &mut Engine {
         &mut self.ends.engine

@@ -9,6 +9,7 @@ pub mod health;
 pub mod host;
 pub mod identity;
 pub mod keep;
+pub mod known_good;
 pub mod layer;
 pub mod queue;
 pub mod relay;

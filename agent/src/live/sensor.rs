@@ -161,7 +161,8 @@ impl Sensor {
 
     fn answer(&mut self, request: &super::command::Request) -> Answer {
         self.update_health();
-        desk::answer(self.flow.engine(), &self.health, request, self.clocks.wall)
+        let (engine, emit) = self.flow.engine_and_emit();
+        desk::answer(engine, &self.health, request, self.clocks.wall, emit)
     }
 
     /// Goes on with another configuration. What the sources and tables were made with stays until a restart.
