@@ -11,6 +11,9 @@ typedef unsigned long long u64;
 typedef long long s64;
 
 #define SEC(name) __attribute__((section(name), used))
+struct tcp_sock;
+struct task_struct;
+
 #define INLINE static __attribute__((always_inline)) inline
 #define UINT(name, value) int(*name)[value]
 #define TYPE(name, value) typeof(value) *name
@@ -22,7 +25,6 @@ static void *(*map_lookup)(void *map, const void *key) = (void *)1;
 static long (*map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
 static long (*map_delete)(void *map, const void *key) = (void *)3;
 static u64 (*current_pid_tgid)(void) = (void *)14;
-static u64 (*current_task)(void) = (void *)35;
 static u64 (*socket_cookie)(void *context) = (void *)46;
 static long (*sock_ops_flags_set)(void *context, int flags) = (void *)59;
 static void *(*storage_get)(void *map, void *socket, void *value, u64 flags) = (void *)107;
@@ -30,6 +32,9 @@ static long (*storage_delete)(void *map, void *socket) = (void *)108;
 static long (*read_user)(void *to, u32 size, const void *from) = (void *)112;
 static long (*read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 static long (*read_kernel_text)(void *to, u32 size, const void *from) = (void *)115;
+// A socket as its own kind, or 0; its fields are then read directly.
+static struct tcp_sock *(*as_tcp)(void *socket) = (void *)137;
+static struct task_struct *(*current_task)(void) = (void *)158;
 // Nanoseconds since boot, sleep included: what a process's start is counted in too.
 static u64 (*since_boot)(void) = (void *)125;
 static long (*ring_output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;
@@ -88,5 +93,6 @@ INLINE void *plain(void *pointer) {
     return number;
 }
 
-// Reads one kernel field, at the place that the running kernel has it at.
+// Reads one kernel field by a plain number, at the place that the running kernel has it at. Where the verifier knows the
+// pointer, a direct load is some twenty times cheaper.
 #define READ(to, field) read_kernel(&(to), sizeof(to), &(field))

@@ -17,7 +17,9 @@ struct possible_net {
     struct net *net;
 };
 struct in6_addr {
-    u8 bytes[16];
+    union {
+        u32 u6_addr32[4];
+    } in6_u;
 };
 struct sock_common {
     u32 skc_daddr;
@@ -41,8 +43,14 @@ struct sock {
     u16 sk_type;
     struct kuid sk_uid;
 };
-// Begins with a struct sock.
+struct inet_sock {
+    struct sock sk;
+};
+struct inet_connection_sock {
+    struct inet_sock icsk_inet;
+};
 struct tcp_sock {
+    struct inet_connection_sock inet_conn;
     u64 bytes_received;
     u64 bytes_sent;
     u64 bytes_retrans;

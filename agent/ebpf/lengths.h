@@ -16,7 +16,7 @@ INLINE void one_peer(struct sock *sk, struct kept *kept, u8 protocol, u32 out, u
     if (breaks || kept->flow.exchange.start) map_update(&flows, &kept->to, &kept->flow, 0);
     if (!breaks && !first_answer) return;
     struct ends ends = {};
-    read_ends(&ends, sk);
+    fill_ends(&ends, sk);
     if (first_answer) {
         kept->flow.answered = 1;
         tell_answered(protocol, now, kept->to.cookie, &ends);
@@ -35,7 +35,7 @@ INLINE void of_several(struct sock *sk, const struct flow_key *peer, u32 out, u3
     int breaks = count_payload(flow, now, out, in, &before);
     if (!breaks && !first_answer) return;
     struct ends ends = {};
-    read_ends(&ends, sk);
+    fill_ends(&ends, sk);
     __builtin_memcpy(ends.remote, key.peer, 16);
     ends.remote_port = (u16)key.port;
     if (is_mapped(ends.remote) && !is_mapped(ends.local)) map_v4(ends.local, 0);
@@ -49,7 +49,7 @@ INLINE void of_several(struct sock *sk, const struct flow_key *peer, u32 out, u3
 // A datagram to the peer that the socket is connected to.
 INLINE void connected_send(struct sock *trusted, struct kept *kept, u32 bytes) {
     struct ends ends = {};
-    read_ends(&ends, trusted);
+    fill_ends(&ends, trusted);
     u64 now = since_boot();
     if (kept && !kept->peers && same_address(kept->to.peer, ends.remote) && kept->to.port == ends.remote_port &&
         kept->flow.last + DATAGRAM_IDLE >= now) {
@@ -57,7 +57,7 @@ INLINE void connected_send(struct sock *trusted, struct kept *kept, u32 bytes) {
         return;
     }
     u64 cookie = socket_cookie(trusted);
-    if (!udp_opens(trusted, &ends, cookie, now)) return;
+    if (!udp_opens(whose(trusted), &ends, cookie, now)) return;
     kept = storage_get(&sockets, trusted, 0, F_STORAGE_CREATE);
     if (!kept) return;
     if (kept->to.cookie && !kept->peers) map_delete(&flows, &kept->to);

@@ -49,12 +49,6 @@ INLINE u32 write_path(struct exec *record, struct file *file) {
 
 SEC("tp_btf/sched_process_exec") int sonde_exec(u64 *arguments) {
     struct task_struct *task = (void *)arguments[0];
-    struct task_struct *parent = 0;
-    struct mm_struct *mm = 0;
-    struct file *file = 0;
-    struct nsproxy *spaces = 0;
-    struct net *net = 0;
-    const struct cred *cred = 0;
     u32 first = 0, links = 1;
     struct exec *record = map_lookup(&scratch, &first);
     if (!record) return 0;
@@ -65,20 +59,19 @@ SEC("tp_btf/sched_process_exec") int sonde_exec(u64 *arguments) {
     record->padding = 0;
     record->padding2 = 0;
     fill_owner(&record->owner, task, &links);
-    READ(cred, task->cred);
-    READ(record->owner.uid, cred->euid.val);
-    record->owner.net_namespace = 0;
-    READ(spaces, task->nsproxy);
-    if (spaces) READ(net, spaces->net_ns);
-    if (net) READ(record->owner.net_namespace, net->ns.inum);
-    READ(parent, task->real_parent);
-    READ(record->parent_pid, parent->tgid);
-    record->parent_start = leader_start(parent);
+    const struct cred *cred = task->cred;
+    record->owner.uid = cred ? cred->euid.val : 0;
+    struct nsproxy *spaces = task->nsproxy;
+    struct net *net = spaces ? spaces->net_ns : 0;
+    record->owner.net_namespace = net ? net->ns.inum : 0;
+    struct task_struct *parent = task->real_parent;
+    record->parent_pid = parent ? (u32)parent->tgid : 0;
+    record->parent_start = parent ? leader_start(parent) : 0;
     if (!links) record->flags |= UNLINKED;
 
     u32 used = 0;
-    READ(mm, task->mm);
-    if (mm) READ(file, mm->exe_file);
+    struct mm_struct *mm = task->mm;
+    struct file *file = mm ? mm->exe_file : 0;
     if (file) used = write_path(record, file);
     if (used > MAX_PATH + MAX_NAME) used = MAX_PATH + MAX_NAME;
     record->path_bytes = (u16)used;
@@ -86,8 +79,8 @@ SEC("tp_btf/sched_process_exec") int sonde_exec(u64 *arguments) {
     unsigned long from = 0, to = 0;
     u32 length = 0;
     if (mm) {
-        READ(from, mm->arg_start);
-        READ(to, mm->arg_end);
+        from = mm->arg_start;
+        to = mm->arg_end;
     }
     if (to > from) length = to - from > MAX_ARGUMENTS ? MAX_ARGUMENTS : (u32)(to - from);
     if (length > MAX_ARGUMENTS) length = MAX_ARGUMENTS;

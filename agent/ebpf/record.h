@@ -140,42 +140,28 @@ INLINE void *reserve(u32 size) {
 // Nobody waits: the sensor looks several times a second.
 INLINE void submit(void *record) { ring_submit(record, F_RING_NO_WAKEUP); }
 
-INLINE void fill_file(struct owner *owner, struct mm_struct *mm, u32 *links) {
-    struct file *file = 0;
-    struct inode *inode = 0;
-    struct super_block *block = 0;
-    owner->inode = 0;
-    owner->device = 0;
-    if (mm) READ(file, mm->exe_file);
-    if (file) READ(inode, file->f_inode);
-    if (!inode) return;
-    READ(owner->inode, inode->i_ino);
-    READ(block, inode->i_sb);
-    READ(owner->device, block->s_dev);
-    if (links) READ(*links, inode->i_nlink);
-}
-
 INLINE u64 leader_start(struct task_struct *task) {
-    struct task_struct *leader = 0;
-    u64 start = 0;
-    READ(leader, task->group_leader);
-    READ(start, leader->start_boottime);
-    return start;
+    struct task_struct *leader = task->group_leader;
+    return leader ? leader->start_boottime : 0;
 }
 
 // All but uid and network namespace, which belong to the socket where there is one.
 INLINE void fill_owner(struct owner *owner, struct task_struct *task, u32 *links) {
-    struct css_set *set = 0;
-    struct cgroup *group = 0;
-    struct kernfs_node *node = 0;
-    struct mm_struct *mm = 0;
     owner->start = leader_start(task);
+    owner->pid = (u32)task->tgid;
     owner->cgroup = 0;
-    READ(set, task->cgroups);
-    READ(group, set->dfl_cgrp);
-    READ(node, group->kn);
-    READ(owner->cgroup, node->id);
-    READ(owner->pid, task->tgid);
-    READ(mm, task->mm);
-    fill_file(owner, mm, links);
+    owner->inode = 0;
+    owner->device = 0;
+    struct css_set *set = task->cgroups;
+    struct cgroup *group = set ? set->dfl_cgrp : 0;
+    struct kernfs_node *node = group ? group->kn : 0;
+    if (node) owner->cgroup = node->id;
+    struct mm_struct *mm = task->mm;
+    struct file *file = mm ? mm->exe_file : 0;
+    struct inode *inode = file ? file->f_inode : 0;
+    if (!inode) return;
+    owner->inode = inode->i_ino;
+    if (links) *links = inode->i_nlink;
+    struct super_block *block = inode->i_sb;
+    if (block) owner->device = block->s_dev;
 }

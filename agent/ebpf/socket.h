@@ -91,23 +91,47 @@ INLINE int is_local_call(const struct ends *ends) {
     return (u32)(current_pid_tgid() >> 32) != self_pid;
 }
 
-// `sk` is a plain number here.
-INLINE void read_ends(struct ends *ends, struct sock *sk) {
-    u16 family = 0, port = 0;
-    READ(family, sk->__sk_common.skc_family);
-    READ(ends->local_port, sk->__sk_common.skc_num);
-    READ(port, sk->__sk_common.skc_dport);
-    ends->remote_port = swap16(port);
-    if (family == FAMILY_6) {
-        READ(ends->remote, sk->__sk_common.skc_v6_daddr);
-        READ(ends->local, sk->__sk_common.skc_v6_rcv_saddr);
+INLINE void copy_address(u8 *to, const struct in6_addr *from) {
+    u32 *words = (u32 *)to;
+    words[0] = from->in6_u.u6_addr32[0];
+    words[1] = from->in6_u.u6_addr32[1];
+    words[2] = from->in6_u.u6_addr32[2];
+    words[3] = from->in6_u.u6_addr32[3];
+}
+
+// Of a socket that the verifier knows.
+INLINE void fill_ends(struct ends *ends, struct sock *sk) {
+    ends->local_port = sk->__sk_common.skc_num;
+    ends->remote_port = swap16(sk->__sk_common.skc_dport);
+    if (sk->__sk_common.skc_family == FAMILY_6) {
+        copy_address(ends->remote, &sk->__sk_common.skc_v6_daddr);
+        copy_address(ends->local, &sk->__sk_common.skc_v6_rcv_saddr);
         if (!is_mapped(ends->remote)) return;
     }
-    u32 remote = 0, local = 0;
-    READ(remote, sk->__sk_common.skc_daddr);
-    READ(local, sk->__sk_common.skc_rcv_saddr);
-    map_v4(ends->remote, remote);
-    map_v4(ends->local, local);
+    map_v4(ends->remote, sk->__sk_common.skc_daddr);
+    map_v4(ends->local, sk->__sk_common.skc_rcv_saddr);
+}
+
+// What a call says of its socket beside the two ends.
+struct whose {
+    u32 uid;
+    u32 net_namespace;
+};
+
+INLINE struct whose whose(struct sock *sk) {
+    struct net *net = sk->__sk_common.skc_net.net;
+    struct whose whose = {.uid = sk->sk_uid.val, .net_namespace = net ? net->ns.inum : 0};
+    return whose;
+}
+
+// The same of a plain number.
+INLINE struct whose read_whose(struct sock *sk) {
+    struct whose whose = {};
+    struct net *net = 0;
+    READ(whose.uid, sk->sk_uid.val);
+    READ(net, sk->__sk_common.skc_net.net);
+    READ(whose.net_namespace, net->ns.inum);
+    return whose;
 }
 
 INLINE void fill_head(struct head *head, u8 kind, u8 protocol, u64 time, u64 cookie, const struct ends *ends) {
@@ -121,30 +145,20 @@ INLINE void fill_head(struct head *head, u8 kind, u8 protocol, u64 time, u64 coo
     head->cookie = cookie;
 }
 
-INLINE u32 namespace_of(struct sock *sk) {
-    struct net *net = 0;
-    u32 number = 0;
-    READ(net, sk->__sk_common.skc_net.net);
-    READ(number, net->ns.inum);
-    return number;
-}
-
-INLINE void tell_opened(struct sock *sk, u8 protocol, u64 time, u64 cookie, const struct ends *ends) {
-    struct task_struct *task = (void *)current_task();
+INLINE void tell_opened(struct whose whose, u8 protocol, u64 time, u64 cookie, const struct ends *ends) {
+    struct task_struct *task = current_task();
     struct opened *record = reserve(sizeof(*record));
-    u32 flags = 0;
     if (!record) return;
     fill_head(&record->head, OPENED, protocol, time, cookie, ends);
-    READ(flags, task->flags);
     fill_owner(&record->owner, task, 0);
-    if (flags & PF_KTHREAD) record->head.flags = BY_KERNEL;
+    record->owner.uid = whose.uid;
+    record->owner.net_namespace = whose.net_namespace;
+    if (task->flags & PF_KTHREAD) record->head.flags = BY_KERNEL;
     u32 pid = record->owner.pid;
     if (is_untold(pid, record->owner.start)) {
         record->head.flags |= UNTOLD;
         map_delete(&untold, &pid);
     }
-    READ(record->owner.uid, sk->sk_uid.val);
-    record->owner.net_namespace = namespace_of(sk);
     submit(record);
 }
 

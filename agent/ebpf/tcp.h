@@ -5,9 +5,11 @@
 #include "socket.h"
 
 INLINE void tcp_asked(struct bpf_sock_ops *context, struct bpf_sock *socket) {
-    struct sock *sk = plain(socket);
+    struct tcp_sock *tcp = as_tcp(socket);
     struct ends ends = {};
-    read_ends(&ends, sk);
+    if (!tcp) return;
+    struct sock *sk = &tcp->inet_conn.icsk_inet.sk;
+    fill_ends(&ends, sk);
     if (is_local_call(&ends)) return;
     struct kept *kept = storage_get(&sockets, socket, 0, F_STORAGE_CREATE);
     if (!kept) {
@@ -20,17 +22,19 @@ INLINE void tcp_asked(struct bpf_sock_ops *context, struct bpf_sock *socket) {
     kept->flow.last = now;
     kept->to.cookie = cookie;
     sock_ops_flags_set(context, (int)(context->bpf_sock_ops_cb_flags | WANT_STATE));
-    tell_opened(sk, PROTOCOL_TCP, now, cookie, &ends);
+    tell_opened(whose(sk), PROTOCOL_TCP, now, cookie, &ends);
 }
 
 INLINE void tcp_answered(struct bpf_sock *socket) {
     struct kept *kept = storage_get(&sockets, socket, 0, 0);
     if (!kept || kept->flow.answered) return;
+    struct tcp_sock *tcp = as_tcp(socket);
     struct ends ends = {};
+    if (!tcp) return;
     u64 now = since_boot();
     kept->flow.answered = 1;
     if (kept->flow.last < now) kept->flow.last = now;
-    read_ends(&ends, plain(socket));
+    fill_ends(&ends, &tcp->inet_conn.icsk_inet.sk);
     tell_answered(PROTOCOL_TCP, now, kept->to.cookie, &ends);
 }
 
@@ -52,22 +56,15 @@ INLINE u8 tcp_outcome(int answered, int error) {
 
 INLINE void tcp_closed(struct bpf_sock *socket) {
     struct kept *kept = storage_get(&sockets, socket, 0, 0);
-    if (!kept) return;
-    struct sock *sk = plain(socket);
-    struct tcp_sock *tcp = (struct tcp_sock *)sk;
+    struct tcp_sock *tcp = as_tcp(socket);
     struct ends ends = {};
-    u64 sent = 0, again = 0, received = 0;
-    unsigned long flags = 0;
-    int error = 0;
-    read_ends(&ends, sk);
-    READ(sent, tcp->bytes_sent);
-    READ(again, tcp->bytes_retrans);
-    READ(received, tcp->bytes_received);
-    READ(flags, sk->__sk_common.skc_flags);
-    READ(error, sk->sk_err);
+    if (!kept || !tcp) return;
+    struct sock *sk = &tcp->inet_conn.icsk_inet.sk;
+    fill_ends(&ends, sk);
+    u64 sent = tcp->bytes_sent, again = tcp->bytes_retrans, received = tcp->bytes_received;
     // The kernel counts the FIN that it took as a byte.
-    if (received && (flags >> SOCK_DONE) & 1) received -= 1;
-    tell_closed(PROTOCOL_TCP, tcp_outcome(kept->flow.answered, error), since_boot(), kept->to.cookie, &ends,
+    if (received && (sk->__sk_common.skc_flags >> SOCK_DONE) & 1) received -= 1;
+    tell_closed(PROTOCOL_TCP, tcp_outcome(kept->flow.answered, sk->sk_err), since_boot(), kept->to.cookie, &ends,
                 sent > again ? sent - again : 0, received, &kept->flow.exchange);
     if (kept->flow.exchange.start) map_delete(&flows, &kept->to);
     storage_delete(&sockets, socket);

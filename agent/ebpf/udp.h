@@ -26,12 +26,12 @@ INLINE void fill_heard(struct heard_key *key, const struct ends *ends, u32 net_n
 }
 
 // A datagram socket has a peer that was not told of yet. Whether it counts as called.
-INLINE int udp_opens(struct sock *sk, struct ends *ends, u64 cookie, u64 now) {
+INLINE int udp_opens(struct whose whose, struct ends *ends, u64 cookie, u64 now) {
     struct heard_key key = {};
     if (is_crowd(ends->remote) || is_local_call(ends)) return 0;
-    fill_heard(&key, ends, namespace_of(sk));
+    fill_heard(&key, ends, whose.net_namespace);
     if (map_lookup(&heard, &key)) return 0;
-    tell_opened(sk, PROTOCOL_UDP, now, cookie, ends);
+    tell_opened(whose, PROTOCOL_UDP, now, cookie, ends);
     return 1;
 }
 
@@ -41,7 +41,6 @@ INLINE int udp_opens(struct sock *sk, struct ends *ends, u64 cookie, u64 now) {
 INLINE void udp_sends(struct bpf_sock_addr *context, struct ends *ends) {
     struct bpf_sock *socket = context->sk;
     if (!socket || context->protocol != PROTOCOL_UDP) return;
-    struct sock *sk = plain(socket);
     struct flow_key key = {};
     u64 now = since_boot();
     ends->local_port = (u16)socket->src_port;
@@ -53,7 +52,7 @@ INLINE void udp_sends(struct bpf_sock_addr *context, struct ends *ends) {
     struct flow *known = map_lookup(&flows, &key);
     struct kept *kept = storage_get(&sockets, socket, 0, known ? F_STORAGE_CREATE : 0);
     if (!known || known->last + DATAGRAM_IDLE < now) {
-        if (!udp_opens(sk, ends, key.cookie, now)) {
+        if (!udp_opens(read_whose(plain(socket)), ends, key.cookie, now)) {
             // Not ours to follow: what the length program sees next is not of the peer before.
             if (kept) kept->addressed = 2;
             return;
@@ -108,7 +107,7 @@ INLINE void udp_receives(struct bpf_sock_addr *context, struct ends *ends) {
     if (kept && map_lookup(&flows, &from)) return;
     if (kept && same_address(kept->to.peer, from.peer) && kept->to.port == from.port) return; // connected to it
     struct heard_key key = {};
-    fill_heard(&key, ends, namespace_of(plain(socket)));
+    fill_heard(&key, ends, read_whose(plain(socket)).net_namespace);
     if (map_lookup(&heard, &key)) return;
     u64 now = since_boot();
     map_update(&heard, &key, &now, 0);
@@ -143,14 +142,20 @@ SEC("cgroup/sock_release") int sonde_release(struct bpf_sock *socket) {
     struct kept *kept = storage_get(&sockets, socket, 0, 0);
     if (!kept || !kept->to.port) return 1;
     struct ends ends = {};
-    read_ends(&ends, plain(socket));
     __builtin_memcpy(ends.remote, kept->to.peer, 16);
     ends.remote_port = (u16)kept->to.port;
+    struct sock *sk = plain(socket); // this hook lets nobody read more of the socket itself
+    READ(ends.local_port, sk->__sk_common.skc_num);
+    if (is_mapped(ends.remote)) {
+        u32 local = 0;
+        READ(local, sk->__sk_common.skc_rcv_saddr);
+        map_v4(ends.local, local);
+    } else {
+        READ(ends.local, sk->__sk_common.skc_v6_rcv_saddr);
+    }
     if (!kept->peers) {
         udp_tell_closed(&kept->flow, &ends, kept->to.cookie);
     } else {
-        // Mapped like its peer where it is bound to no address.
-        if (is_mapped(ends.remote) && !is_mapped(ends.local)) map_v4(ends.local, 0);
         struct flow *flow = map_lookup(&flows, &kept->to);
         if (flow) udp_tell_closed(flow, &ends, kept->to.cookie);
     }

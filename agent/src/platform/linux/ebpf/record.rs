@@ -279,9 +279,8 @@ mod tests {
 
     #[test]
     fn mapped_addresses_are_those_of_ipv4() {
-        let Some(Record::Answered(head)) = parse(&socket_record(2, 6, 64)).map(|r| r.clone()) else {
-            panic!()
-        };
+        let bytes = socket_record(2, 6, 64);
+        let Some(Record::Answered(head)) = parse(&bytes) else { panic!() };
         assert_eq!(head.tuple.local, "10.0.0.1:4000".parse().unwrap());
         assert_eq!(head.tuple.remote, "192.0.2.7:443".parse().unwrap());
         assert_eq!((head.time, head.cookie), (77, 9));

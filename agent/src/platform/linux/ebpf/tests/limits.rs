@@ -18,7 +18,19 @@ fn what_does_not_fit_is_counted() {
     layer.drain(Timestamp::ZERO, &mut events);
     let told = sockets(&events, to).len();
     println!("{told} records told, {lost} lost");
-    assert!(told > 0 && lost > 400, "{told} told, {lost} lost");
+    assert!(lost > 400, "{told} told, {lost} lost");
+    // Once there is room again, all is as before. The machine's other processes want room too.
+    let since = Instant::now();
+    loop {
+        drop(lab.connect(to));
+        drop(listener.accept().unwrap());
+        events.clear();
+        layer.drain(Timestamp::ZERO, &mut events);
+        if closed(&events, to).is_some() {
+            break;
+        }
+        assert!(since.elapsed() < 10 * SECOND, "nothing is told any more");
+    }
 }
 
 #[test]
