@@ -6,9 +6,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use sonde_common::live::{
-    LiveEvent, ProcessEvent, SocketEvent, SocketId, SocketNews, SocketOwner, Unavailable,
-};
+use sonde_common::live::{LiveEvent, SocketEvent, SocketId, SocketNews, SocketOwner, Unavailable};
 use sonde_common::net::{FiveTuple, Transport};
 use sonde_common::process::{Attribution, Method, ProcessKey, Quality};
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
@@ -21,7 +19,7 @@ use super::processes::Processes;
 use super::procfs::Proc;
 use super::queue::{Queue, lock};
 use super::socket::{DiagSocket, Heard, Listener};
-use super::watch::{HolderThread, Seen, Shared, SynThread, Told};
+use super::watch::{HolderThread, Seen, Shared, SynThread, Told, process_taker, start_in};
 use super::{clock, self_test, unavailable};
 use crate::live::layer::Layer;
 use crate::platform::linux::namespaces::Spaces;
@@ -169,7 +167,7 @@ impl NetlinkLayer {
     /// Takes note of what is there already: the seed tells of it, this layer only of its end.
     fn begin(&mut self) {
         let now = clock::realtime();
-        self.follow_namespaces(now);
+        self.follow_namespaces();
         self.next_namespaces = now.plus_nanos(NAMESPACE_INTERVAL);
         self.read_new_spaces(now, false);
         self.read_udp(now, false, &mut Vec::new());
@@ -201,7 +199,7 @@ impl NetlinkLayer {
         self.unavailable.push(missing);
     }
 
-    fn follow_namespaces(&mut self, _now: Timestamp) {
+    fn follow_namespaces(&mut self) {
         let living = living(&self.proc);
         let proc = &self.proc;
         let file = |pid| Ok(File::from(proc.net_namespace_file(pid)?));
@@ -329,7 +327,7 @@ impl NetlinkLayer {
                 Told::Syn(seen) if seen.owner.is_some() => self.call(&seen, now, out),
                 Told::Syn(seen) => self.waiting.push(seen),
                 Told::Row { space, row, time, owner, found } => {
-                    let owner = owner.map(|process| self.owner(process, row.uid, Quality::Exact));
+                    let owner = owner.map(|process| Self::owner(process, row.uid, Quality::Exact));
                     let news = if found { SocketNews::Found(owner) } else { SocketNews::Opened(owner) };
                     out.push(LiveEvent::Socket(SocketEvent {
                         time,
@@ -369,12 +367,12 @@ impl NetlinkLayer {
             return; // a SYN that was sent again
         }
         let owner = match (seen.owner, row) {
-            (Some(process), Some(row)) => Some(self.owner(process, row.uid, Quality::Exact)),
+            (Some(process), Some(row)) => Some(Self::owner(process, row.uid, Quality::Exact)),
             (_, row) => {
                 // Before Linux 6.17 a socket that lost its holder is told as root's.
                 let uid = row.map(|row| row.uid).filter(|&uid| uid != 0);
                 let inferred = lock(&self.shared.processes).infer(uid, seen.time, seen.looked);
-                inferred.map(|process| self.owner(process, uid.unwrap_or(0), Quality::Inferred))
+                inferred.map(|process| Self::owner(process, uid.unwrap_or(0), Quality::Inferred))
             }
         };
         let news = SocketNews::Opened(owner);
@@ -398,8 +396,7 @@ impl NetlinkLayer {
         self.known.insert(key, Known { tuple, opened, round: self.round });
     }
 
-    #[expect(clippy::unused_self, reason = "reads as the layer's own owner value")]
-    const fn owner(&self, process: ProcessKey, uid: u32, quality: Quality) -> SocketOwner {
+    const fn owner(process: ProcessKey, uid: u32, quality: Quality) -> SocketOwner {
         SocketOwner { process, uid, attribution: Attribution { method: Method::Netlink, quality } }
     }
 }
@@ -413,7 +410,7 @@ impl Layer for NetlinkLayer {
         let entered = self.entered.swap(false, Ordering::Relaxed);
         if entered || due(now, self.next_namespaces, NAMESPACE_INTERVAL) {
             self.next_namespaces = now.plus_nanos(NAMESPACE_INTERVAL);
-            self.follow_namespaces(now);
+            self.follow_namespaces();
             self.read_new_spaces(now, true);
         }
         // Exchanges first: the end of a connection comes behind what was said in it.
@@ -461,34 +458,4 @@ fn destroyed(body: &[u8]) -> Option<Row> {
         _ => return None,
     };
     Row::parse(body, transport)
-}
-
-fn start_in(space: u64, shared: &Arc<Shared>) -> io::Result<SynThread> {
-    SynThread::start(space, None, Arc::clone(shared)).map_err(|missing| io::Error::other(missing.reason))
-}
-
-/// What the connector's thread does with an event: queues it, and begins to watch a namespace as soon as a program runs in it.
-fn process_taker(
-    shared: Arc<Shared>,
-    watched: Arc<Mutex<Spaces<SynThread>>>,
-    entered: Arc<AtomicBool>,
-) -> io::Result<super::connector::Take> {
-    let proc = Proc::open(shared.boot)?;
-    let mut last = lock(&watched).own();
-    Ok(Box::new(move |event| {
-        if let ProcessEvent::Started(start) = &event
-            && start.net_namespace != 0
-            && start.net_namespace != last
-        {
-            last = start.net_namespace;
-            let pid = start.process.pid;
-            let file = || Ok(File::from(proc.net_namespace_file(pid)?));
-            // What cannot be entered is tried again, and counted, when namespaces are next looked for.
-            let fresh = lock(&watched).enter(start.net_namespace, file, |inode| start_in(inode, &shared));
-            if matches!(fresh, Ok(true)) {
-                entered.store(true, Ordering::Relaxed);
-            }
-        }
-        shared.queue.push(Told::Process(event));
-    }))
 }

@@ -21,8 +21,11 @@ const FRESH: i64 = NANOS_PER_SEC;
 const MAX_RECENT: usize = 128;
 /// Processes that were found to own a socket last, asked next.
 const MAX_OWNERS: usize = 64;
-/// From the moment when the kernel takes a dying process's sockets to the one when it tells of its death.
-const DEATH_LAG: i64 = 10_000_000;
+/// From the moment when the kernel takes a dying process's sockets to the one when it tells of its death, at most.
+const DEATH_LAG: i64 = 3_000_000;
+/// Deaths within a second beyond which none is inferred from: a process that lives on may have closed the socket itself, and
+/// among so many deaths one falls into the same few milliseconds by chance in more than two of a hundred cases.
+const MAX_DEATHS: usize = 4;
 
 /// A process that lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,20 +155,20 @@ impl Processes {
     }
 
     /// Whose a socket was that had lost its holder when it was looked for: the only process of its account that died
-    /// meanwhile, if it began less than a second before. Without an account those of all are taken.
+    /// meanwhile, if it began less than a second before, on a host where few die. Without an account those of all are taken.
     pub(super) fn infer(&self, uid: Option<u32>, asked: Timestamp, looked: Timestamp) -> Option<ProcessKey> {
         let latest = looked.plus_nanos(DEATH_LAG);
-        let mut candidates = self.dead.iter().rev().filter(|dead| {
-            dead.died >= asked
-                && dead.died <= latest
-                && dead.process.began <= asked
-                && uid.is_none_or(|uid| uid == dead.process.uid)
-        });
+        let of_uid = |dead: &&Dead| uid.is_none_or(|uid| uid == dead.process.uid);
+        let lately = |dead: &&Dead| looked.since(dead.died) < FRESH && dead.died <= latest;
+        let deaths = self.dead.iter().filter(of_uid).filter(lately).take(MAX_DEATHS + 1).count();
+        let mut candidates = self
+            .dead
+            .iter()
+            .filter(of_uid)
+            .filter(|dead| dead.died >= asked && dead.died <= latest && dead.process.began <= asked);
         let only = candidates.next()?;
-        if candidates.next().is_some() || asked.since(only.process.began) >= FRESH {
-            return None;
-        }
-        Some(only.process.key)
+        let sure = candidates.next().is_none() && deaths <= MAX_DEATHS;
+        (sure && asked.since(only.process.began) < FRESH).then_some(only.process.key)
     }
 }
 
@@ -230,6 +233,21 @@ mod tests {
         assert_eq!(all(4_500, 5_100), None, "still lived when the socket had gone");
         assert_eq!(all(3_000, 5_002), None, "began long before");
         assert_eq!(all(5_001, 5_002), None, "began after the call");
+    }
+
+    #[test]
+    fn among_many_deaths_none_is_inferred_from() {
+        let infer = |others: u32| {
+            let mut all = with(&[process(10, 0, 4_900)]);
+            for pid in 20..20 + others {
+                all.began(process(pid, 0, 4_000));
+                all.died(pid, at(4_100 + i64::from(pid)));
+            }
+            all.died(10, at(5_002));
+            all.infer(Some(0), at(5_000), at(5_001))
+        };
+        assert!(infer(3).is_some());
+        assert_eq!(infer(4), None);
     }
 
     #[test]

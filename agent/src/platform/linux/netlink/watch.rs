@@ -2,6 +2,7 @@
 //! looks for the holders of sockets that were found in tables.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,12 +17,14 @@ use sonde_common::process::ProcessKey;
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
 
 use super::clock;
+use super::connector::Take;
 use super::diag::{Row, state};
 use super::finder::Finder;
 use super::processes::Processes;
 use super::procfs::Proc;
-use super::queue::Queue;
+use super::queue::{Queue, lock};
 use super::socket::DiagSocket;
+use crate::platform::linux::namespaces::Spaces;
 use crate::platform::linux::packets::{Syn, SynWatch};
 
 /// How long a thread waits for a SYN before it looks whether it is still wanted.
@@ -213,4 +216,35 @@ impl HolderThread {
     pub(super) fn ask(&self, space: u64, row: Row, time: Timestamp, found: bool) -> bool {
         self.0.try_send((space, row, time, found)).is_ok()
     }
+}
+
+/// Starts a thread in a namespace that was found later.
+pub(super) fn start_in(space: u64, shared: &Arc<Shared>) -> io::Result<SynThread> {
+    SynThread::start(space, None, Arc::clone(shared)).map_err(|missing| io::Error::other(missing.reason))
+}
+
+/// What the connector's thread does with an event: queues it, and begins to watch a namespace as soon as a program runs in it.
+pub(super) fn process_taker(
+    shared: Arc<Shared>,
+    watched: Arc<Mutex<Spaces<SynThread>>>,
+    entered: Arc<AtomicBool>,
+) -> io::Result<Take> {
+    let proc = Proc::open(shared.boot)?;
+    let mut last = lock(&watched).own();
+    Ok(Box::new(move |event| {
+        if let ProcessEvent::Started(start) = &event
+            && start.net_namespace != 0
+            && start.net_namespace != last
+        {
+            last = start.net_namespace;
+            let pid = start.process.pid;
+            let file = || Ok(File::from(proc.net_namespace_file(pid)?));
+            // What cannot be entered is tried again, and counted, when namespaces are next looked for.
+            let fresh = lock(&watched).enter(start.net_namespace, file, |inode| start_in(inode, &shared));
+            if matches!(fresh, Ok(true)) {
+                entered.store(true, Ordering::Relaxed);
+            }
+        }
+        shared.queue.push(Told::Process(event));
+    }))
 }
