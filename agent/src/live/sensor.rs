@@ -21,7 +21,7 @@ use super::health::{Failure, Health, Role};
 use super::identity::{Identities, IdentityOptions, Lookup};
 use super::keep::Keeper;
 use super::queue::{Next, Queue};
-use super::sources::{self, Sources};
+use super::sources::{Interfaces, Sources};
 use crate::control::Heartbeat;
 use crate::platform::{self, usage};
 use crate::telemetry;
@@ -58,6 +58,7 @@ pub struct Sensor {
     /// The clocks at the latest round.
     clocks: Clocks,
     lost: Lost,
+    interfaces: Interfaces,
     drained: Vec<LiveEvent>,
     next_addresses: Timestamp,
     next_health: Timestamp,
@@ -96,7 +97,7 @@ impl Sensor {
             boot,
             processes: MAX_PROCESSES,
             hash_bytes: attribution.hash_bytes.get(),
-            redact: attribution.redact_command_lines,
+            command_lines: attribution.command_lines,
             ..IdentityOptions::default()
         });
         let clocks = platform::clock::clocks();
@@ -117,6 +118,7 @@ impl Sensor {
             began: Instant::now(),
             clocks,
             lost: Lost::default(),
+            interfaces: Interfaces::look(&config.capture.interfaces),
             drained: Vec::new(),
             next_addresses: clocks.wall,
             next_health: clocks.wall,
@@ -212,7 +214,8 @@ impl Sensor {
         self.identities.drain(clocks.wall);
         if clocks.wall >= self.next_addresses || clocks.wall < before.wall {
             self.next_addresses = clocks.wall.plus_nanos(ADDRESSES_EVERY);
-            self.flow.set_addresses(&sources::addresses());
+            self.interfaces = Interfaces::look(&self.config.capture.interfaces);
+            self.flow.set_addresses(&self.interfaces.addresses);
         }
         let until = clocks.wall.plus_nanos(-HELD);
         // While something waits, time may not pass it by.
@@ -235,7 +238,7 @@ impl Sensor {
     }
 
     fn drain(&mut self, now: Timestamp) {
-        let Self { sources, queue, identities, drained, health, .. } = self;
+        let Self { sources, queue, identities, drained, health, interfaces, .. } = self;
         if let Some(layer) = &mut sources.layer {
             layer.drain(now, drained);
         }
@@ -254,8 +257,10 @@ impl Sensor {
         }
         if let Some(packets) = &mut sources.packets {
             packets.drain(now, &mut |packet| {
-                health.counters.packets += 1;
-                queue.packet(packet);
+                if interfaces.wanted.as_ref().is_none_or(|wanted| wanted.contains(&packet.interface)) {
+                    health.counters.packets += 1;
+                    queue.packet(packet);
+                }
             });
         }
     }

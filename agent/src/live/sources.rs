@@ -1,7 +1,9 @@
 //! Chooses where the sensor's knowledge comes from: the best layer and packet source that work here, or the ones that were
 //! asked for. What does not work is named with its reason and remedy.
 
-use sonde_common::config::{CaptureMode, LayerChoice};
+use std::net::IpAddr;
+
+use sonde_common::config::{CaptureMode, Interface, LayerChoice};
 use sonde_common::live::{LiveEvent, Unavailable};
 use sonde_common::process::Method;
 use sonde_common::time::Timestamp;
@@ -183,12 +185,25 @@ impl Sources {
     }
 }
 
-/// The machine's addresses, as they are now.
-#[must_use]
-pub fn addresses() -> Vec<std::net::IpAddr> {
-    packets::interfaces()
-        .into_iter()
-        .flat_map(|interface| interface.addresses)
-        .map(|(address, _)| address)
-        .collect()
+/// The machine's interfaces, as they are now.
+#[derive(Debug)]
+pub struct Interfaces {
+    /// Addresses of all of them.
+    pub addresses: Vec<IpAddr>,
+    /// Numbers of those that are wanted; `None`: all.
+    pub wanted: Option<Vec<u32>>,
+}
+
+impl Interfaces {
+    /// Looks at them; `names`: those that are wanted, none for all.
+    #[must_use]
+    pub fn look(names: &[Interface]) -> Self {
+        let there = packets::interfaces();
+        let is_wanted = |name: &str| names.iter().any(|wanted| wanted.as_str() == name);
+        let wanted = there.iter().filter(|interface| is_wanted(&interface.name));
+        Self {
+            wanted: (!names.is_empty()).then(|| wanted.map(|interface| interface.index).collect()),
+            addresses: there.iter().flat_map(|interface| &interface.addresses).map(|(ip, _)| *ip).collect(),
+        }
+    }
 }

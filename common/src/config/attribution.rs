@@ -16,9 +16,22 @@ pub struct AttributionSettings {
     /// Largest executable that is hashed. Default 256 MiB, from 0 (none is) to 4 GiB. A larger one has no hash, and is
     /// known by its path.
     pub hash_bytes: HashBytes,
-    /// Leave command lines out of events, alerts and state: they may hold secrets. Default false. The script that an
-    /// interpreter runs is kept.
-    pub redact_command_lines: bool,
+    /// How command lines are kept in events, alerts and state, since they may hold secrets. Default `redacted`. The script
+    /// that an interpreter runs is kept in any case.
+    pub command_lines: CommandLines,
+}
+
+/// How command lines are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CommandLines {
+    /// As they are.
+    Whole,
+    /// Without what an option's or variable's name says is a password, token or key.
+    #[default]
+    Redacted,
+    /// Not at all.
+    None,
 }
 
 /// How owners are found.
@@ -56,17 +69,16 @@ pub type HashBytes = Bytes<{ 256 << 20 }, 0, { 4 << 30 }>;
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, LayerChoice};
+    use super::super::{CommandLines, Config, LayerChoice};
 
     #[test]
     fn attribution_is_read_and_checked() {
-        let text = "[attribution]\nlayer = \"netlink\"\nhash_bytes = 0\nredact_command_lines = true";
+        let text = "[attribution]\nlayer = \"netlink\"\nhash_bytes = 0\ncommand_lines = \"none\"";
         let attribution = Config::parse(text, &[]).unwrap().attribution;
         assert_eq!(attribution.layer, LayerChoice::Netlink);
         assert_eq!(attribution.hash_bytes.get(), 0);
-        assert!(attribution.redact_command_lines);
-        for bad in
-            ["layer = \"kprobe\"", "hash_bytes = \"5 GiB\"", "redact_command_lines = 1", "ring_bytes = 1"]
+        assert_eq!(attribution.command_lines, CommandLines::None);
+        for bad in ["layer = \"kprobe\"", "hash_bytes = \"5 GiB\"", "command_lines = true", "ring_bytes = 1"]
         {
             let error = Config::parse(&format!("[attribution]\n{bad}"), &[]).unwrap_err().to_string();
             assert!(error.contains("line 2"), "{bad}: {error}");

@@ -16,7 +16,7 @@ mod text;
 use serde::{Deserialize, Serialize};
 
 pub use self::amount::{Bytes, Whole};
-pub use self::attribution::{AttributionSettings, EventRingBytes, HashBytes, LayerChoice};
+pub use self::attribution::{AttributionSettings, CommandLines, EventRingBytes, HashBytes, LayerChoice};
 pub use self::capture::{CaptureMode, CaptureSettings, Interface, RingBytes};
 pub use self::control::ControlSettings;
 pub use self::limits::{CpuPercent, HeldEvents, Limits, MemorySize, MemorySizeError};

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use sonde_common::classify::classify;
+use sonde_common::config::CommandLines;
 use sonde_common::process::{ImageLocation, PROCESS_TEXT, ProcessInfo};
 use sonde_common::text::Rule;
 
@@ -121,11 +122,15 @@ pub(super) fn describe(
     facts: &ExecutableFacts,
     place: &Place,
     user: String,
-    redact: bool,
+    command_lines: CommandLines,
 ) -> ProcessInfo {
     let mut info = ProcessInfo {
         image: run.image.to_string(),
-        command_line: command_line(&run.arguments, redact),
+        command_line: match command_lines {
+            CommandLines::Whole => command_line(&run.arguments, false),
+            CommandLines::Redacted => command_line(&run.arguments, true),
+            CommandLines::None => String::new(),
+        },
         sha256: facts.sha256.clone(),
         script: run.script.to_string(),
         parent_image: run.parent_image.to_string(),

@@ -14,6 +14,7 @@ mod worker;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sonde_common::config::CommandLines;
 use sonde_common::live::{FileId, MAX_ARGUMENT_BYTES, ProcessEvent, ProcessStart, Unavailable};
 use sonde_common::process::{ImageLocation, MAX_ANCESTORS, ProcessInfo, ProcessKey};
 use sonde_common::program::Program;
@@ -54,8 +55,8 @@ pub struct IdentityOptions {
     pub text_bytes: usize,
     /// Executables larger than this, in bytes, are not hashed.
     pub hash_bytes: u64,
-    /// Leave passwords and tokens out of command lines.
-    pub redact: bool,
+    /// How command lines are kept.
+    pub command_lines: CommandLines,
 }
 
 impl Default for IdentityOptions {
@@ -65,7 +66,7 @@ impl Default for IdentityOptions {
             processes: 16_384,
             text_bytes: 8 << 20,
             hash_bytes: 256 << 20,
-            redact: false,
+            command_lines: CommandLines::Whole,
         }
     }
 }
@@ -427,7 +428,7 @@ impl Identities {
         // A container has accounts of its own, which are not ours.
         let name = place.container.is_empty().then(|| self.accounts.name(run.uid, now)).flatten();
         let user = name.map_or_else(|| run.uid.to_string(), |name| describe::text(name.as_bytes()));
-        let info = describe::describe(run, facts, &place, user, self.options.redact);
+        let info = describe::describe(run, facts, &place, user, self.options.command_lines);
         let file = run.file;
         let first = self.hashed.get(&file).copied();
         if first.is_none() && file != FileId::default() {
