@@ -283,11 +283,9 @@ impl Identities {
     fn begin(&mut self, start: &ProcessStart, lineage: Lineage, now: Timestamp) -> u32 {
         let image: Arc<str> = describe::text(&start.image).into();
         let script = self.script(start, &image, &lineage);
-        let known = start.cgroup != 0 || lineage.place.is_none();
-        let place = known
-            .then(|| self.places.of(start.process, self.options.boot, start.cgroup, now))
-            .flatten()
-            .or(lineage.place);
+        // A process that is put into a container is moved there before it runs the container's program: its own place counts
+        // before that of its parent.
+        let place = self.places.of(start.process, self.options.boot, start.cgroup, now).or(lineage.place);
         let full = self.table.text_bytes() >= self.options.text_bytes;
         let cap = if full { SHORT_ARGUMENTS } else { MAX_ARGUMENT_BYTES };
         let arguments = start.arguments.get(..cap).unwrap_or(&start.arguments);

@@ -290,6 +290,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn key(pid: u32, start: i64) -> ProcessKey {
         ProcessKey { pid, start: Timestamp::from_nanos(start) }
@@ -341,5 +342,32 @@ mod tests {
         assert_eq!(table.evicted, 5901 + 100);
         table.forget(Timestamp::MAX);
         assert!(table.order.len() <= 2 * table.len() + 64 && table.runs.len() <= 102);
+    }
+
+    proptest! {
+        #[test]
+        fn any_history_keeps_the_bounds_and_the_books(steps in proptest::collection::vec((0u8..5, 0u32..12, 0u32..12), 0..400)) {
+            let mut table = Table::new(6);
+            for (at, (step, a, b)) in (0i64..).zip(steps) {
+                let now = Timestamp::from_nanos(at);
+                let (a, b) = (key(a, i64::from(a % 3)), key(b, i64::from(b % 3)));
+                match step {
+                    0 => drop(table.start(a, run("/a"))),
+                    1 => drop(table.copy(a, b)),
+                    2 => table.end(a, now),
+                    3 => table.forget(now.plus_nanos(-5)),
+                    _ => drop(table.next_to_check()),
+                }
+                prop_assert!(table.len() <= 6 && table.order.len() <= 600);
+                let held: usize = table.runs.iter().map(|run| run.holders as usize).sum();
+                prop_assert_eq!(held, table.len());
+                let bytes: usize = table.runs.iter().filter(|run| run.holders > 0).map(Run::text_bytes).sum();
+                prop_assert_eq!(bytes, table.text_bytes());
+                for (process, slot) in &table.slots {
+                    prop_assert!(table.run(slot.run).is_some_and(|run| run.holders > 0));
+                    prop_assert!(table.order.contains(process));
+                }
+            }
+        }
     }
 }

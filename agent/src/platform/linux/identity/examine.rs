@@ -111,9 +111,9 @@ impl Examiner {
         let databases = self.databases_of(request, opened);
         let complete = databases.is_some_and(Databases::complete);
         let owner = databases.filter(|_| !request.unlinked).and_then(|databases| databases.owner(path));
-        let mut facts = ExecutableFacts::default();
         // A file that a package owns and that lost its name while it ran was replaced by an update.
-        facts.in_memory = unlinked && owner.is_none();
+        let in_memory = unlinked && owner.is_none();
+        let mut facts = ExecutableFacts { in_memory, ..Default::default() };
         let expected = owner.as_ref().and_then(|owner| owner.digest.as_ref());
         let matches = match self.hash(opened, expected.map(|(algorithm, _)| *algorithm), stop) {
             Ok((sha256, other)) => {
@@ -202,6 +202,13 @@ impl Examiner {
     }
 }
 
+/// Whether the kernel's own record and `stat` name one file. File systems without a device of their own (btrfs, overlays) give
+/// out other device numbers than the kernel keeps, but the same inodes.
+fn same_file(a: FileId, b: FileId) -> bool {
+    let unnamed = |file: FileId| rustix::fs::major(file.device) == 0;
+    a == b || (a.inode == b.inode && unnamed(a) && unnamed(b))
+}
+
 /// Whether a file was left alone: an unlink changes the times of its properties, not its content.
 fn same_content(a: ExecutableKey, b: ExecutableKey) -> bool {
     (a.file, a.size, a.modified) == (b.file, b.size, b.modified)
@@ -254,7 +261,7 @@ fn open(request: &Request) -> Result<Opened, Unhashed> {
     };
     let (key, links) = version(&file).ok_or(Unhashed::Unreadable)?;
     let latest = request.started.plus_nanos(CHANGE_SLACK).nanos();
-    if key.file != request.file || key.changed > latest {
+    if !same_file(key.file, request.file) || key.changed > latest {
         return Err(Unhashed::Changed);
     }
     Ok(Opened { file, key, links, namespace: None })

@@ -87,3 +87,15 @@ fn print() {
     }
     println!("look into /proc: {} ns ({found})", begin.elapsed().as_nanos() / rounds);
 }
+
+/// `SONDE_ROOT=/some/root SONDE_PATHS=/usr/bin/a:/usr/bin/b`: what the databases below a root say of paths.
+#[test]
+#[ignore = "looks at what the environment names"]
+fn owners() {
+    let root = std::env::var("SONDE_ROOT").unwrap();
+    let databases = Databases::at(Path::new(&root)).unwrap();
+    println!("{:?}", databases.unavailable());
+    for path in std::env::var("SONDE_PATHS").unwrap().split(':') {
+        println!("{path}: {:?}", databases.owner(path));
+    }
+}

@@ -358,3 +358,33 @@ fn a_program_of_this_machine_is_owned_and_a_copy_of_it_is_not() {
     assert_eq!((info.package.as_str(), info.signed), ("", Some(false)));
     assert_eq!(info.location, Some(ImageLocation::Temporary));
 }
+
+#[test]
+fn a_process_of_another_mount_namespace_is_looked_up_below_its_own_root() {
+    if !std::path::Path::new("/var/lib/dpkg/status").exists() {
+        return;
+    }
+    let refused = Command::new("unshare").args(["-m", "true"]).output().unwrap();
+    if !refused.status.success() {
+        let reason = String::from_utf8_lossy(&refused.stderr);
+        assert!(std::env::var("CI").is_err() || !rustix::process::geteuid().is_root(), "{reason}");
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    // There, no package is installed.
+    let empty = tempfile::tempdir().unwrap();
+    let hide = format!("mount --bind {} /var/lib/dpkg && exec sleep 60", empty.path().display());
+    let hidden = Running::start(Command::new("unshare").args(["-m", "sh", "-c", &hide]));
+    let plain = Running::start(Command::new("unshare").args(["-m", "sleep", "60"]));
+    let mut identities = identities();
+    for (running, signed) in [(&hidden, None), (&plain, Some(true))] {
+        wait_for(|| {
+            let name = std::fs::read(format!("/proc/{}/cmdline", running.0.id())).unwrap();
+            name.starts_with(b"sleep").then_some(())
+        });
+        identities.process(&running.started());
+        assert_eq!(program(&mut identities, running.key()).info.signed, signed);
+        // What is at hand is at hand for one root.
+        identities = self::identities();
+    }
+}
