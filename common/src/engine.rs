@@ -277,16 +277,21 @@ impl Engine {
 
     /// Takes one observation of this host; hands alerts that are due to `sink`, as the live sensor emits them.
     pub fn observe(&mut self, observation: &Observation<'_>, sink: &mut impl FnMut(Alert)) {
+        let before = self.scope.now;
         if let Event::Gap(gap) = observation.event {
             self.gap(gap);
         }
         // A big step back (two captures in one file, a clock that was set) is followed: a time from the future would stop
         // everything that waits.
         let back = self.scope.now.since(observation.time) > MAX_STEP_BACK;
-        let before = self.scope.now;
         self.scope.now = if back { observation.time } else { self.scope.now.max(observation.time) };
-        if !self.suppressions.is_empty() && self.suppressions.any_expired(before, self.scope.now) {
-            self.bring_back(sink);
+        if !self.suppressions.is_empty() {
+            // Looked for once a second: there may be thousands of entries.
+            let whole = |time: Timestamp| time.plus_nanos(-time.nanos().rem_euclid(NANOS_PER_SEC));
+            let (before, now) = (whole(before), whole(self.scope.now));
+            if before != now && self.suppressions.any_expired(before, now) {
+                self.bring_back(sink);
+            }
         }
         self.counters.events += 1;
         match observation.event {

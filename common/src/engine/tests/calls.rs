@@ -48,6 +48,11 @@ impl Calls {
     }
 
     fn query(&mut self, at: i64, name: &str) {
+        self.query_for(at, name, "203.0.113.7".parse().unwrap());
+    }
+
+    /// A look-up of a name that leads to an address.
+    pub(super) fn query_for(&mut self, at: i64, name: &str, ip: IpAddr) {
         let event = DnsEvent {
             start: secs(at),
             process: Some(IMPLANT),
@@ -58,7 +63,7 @@ impl Calls {
             query: name,
             query_type: 1,
             response_code: Some(0),
-            addresses: &["203.0.113.7".parse().unwrap()],
+            addresses: &[ip],
             ttl_secs: 60,
         };
         self.tell(at, Event::Dns(event));

@@ -59,6 +59,15 @@ fn a_finding_comes_back_when_its_entry_expires() {
 }
 
 #[test]
+fn a_clock_set_beyond_the_expiry_brings_it_back_too() {
+    let mut calls = Calls::new();
+    calls.engine.allow(draft("/tmp/.x/upd", Some(secs(45 * MINUTE)))).unwrap();
+    calls.every(MINUTE, 0, 30);
+    calls.gap(30 * MINUTE, 90 * MINUTE, crate::live::GapCause::ClockSet);
+    assert_eq!(calls.emitted.len(), 1);
+}
+
+#[test]
 fn an_alert_that_was_emitted_is_marked_once_it_is_allowed_and_goes_on_afterwards() {
     let mut calls = Calls::new();
     calls.every(MINUTE, 0, 20);
