@@ -61,7 +61,7 @@ pub struct Request {
 pub struct Answer {
     /// That of the question.
     pub id: u64,
-    /// Which version of the file, where it could be opened.
+    /// Which version of the file the facts hold for, where it could be opened and they hold for every process.
     pub key: Option<ExecutableKey>,
     /// What is known of it.
     pub facts: std::sync::Arc<ExecutableFacts>,

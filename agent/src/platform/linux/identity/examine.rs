@@ -34,7 +34,7 @@ const LARGE: u64 = 16 << 20;
 pub struct Examiner {
     largest: u64,
     root: PathBuf,
-    known: Recent<(ExecutableKey, Box<[u8]>), Arc<ExecutableFacts>>,
+    known: Recent<KnownKey, Arc<ExecutableFacts>>,
     buffer: Vec<u8>,
     /// The databases of this machine, read when they are first needed.
     databases: Option<Databases>,
@@ -43,13 +43,26 @@ pub struct Examiner {
     edition: u64,
 }
 
+/// Version, path, and whose databases were asked.
+type KnownKey = (ExecutableKey, Box<[u8]>, Realm);
+
 /// An executable that was opened.
 struct Opened {
     file: File,
     key: ExecutableKey,
     links: u32,
-    /// Mount namespace, if it is not ours.
-    namespace: Option<u64>,
+    realm: Realm,
+}
+
+/// Whose package databases may speak of an executable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Realm {
+    /// Those of this machine.
+    Host,
+    /// Those of a container, by its mount namespace: only root can have made it.
+    Container(u64),
+    /// None: in a user namespace of their own, users mount what they like, and so could say that a package owns their files.
+    User,
 }
 
 impl Examiner {
@@ -88,15 +101,17 @@ impl Examiner {
                 return answer(None, Arc::new(facts), self.edition);
             }
         };
-        let known = (opened.key, request.image.clone());
+        // What a container's databases say holds for that container alone: its answer goes without a key.
+        let key = (opened.realm == Realm::Host).then_some(opened.key);
+        let known = (opened.key, request.image.clone(), opened.realm);
         if let Some(facts) = self.known.get(&known) {
-            return answer(Some(opened.key), Arc::clone(facts), self.edition);
+            return answer(key, Arc::clone(facts), self.edition);
         }
         let facts = Arc::new(self.facts(request, &opened, stop));
         if !matches!(facts.unhashed, Some(Unhashed::Changed | Unhashed::Busy)) {
             self.known.insert(known, Arc::clone(&facts));
         }
-        answer(Some(opened.key), facts, self.edition)
+        answer(key, facts, self.edition)
     }
 
     /// What cannot be read here.
@@ -141,11 +156,15 @@ impl Examiner {
 
     /// The databases that the executable may be listed in.
     fn databases_of(&mut self, request: &Request, opened: &Opened) -> Option<&Databases> {
-        let Some(namespace) = opened.namespace else {
-            if self.databases.is_none() {
-                self.databases = Databases::at(&self.root).ok();
+        let namespace = match opened.realm {
+            Realm::Container(namespace) => namespace,
+            Realm::User => return None,
+            Realm::Host => {
+                if self.databases.is_none() {
+                    self.databases = Databases::at(&self.root).ok();
+                }
+                return self.databases.as_ref();
             }
-            return self.databases.as_ref();
         };
         let kept =
             self.container.as_mut().is_some_and(|(of, databases)| *of == namespace && !databases.refresh());
@@ -221,11 +240,17 @@ fn version(file: &File) -> Option<(ExecutableKey, u32)> {
     regular.then(|| (version_of(&status), status.stx_nlink))
 }
 
-/// The mount namespace of a process, if it is not ours.
-fn foreign_namespace(pid: u32) -> Option<u64> {
+fn realm(pid: u32) -> Realm {
     let of = |path: &Path| file_status(path).map(|status| status.stx_ino);
-    let namespace = of(&proc_path(pid, "ns/mnt"))?;
-    (Some(namespace) != of(Path::new("/proc/self/ns/mnt"))).then_some(namespace)
+    let (user, mount) = (of(&proc_path(pid, "ns/user")), of(&proc_path(pid, "ns/mnt")));
+    if user.is_none() || user != of(Path::new("/proc/self/ns/user")) {
+        return Realm::User;
+    }
+    match mount {
+        None => Realm::User,
+        mount if mount == of(Path::new("/proc/self/ns/mnt")) => Realm::Host,
+        Some(mount) => Realm::Container(mount),
+    }
 }
 
 /// Opens the executable of a process.
@@ -243,7 +268,7 @@ fn open(request: &Request) -> Result<Opened, Unhashed> {
                 std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()) == &*request.image
             });
             if request.file == FileId::default() || request.file == key.file || same_path {
-                return Ok(Opened { file, key, links, namespace: foreign_namespace(request.process.pid) });
+                return Ok(Opened { file, key, links, realm: realm(request.process.pid) });
             }
             cause = Unhashed::Changed;
         }
@@ -264,5 +289,5 @@ fn open(request: &Request) -> Result<Opened, Unhashed> {
     if !same_file(key.file, request.file) || key.changed > latest {
         return Err(Unhashed::Changed);
     }
-    Ok(Opened { file, key, links, namespace: None })
+    Ok(Opened { file, key, links, realm: Realm::Host })
 }
