@@ -155,12 +155,23 @@ impl Processes {
     }
 
     /// Whose a socket was that had lost its holder when it was looked for: the only process of its account that died
-    /// meanwhile, if it began less than a second before, on a host where few die. Without an account those of all are taken.
+    /// meanwhile, if it began less than a second before, on a host where few die. A process that lives on may have closed the
+    /// socket itself, so none of the account may live that has sockets, or was never looked at. Without an account those of
+    /// all are taken, so hardly ever is one inferred.
     pub(super) fn infer(&self, uid: Option<u32>, asked: Timestamp, looked: Timestamp) -> Option<ProcessKey> {
         let latest = looked.plus_nanos(DEATH_LAG);
         let of_uid = |dead: &&Dead| uid.is_none_or(|uid| uid == dead.process.uid);
         let lately = |dead: &&Dead| looked.since(dead.died) < FRESH && dead.died <= latest;
         let deaths = self.dead.iter().filter(of_uid).filter(lately).take(MAX_DEATHS + 1).count();
+        let may_live = self.alive.values().any(|process| {
+            !process.kernel
+                && !process.idle
+                && process.began <= asked
+                && uid.is_none_or(|uid| uid == process.uid)
+        });
+        if may_live {
+            return None;
+        }
         let mut candidates = self
             .dead
             .iter()
@@ -212,6 +223,7 @@ mod tests {
     #[test]
     fn the_only_one_that_died_meanwhile_is_inferred_and_one_of_two_is_not() {
         let mut all = with(&[process(10, 1000, 0), process(11, 1000, 0), process(12, 0, 0)]);
+        all.looked_at(11, true);
         all.died(10, at(12));
         all.died(12, at(12));
         assert_eq!(all.infer(Some(1000), at(10), at(11)).unwrap().pid, 10);
@@ -225,6 +237,7 @@ mod tests {
     fn who_died_before_or_long_after_or_lives_or_is_old_is_not_inferred() {
         let all = |began, died| {
             let mut all = with(&[process(10, 0, began), process(11, 0, 0)]);
+            all.looked_at(11, true);
             all.died(10, at(died));
             all.infer(Some(0), at(5_000), at(5_001))
         };
@@ -233,6 +246,18 @@ mod tests {
         assert_eq!(all(4_500, 5_100), None, "still lived when the socket had gone");
         assert_eq!(all(3_000, 5_002), None, "began long before");
         assert_eq!(all(5_001, 5_002), None, "began after the call");
+    }
+
+    #[test]
+    fn beside_a_process_that_lives_on_and_has_sockets_none_is_inferred() {
+        let mut all = with(&[process(10, 7, 4_900), process(11, 7, 0), process(12, 8, 0)]);
+        all.died(10, at(5_002));
+        let infer = |all: &Processes| all.infer(Some(7), at(5_000), at(5_001));
+        assert_eq!(infer(&all), None, "never looked at");
+        all.looked_at(11, true);
+        assert!(infer(&all).is_some());
+        all.looked_at(11, false);
+        assert_eq!(infer(&all), None, "it may have closed the socket itself");
     }
 
     #[test]
