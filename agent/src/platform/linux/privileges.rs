@@ -401,7 +401,10 @@ mod tests {
     }
 
     /// A process of root's, with all its capabilities, while a part runs; it ends by itself.
-    #[expect(clippy::zombie_processes, reason = "whoever became another account can neither end nor await it")]
+    #[expect(
+        clippy::zombie_processes,
+        reason = "whoever became another account can neither end nor await it"
+    )]
     fn beside_another(part: impl FnOnce(&dyn Fn() -> bool)) {
         let other = std::process::Command::new("sleep").arg("10").spawn().unwrap();
         let exe = format!("/proc/{}/exe", other.id());
