@@ -238,7 +238,8 @@ impl View {
                 "no series yet: one is listed once a program has called the same destination four times";
             page.push(fit(text, style.width));
         } else {
-            let table = columns::table(&COLUMNS, &rows, style);
+            let (header, rows) = columns_for(style.width, rows);
+            let table = columns::table(&header, &rows, style);
             // Where the terminal is too narrow even for the least of each column, the line is cut.
             page.extend(
                 table.lines().map(|line| if style.color { line.to_owned() } else { fit(line, style.width) }),
@@ -251,6 +252,22 @@ impl View {
 
 const COLUMNS: [&str; 9] =
     ["SCORE", "SEVERITY", "PROGRAM", "DESTINATION", "EVERY", "JITTER", "CALLS", "LATEST", "ID"];
+
+/// Columns that a narrow terminal goes without: the score says what the severity does, and `sonde explain` tells the jitter.
+const LEFT_OUT: [usize; 2] = [1, 5];
+/// A terminal is narrow below so many columns.
+const NARROW: usize = 90;
+
+/// The columns that a terminal of this width has room for.
+fn columns_for(width: usize, rows: Vec<Vec<String>>) -> (Vec<&'static str>, Vec<Vec<String>>) {
+    let keeps = |column: usize| width >= NARROW || !LEFT_OUT.contains(&column);
+    let pick = |row: Vec<String>| {
+        let kept = row.into_iter().enumerate().filter(|(column, _)| keeps(*column));
+        kept.map(|(_, cell)| cell).collect()
+    };
+    let header = COLUMNS.iter().enumerate().filter(|(column, _)| keeps(*column)).map(|(_, name)| *name);
+    (header.collect(), rows.into_iter().map(pick).collect())
+}
 
 fn cells(row: &Alert, now: Timestamp) -> Vec<String> {
     let evidence = &row.evidence;

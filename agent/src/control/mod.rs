@@ -188,13 +188,20 @@ fn reload(commander: &Commander, reread: &mut Reread) {
         Ok(config) => Command::Reload(Box::new(config)),
         Err(error) => {
             tracing::error!(%error, "the new configuration is not taken; the old one stays");
-            Command::ReloadFailed(error)
+            Command::ReloadFailed(in_one_line(&error))
         }
     };
     if let Err(error) = commander.send(command) {
         tracing::error!(%error, "the new configuration cannot be handed over; the old one stays");
     }
     service::notify(Notice::Ready);
+}
+
+/// Where and why, without the excerpt between them.
+fn in_one_line(error: &str) -> String {
+    let mut lines = error.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    lines.next_back().map_or_else(|| first.to_owned(), |last| format!("{first}: {last}"))
 }
 
 /// Tells the sensor's thread to stop, and sees to it that the process ends in time.

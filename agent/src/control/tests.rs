@@ -253,3 +253,11 @@ fn a_stranger_is_denied_by_the_kernel() {
     assert!(said.contains("Permission denied"), "{said}");
     assert!(desk.close().is_empty());
 }
+
+#[test]
+fn a_bad_configuration_is_told_in_one_line() {
+    let error = Config::parse("[limits]\nmemroy = 1", &[]).unwrap_err().to_string();
+    let line = in_one_line(&error);
+    assert!(line.contains("line 2") && line.contains("memroy") && line.lines().count() == 1, "{line}");
+    assert_eq!((in_one_line("gone"), in_one_line("")), ("gone".to_owned(), String::new()));
+}
