@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -382,13 +382,10 @@ fn lab(arguments: &LabArguments) -> anyhow::Result<()> {
         serve.arg(format!("tcp:{}", SocketAddr::new(lab.server(4), 9)));
     }
     let mut server = serve.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    let mut ready = [0];
-    server
-        .stdout
-        .take()
-        .context("the server's stdout")?
-        .read_exact(&mut ready)
-        .context("the server did not start")?;
+    let mut said = BufReader::new(server.stdout.take().context("the server's stdout")?);
+    if said.read_line(&mut String::new())? == 0 {
+        bail!("the server did not start");
+    }
     writeln!(io::stderr(), "calling {destinations:?} from {}; end with Ctrl-C", lab.local(4))?;
     let mut beacon = lab.at_caller(&emulator);
     beacon.arg("beacon").args(destinations.iter().map(|to| format!("--to={to}")));

@@ -2,16 +2,20 @@
 //!
 //! Everything it sends stays on loopback or inside a lab of [`crate::netns`]: [`guard`] checks each destination. [`shape`]
 //! draws the waits of a framework, [`schedule`] puts working hours, bursts and missed calls over them, [`call`] makes one
-//! callback, [`server`] answers. [`lifetime`] starts [`caller`]s that live for milliseconds, who write down what they were. [`raw`] holds the system calls that have no safe form.
+//! callback, [`server`] answers. [`lifetime`] starts [`caller`]s that live for milliseconds, who
+//! write down what they were; [`accuracy`] compares that with what the [`sensor`] saw. [`raw`] holds the system calls that have no safe form.
 
+pub mod accuracy;
 pub mod beacon;
 pub mod call;
 pub mod caller;
 pub mod guard;
 pub mod lifetime;
+pub mod measure;
 pub mod program;
 mod raw;
 pub mod schedule;
+pub mod sensor;
 pub mod server;
 pub mod shape;
 mod tls;
