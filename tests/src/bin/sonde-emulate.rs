@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
@@ -44,6 +45,8 @@ enum Mode {
     Lifetime(LifetimeArguments),
     /// Calls in the dress of a script, a compiled program or curl from a loop
     Program(ProgramArguments),
+    /// Connects as fast as told, one connection after the other
+    Flood(FloodArguments),
     /// Prints the timing shapes
     Shapes,
     /// Removes the labs that killed emulators have left
@@ -231,6 +234,19 @@ struct ProgramArguments {
     timing: Timing,
 }
 
+#[derive(Args, Debug)]
+struct FloodArguments {
+    /// Where to connect, address:port
+    #[arg(long)]
+    to: SocketAddr,
+    /// Connections a second
+    #[arg(long, default_value_t = 1_000.0)]
+    rate: f64,
+    /// Seconds
+    #[arg(long = "for", default_value_t = 5.0)]
+    run_for: f64,
+}
+
 fn named<T: Copy>(name: &str, all: &[(&'static str, T)]) -> Result<T, String> {
     let names = || all.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     all.iter()
@@ -297,6 +313,7 @@ fn main() -> anyhow::Result<()> {
         Mode::Lab(arguments) => lab(&arguments),
         Mode::Lifetime(arguments) => lives(&arguments),
         Mode::Program(arguments) => dressed(&arguments),
+        Mode::Flood(arguments) => flood(&arguments),
         Mode::Sweep => {
             netns::sweep();
             Ok(())
@@ -443,4 +460,19 @@ fn dressed(arguments: &ProgramArguments) -> anyhow::Result<()> {
         program::prepare(arguments.dress, &emulator, folder, name, arguments.to, &waits)?;
     let status = command.stdin(Stdio::null()).status().with_context(|| format!("{command:?}"))?;
     if status.success() { Ok(()) } else { bail!("{name} ended with {status}") }
+}
+
+fn flood(arguments: &FloodArguments) -> anyhow::Result<()> {
+    guard::may_call(arguments.to.ip())?;
+    let (began, mut made, mut failed) = (Instant::now(), 0_u32, 0_u32);
+    while began.elapsed().as_secs_f64() < arguments.run_for {
+        let due = Duration::from_secs_f64(f64::from(made + failed) / arguments.rate);
+        thread::sleep(due.saturating_sub(began.elapsed()));
+        match TcpStream::connect_timeout(&arguments.to, Duration::from_secs(1)) {
+            Ok(_) => made += 1,
+            Err(_) => failed += 1,
+        }
+    }
+    writeln!(io::stderr(), "{made} connections in {:?}, {failed} failed", began.elapsed())?;
+    Ok(())
 }

@@ -154,17 +154,16 @@ mod tests {
     fn queries_and_answers_are_read_by_another_parser() {
         use hickory_proto::op::Message;
         use hickory_proto::rr::RecordType;
-        use hickory_proto::serialize::binary::BinDecodable;
 
         let asked = query(7, "a1b2.updates.example.net", A);
         assert_eq!(question(&asked), Some(("a1b2.updates.example.net".to_owned(), A)));
         let told = answer(&asked, &["203.0.113.1".parse().unwrap(), "2001:db8::1".parse().unwrap()], b"", 60)
             .unwrap();
-        let told = Message::from_bytes(&told).unwrap();
+        let told = Message::from_vec(&told).unwrap();
         assert_eq!((told.queries.len(), told.answers.len()), (1, 1));
-        assert_eq!(told.answers[0].record_type(), RecordType::A);
+        assert_eq!(told.answers[0].data.record_type(), RecordType::A);
         let told = answer(&query(7, "x.example.net", TXT), &[], b"task", 1).unwrap();
-        assert_eq!(Message::from_bytes(&told).unwrap().answers[0].record_type(), RecordType::TXT);
+        assert_eq!(Message::from_vec(&told).unwrap().answers[0].data.record_type(), RecordType::TXT);
         assert_eq!(question(&[0; 12]), None);
         assert_eq!(question(&[0xff; 40]), None);
     }
