@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod cli;
+mod events;
 pub mod exit;
 pub mod live;
 pub mod platform;

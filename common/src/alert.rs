@@ -3,6 +3,7 @@
 //! The wire form (Elastic Common Schema names plus `sonde.*`) is made by [`crate::encode`]; the field comments here are
 //! its reference.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{AppProtocol, Ja4};
 use crate::net::Transport;
-use crate::process::{ProcessInfo, ProcessKey};
+use crate::process::{Attribution, ProcessInfo, ProcessKey};
 use crate::time::Timestamp;
 
 /// The name of a score.
@@ -65,6 +66,38 @@ impl fmt::Debug for FindingId {
     }
 }
 
+impl Serialize for FindingId {
+    /// As text: no JSON reader keeps 128 bits of a number.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for FindingId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A text that is not the id of a finding.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the id of a finding (32 hexadecimal digits)")]
+pub struct ParseIdError;
+
+impl std::str::FromStr for FindingId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let id = hex.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+        id.map(Self).ok_or(ParseIdError)
+    }
+}
+
+/// A word of ours. Borrowed where an alert is made, owned where one was read.
+pub type Word = Cow<'static, str>;
+
 /// Why an alert is emitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -78,7 +111,7 @@ pub enum Change {
 }
 
 /// A scored finding.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
     /// Same beacon, same id.
     pub id: FindingId,
@@ -103,11 +136,15 @@ pub struct Alert {
     /// What the score is made of; their points add up to `points`.
     pub parts: Vec<ScorePart>,
     /// Facts that the source could not tell; each adds its neutral expectation to the score.
-    pub missing: Vec<&'static str>,
+    pub missing: Vec<Word>,
     /// One plain sentence.
     pub reason: String,
     /// Who called, where the source told.
     pub process: Option<Process>,
+    /// How the process of the latest callback is known, where a live sensor found it.
+    pub attribution: Attribution,
+    /// The known-good entry that keeps it from being emitted.
+    pub suppressed_by: Option<Suppressed>,
     /// Who was called.
     pub destination: Destination,
     /// What was measured.
@@ -116,11 +153,20 @@ pub struct Alert {
     pub techniques: Vec<Technique>,
 }
 
+/// Which known-good entry an alert falls under.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suppressed {
+    /// Number of the entry.
+    pub entry: u64,
+    /// Why it was made.
+    pub reason: String,
+}
+
 /// One part of a score.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScorePart {
     /// Short name, such as `regularity` or `bare_address`.
-    pub name: &'static str,
+    pub name: Word,
     /// Points that it adds.
     pub points: f64,
     /// What it says, in words.
@@ -128,7 +174,7 @@ pub struct ScorePart {
 }
 
 /// The process behind a finding: that of its latest callback.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Process {
     /// Instance, where the source tells.
     pub key: Option<ProcessKey>,
@@ -137,7 +183,7 @@ pub struct Process {
 }
 
 /// Where the callbacks go.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Destination {
     /// What a defender would call it: FQDN where known, else the address; for a group the first of its members.
     pub name: String,
@@ -199,16 +245,16 @@ impl Level {
 }
 
 /// What was measured of a series of callbacks.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// At which level the rhythm was found.
     pub level: Level,
     /// Strength of the timing evidence, in bans (log10 of the odds against chance); 0 = none.
     pub bans: f64,
     /// Timing test that found it, such as `w2`; empty if none did.
-    pub test: &'static str,
+    pub test: Word,
     /// That test in words, such as "one interval with small jitter"; empty if none did.
-    pub shape: &'static str,
+    pub shape: Word,
     /// Intervals that obey the test…
     pub matched: u32,
     /// …of so many.
@@ -223,6 +269,10 @@ pub struct Evidence {
     pub callbacks: u32,
     /// Callbacks that a steady period would have brought, but that were not seen, among the intervals kept.
     pub missed: u32,
+    /// Intervals that are not counted, because the sensor was blind in them.
+    pub gaps: u32,
+    /// Seconds for which it was, in all.
+    pub gap_secs: u32,
     /// First callback.
     pub first_seen: Timestamp,
     /// Latest callback.
@@ -249,7 +299,7 @@ pub struct Evidence {
 pub const HISTOGRAM_BINS: usize = 24;
 
 /// Intervals in equal bins of a logarithmic axis from `low_secs` to `high_secs`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
     /// Lower edge of the first bin, in seconds.
     pub low_secs: f64,
@@ -260,10 +310,35 @@ pub struct Histogram {
 }
 
 /// A MITRE ATT&CK technique.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Technique {
     /// Id such as `T1071.001`.
-    pub id: &'static str,
+    pub id: Word,
     /// Its name.
-    pub name: &'static str,
+    pub name: Word,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::samples;
+
+    #[test]
+    fn an_alert_comes_back_equal_from_json_and_from_postcard() {
+        for alert in samples::all() {
+            let json = serde_json::to_string(&alert).unwrap();
+            assert_eq!(serde_json::from_str::<Alert>(&json).unwrap(), alert);
+            let bytes = postcard::to_allocvec(&alert).unwrap();
+            assert_eq!(postcard::from_bytes::<Alert>(&bytes).unwrap(), alert);
+        }
+    }
+
+    #[test]
+    fn only_what_an_id_is_written_as_is_read_as_one() {
+        let id = FindingId(0x2a);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for bad in ["", "2a", "+000000000000000000000000000002a", "0000000000000000000000000000002g"] {
+            assert_eq!(bad.parse::<FindingId>(), Err(ParseIdError), "{bad}");
+        }
+    }
 }

@@ -26,8 +26,10 @@ pub fn alert(host: &str, series: &Series, label: &Label, standing: &Standing) ->
     let (parts, mut missing) = score::parts(evidence.bans, facts, rhythm(&evidence));
     if label.program.is_none() {
         // One word for all that only a process tells.
-        missing.retain(|what| ["name of the internal address", "history of the destination"].contains(what));
-        missing.insert(0, "process");
+        missing.retain(|what| {
+            ["name of the internal address", "history of the destination"].contains(&what.as_ref())
+        });
+        missing.insert(0, "process".into());
     }
     let destination = destination(label);
     Alert {
@@ -48,6 +50,8 @@ pub fn alert(host: &str, series: &Series, label: &Label, standing: &Standing) ->
             .program
             .as_ref()
             .map(|info| Process { key: label.process, info: ProcessInfo::clone(info) }),
+        attribution: label.attribution,
+        suppressed_by: None,
         techniques: techniques(label, severity),
         destination,
         evidence,
@@ -193,7 +197,9 @@ fn techniques(label: &Label, severity: Severity) -> Vec<Technique> {
         return Vec::new();
     }
     let mut list = Vec::new();
-    let mut add = |id, name| list.push(Technique { id, name });
+    let mut add = |id: &'static str, name: &'static str| {
+        list.push(Technique { id: id.into(), name: name.into() });
+    };
     match label.level {
         Level::Group if label.is_group() => add("T1008", "Fallback Channels"),
         _ => {}

@@ -63,6 +63,20 @@ pub enum Method {
     Seed,
 }
 
+impl Method {
+    /// Name as in events and alerts.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Ebpf => "ebpf",
+            Self::Netlink => "netlink",
+            Self::Poll => "poll",
+            Self::Seed => "seed",
+        }
+    }
+}
+
 /// How sure an attribution is. A guess between several is none at all: no process is better than a wrong one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -115,58 +129,44 @@ pub enum ParentClass {
 }
 
 /// What is known of a process. A field that the source cannot tell is `None` or empty: unknown is not benign.
+///
+/// Serialised with all its fields, since a form without names (postcard) has no way to leave one out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProcessInfo {
     /// Path of the executable, or its name where the source has no more.
     pub image: String,
     /// Command line, as started.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub command_line: String,
     /// SHA-256 of the executable, lower-case hex.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub sha256: String,
     /// Script that an interpreter runs.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub script: String,
     /// Path or name of the parent's executable.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub parent_image: String,
     /// Account name.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub user: String,
     /// Container id.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub container: String,
     /// Pod that the container belongs to (Kubernetes UID).
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub pod: String,
     /// Unit of the service manager that it runs in.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub service: String,
     /// Installed package that owns the executable, with its version.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub package: String,
     /// Executables of the parent's ancestors, nearest first, at most [`MAX_ANCESTORS`].
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ancestors: Vec<String>,
     /// Signed by a trusted publisher, or owned by an installed package and unchanged.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub signed: Option<bool>,
     /// Where the executable lies.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<ImageLocation>,
     /// What kind of program started it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_class: Option<ParentClass>,
     /// Script interpreter or living-off-the-land tool.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub script_host: Option<bool>,
     /// Web browser.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub browser: Option<bool>,
     /// Days for which this program has been known on this host.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub age_days: Option<f64>,
 }
 

@@ -3,7 +3,7 @@
 //! The weights are those of the scorer specification 2.5, fitted on simulated host-days (non-negative logistic fit,
 //! rounded to a quarter). Nothing here is a black box: every point has a name and a sentence.
 
-use crate::alert::{ScorePart, Severity};
+use crate::alert::{ScorePart, Severity, Word};
 
 /// Facts that add points. Each is true, false or unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -222,16 +222,19 @@ pub fn severity(bans: f64, points: f64, ceiling: Severity) -> Severity {
 
 /// Every part of a score with its points, largest first, and what was missing.
 #[must_use]
-pub fn parts(bans: f64, facts: Facts, rhythm: String) -> (Vec<ScorePart>, Vec<&'static str>) {
-    let mut parts =
-        vec![ScorePart { name: "regularity", points: POINTS_PER_BAN * bans.min(MAX_BANS), detail: rhythm }];
+pub fn parts(bans: f64, facts: Facts, rhythm: String) -> (Vec<ScorePart>, Vec<Word>) {
+    let mut parts = vec![ScorePart {
+        name: "regularity".into(),
+        points: POINTS_PER_BAN * bans.min(MAX_BANS),
+        detail: rhythm,
+    }];
     let mut missing = Vec::new();
     let mut context = Vec::new();
     let mut unknown = 0.0;
     for weight in &WEIGHTS {
         match facts.get(weight.fact) {
             Some(true) => context.push(ScorePart {
-                name: weight.name,
+                name: weight.name.into(),
                 points: weight.points,
                 detail: weight.detail.to_owned(),
             }),
@@ -239,8 +242,8 @@ pub fn parts(bans: f64, facts: Facts, rhythm: String) -> (Vec<ScorePart>, Vec<&'
             None => {
                 unknown += weight.neutral;
                 // One thing may be what several facts are told from.
-                if !missing.contains(&weight.missing) {
-                    missing.push(weight.missing);
+                if !missing.iter().any(|what| *what == weight.missing) {
+                    missing.push(Word::from(weight.missing));
                 }
             }
         }
@@ -249,9 +252,9 @@ pub fn parts(bans: f64, facts: Facts, rhythm: String) -> (Vec<ScorePart>, Vec<&'
     parts.append(&mut context);
     if !missing.is_empty() {
         let detail = "neutral expectation of what the source could not tell".to_owned();
-        parts.push(ScorePart { name: "unknown", points: unknown, detail });
+        parts.push(ScorePart { name: "unknown".into(), points: unknown, detail });
     }
-    parts.push(ScorePart { name: "base", points: BIAS, detail: "implants are rare".to_owned() });
+    parts.push(ScorePart { name: "base".into(), points: BIAS, detail: "implants are rare".to_owned() });
     (parts, missing)
 }
 

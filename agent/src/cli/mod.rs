@@ -3,6 +3,7 @@
 pub mod output;
 pub mod progress;
 mod replay;
+mod run;
 
 use clap::{Parser, Subcommand};
 
@@ -24,6 +25,8 @@ struct Arguments {
 enum Command {
     /// Replay captures, logs and event files through the engine and show what calls on a schedule
     Replay(replay::Arguments),
+    /// Watch this machine: capture connections, name their programs and tell of what calls on a schedule
+    Run(run::Arguments),
 }
 
 /// Runs the command that the arguments name.
@@ -44,6 +47,7 @@ pub fn run() -> Exit {
     start_log(arguments.verbose);
     match arguments.command {
         Command::Replay(arguments) => arguments.run(),
+        Command::Run(arguments) => arguments.run(),
     }
 }
 

@@ -1,3 +1,14 @@
 //! The live sensor: layers and packets in, in order of time; through the tracker, the attributor and the engine; alerts out.
 
+pub mod budget;
+pub mod clock;
+pub mod command;
+pub mod desk;
+pub mod flow;
+pub mod health;
+pub mod identity;
 pub mod layer;
+pub mod queue;
+pub mod relay;
+pub mod sensor;
+pub mod sources;

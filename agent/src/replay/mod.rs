@@ -34,13 +34,14 @@ use sonde_common::text::escape;
 use sonde_common::time::Timestamp;
 use tracing::warn;
 
-use self::events::{EventLines, EventsWriter};
+use self::events::EventLines;
 use self::logs::{Log, Sorter};
 use self::merge::{Merge, Take};
 pub use self::shards::Findings;
 use self::shards::{Outcome, Shard, Wish};
 use self::spool::{BUCKETS, Rows, Spool};
 use crate::capture::{CaptureError, Found, Positions};
+use crate::events::EventsWriter;
 
 /// Records between two looks at the progress bar.
 const RECORDS_PER_TICK: u64 = 8192;

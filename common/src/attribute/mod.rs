@@ -6,6 +6,7 @@
 
 mod comment;
 mod map;
+mod sockets;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -13,6 +14,7 @@ mod told;
 use std::cell::Cell;
 
 pub use map::{MapCounters, ProcessMap, ProcessMapBuilder};
+pub use sockets::{Opener, SocketOwners};
 pub use told::Told;
 
 use crate::classify::classify;

@@ -1,126 +1,51 @@
 //! The configuration: TOML, every key with default, unit, range and reason in its doc comment.
 //!
 //! Every struct denies unknown fields; a value that can be wrong alone is a newtype that checks itself, so an error points
-//! at line and column.
+//! at line and column. One file per table.
 
-use std::fmt;
-use std::str::FromStr;
+mod amount;
+mod attribution;
+mod capture;
+mod control;
+mod limits;
+mod log;
+mod run;
+mod state;
+mod text;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+pub use self::amount::{Bytes, Whole};
+pub use self::attribution::{AttributionSettings, EventRingBytes, HashBytes, LayerChoice};
+pub use self::capture::{CaptureMode, CaptureSettings, Interface, RingBytes};
+pub use self::control::ControlSettings;
+pub use self::limits::{CpuPercent, HeldEvents, Limits, MemorySize, MemorySizeError};
+pub use self::log::{LogLevel, LogSettings, LogTarget};
+pub use self::run::RunSettings;
+pub use self::state::{SaveInterval, StateSettings};
+pub use self::text::{Account, Place};
+
+/// The documented default: every key with its comment, as `packaging/sonde.toml` shows it.
+pub const DEFAULT_TEXT: &str = include_str!("../../../packaging/sonde.toml");
 
 /// All settings. An empty file is the default.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// Packets of the live sensor.
+    pub capture: CaptureSettings,
+    /// Whose connections are, in the live sensor.
+    pub attribution: AttributionSettings,
+    /// What the live sensor remembers over a restart.
+    pub state: StateSettings,
+    /// How others talk to the live sensor.
+    pub control: ControlSettings,
+    /// What the live sensor logs, and where.
+    pub log: LogSettings,
+    /// As whom the live sensor runs.
+    pub run: RunSettings,
     /// How much Sonde may use.
     pub limits: Limits,
-}
-
-/// How much Sonde may use.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// Memory for detection state: connections, names, sightings and series of all hosts together. Default 64 MiB, at least
-    /// 4 MiB, at most 64 GiB; a number of bytes or text such as "128 MiB". What does not fit is evicted by value, so that
-    /// beacons that are being followed stay followed.
-    pub memory: MemorySize,
-}
-
-/// An amount of memory between 4 MiB and 64 GiB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemorySize(usize);
-
-const MIN_MEMORY: u64 = 4 << 20;
-const MAX_MEMORY: u64 = 64 << 30;
-/// Share of the memory that goes to connection tracking, as a divisor; the rest is for detection.
-const TRACKING_SHARE: usize = 4;
-
-impl MemorySize {
-    /// The whole amount, in bytes.
-    #[must_use]
-    pub const fn bytes(self) -> usize {
-        self.0
-    }
-
-    /// The part for connection tracking, in bytes.
-    #[must_use]
-    pub const fn tracking_bytes(self) -> usize {
-        self.0 / TRACKING_SHARE
-    }
-
-    /// The part for names, sightings and series, in bytes.
-    #[must_use]
-    pub const fn detection_bytes(self) -> usize {
-        self.0 - self.tracking_bytes()
-    }
-}
-
-impl Default for MemorySize {
-    fn default() -> Self {
-        Self(64 << 20)
-    }
-}
-
-/// An amount of memory that is none, or out of range.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MemorySizeError {
-    /// Not an amount.
-    #[error("`{0}` is not an amount of memory (such as \"64 MiB\", \"1 GiB\" or a number of bytes)")]
-    Unreadable(String),
-    /// Too little or too much.
-    #[error("{0} bytes is out of range: from 4 MiB to 64 GiB")]
-    OutOfRange(u64),
-}
-
-impl TryFrom<u64> for MemorySize {
-    type Error = MemorySizeError;
-
-    fn try_from(bytes: u64) -> Result<Self, MemorySizeError> {
-        let fits = usize::try_from(bytes).ok().filter(|_| (MIN_MEMORY..=MAX_MEMORY).contains(&bytes));
-        fits.map(Self).ok_or(MemorySizeError::OutOfRange(bytes))
-    }
-}
-
-impl FromStr for MemorySize {
-    type Err = MemorySizeError;
-
-    fn from_str(text: &str) -> Result<Self, MemorySizeError> {
-        let error = || MemorySizeError::Unreadable(text.chars().take(40).collect());
-        let trimmed = text.trim();
-        let digits = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
-        let (number, unit) = trimmed.split_at_checked(digits).ok_or_else(error)?;
-        let shift = match unit.trim() {
-            "" | "B" => 0,
-            "KiB" | "K" => 10,
-            "MiB" | "M" => 20,
-            "GiB" | "G" => 30,
-            _ => return Err(error()),
-        };
-        let number: u64 = number.parse().map_err(|_| error())?;
-        Self::try_from(number.checked_mul(1 << shift).ok_or(MemorySizeError::OutOfRange(u64::MAX))?)
-    }
-}
-
-impl<'de> Deserialize<'de> for MemorySize {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl serde::de::Visitor<'_> for Visitor {
-            type Value = MemorySize;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an amount of memory such as \"64 MiB\"")
-            }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<MemorySize, E> {
-                text.parse().map_err(E::custom)
-            }
-            fn visit_i64<E: serde::de::Error>(self, bytes: i64) -> Result<MemorySize, E> {
-                self.visit_u64(u64::try_from(bytes).unwrap_or(0))
-            }
-            fn visit_u64<E: serde::de::Error>(self, bytes: u64) -> Result<MemorySize, E> {
-                MemorySize::try_from(bytes).map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
 }
 
 /// A configuration that cannot be used.
@@ -156,6 +81,12 @@ impl Config {
         let merged = toml::to_string(&table).map_err(|error| ConfigError::Toml(error.to_string()))?;
         toml::from_str(&merged).map_err(|error| ConfigError::Laid(error.to_string()))
     }
+
+    /// The settings as TOML, each with its value.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("every setting is a text, number or switch")
+    }
 }
 
 fn lay_over(table: &mut toml::Table, setting: &str) -> Result<(), ConfigError> {
@@ -181,19 +112,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_read_with_and_without_unit_and_checked() {
-        let memory = |text: &str| Config::parse(text, &[]).map(|config| config.limits.memory.bytes());
-        assert_eq!(memory(""), Ok(64 << 20));
-        assert_eq!(memory("[limits]\nmemory = \"128 MiB\""), Ok(128 << 20));
-        assert_eq!(memory("[limits]\nmemory = 8388608"), Ok(8 << 20));
-        for bad in ["\"1 KiB\"", "\"lots\"", "-5", "\"99999999999999999999\"", "\"9999999999 GiB\"", "1.5"] {
-            assert!(memory(&format!("[limits]\nmemory = {bad}")).is_err(), "{bad}");
+    fn the_documented_default_is_the_default() {
+        assert_eq!(Config::parse(DEFAULT_TEXT, &[]), Ok(Config::default()));
+    }
+
+    #[test]
+    fn the_documented_default_shows_every_key() {
+        let shown: toml::Table = toml::from_str(DEFAULT_TEXT).unwrap();
+        let all = toml::Table::try_from(Config::default()).unwrap();
+        assert_eq!(shown.keys().collect::<Vec<_>>(), all.keys().collect::<Vec<_>>());
+        for (name, table) in &all {
+            let keys = |value: &toml::Value| value.as_table().unwrap().keys().cloned().collect::<Vec<_>>();
+            assert_eq!(keys(&shown[name]), keys(table), "[{name}]");
         }
     }
 
     #[test]
-    fn the_documented_default_is_the_default() {
-        assert_eq!(Config::parse(include_str!("../../../packaging/sonde.toml"), &[]), Ok(Config::default()));
+    fn what_is_shown_reads_back_as_it_was() {
+        let text = "[capture]\ninterfaces = [\"eth0\"]\n[state]\ndir = \"\"\ninterval_secs = 10\n\
+                    [limits]\nmemory = 5000001\ncpu_percent = 100\n[log]\nlevel = \"debug\"";
+        let config = Config::parse(text, &[]).unwrap();
+        assert_ne!(config, Config::default());
+        assert_eq!(Config::parse(&config.to_toml(), &[]), Ok(config));
     }
 
     #[test]

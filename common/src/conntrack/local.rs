@@ -65,6 +65,8 @@ enum Kind {
     Blocks(Vec<Cidr>),
     /// A capture taken on one host: these are its addresses, the first one names it.
     Endpoint(Vec<Addr>),
+    /// The machine that we run on: its name, and its addresses as they are now.
+    Machine { name: Box<str>, addresses: Vec<Addr> },
 }
 
 /// Share of the sampled packets that an address must take part in to be the host on which the capture was taken.
@@ -81,6 +83,13 @@ impl Locals {
         Self { kind: Kind::Blocks(blocks) }
     }
 
+    /// The machine on which a live sensor runs.
+    #[must_use]
+    pub fn machine(name: &str, addresses: &[IpAddr]) -> Self {
+        let addresses = addresses.iter().copied().map(Addr::from).collect();
+        Self { kind: Kind::Machine { name: name.into(), addresses } }
+    }
+
     /// Whether connections of this address are ours to follow.
     #[must_use]
     pub fn is_host(&self, address: Addr, peer: Addr) -> bool {
@@ -92,16 +101,19 @@ impl Locals {
             Kind::Endpoint(addresses) => {
                 addresses.contains(&address) || (!addresses.contains(&peer) && opens_as_host(address, peer))
             }
+            // Loopback: what is asked of a resolver on this machine.
+            Kind::Machine { addresses, .. } => addresses.contains(&address) || address.ip().is_loopback(),
         }
     }
 
     /// What the host with this address is called: the addresses of one endpoint are one host.
     #[must_use]
-    pub fn host(&self, address: Addr) -> HostId<'static> {
+    pub fn host(&self, address: Addr) -> HostId<'_> {
         match &self.kind {
             Kind::Endpoint(addresses) if addresses.contains(&address) => {
                 HostId::Address(addresses.first().copied().unwrap_or(address).ip())
             }
+            Kind::Machine { name, .. } => HostId::Name(name),
             _ => HostId::Address(address.ip()),
         }
     }

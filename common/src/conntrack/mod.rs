@@ -10,12 +10,14 @@ mod label;
 pub mod local;
 mod queries;
 pub mod reassembly;
+mod sockets;
 mod table;
 
 use self::label::{Labels, Progress};
 use self::local::Locals;
 use self::queries::Queries;
 use self::reassembly::{MAX_STREAM_BYTES, Stream};
+use self::sockets::Openings;
 use self::table::{Ends, NONE, Slot, State, Table, mark};
 use crate::decode::packet::{Addr, Header, Packet, flags};
 use crate::decode::quic::InitialAssembler;
@@ -25,6 +27,9 @@ use crate::net::{FiveTuple, Transport, is_internal, is_internal_broadcast, is_no
 use crate::process::Attribution;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
+/// How long a connection whose packets say that it is over waits for its socket to say so: a table that is polled each second
+/// is late, and one word may be lost.
+const SOCKET_WAIT: i64 = 5 * NANOS_PER_SEC;
 /// Silence in both directions after which payload opens a new exchange (scorer specification 2.1).
 pub const EXCHANGE_SILENCE: i64 = NANOS_PER_SEC;
 /// How long a connection may wait for the client's first words, from its latest sign of life, before it is reported without
@@ -94,6 +99,11 @@ pub struct Tracker {
     now: i64,
     due: Vec<u32>,
     counters: TrackCounters,
+    /// Sockets tell of this host's connections, too.
+    sockets: bool,
+    /// … and of its datagrams.
+    datagram_sockets: bool,
+    openings: Openings,
 }
 
 /// A bounded pool of reusable objects; only what was once needed is ever made.
@@ -144,7 +154,22 @@ impl Tracker {
             now: i64::MIN,
             due: Vec::new(),
             counters: TrackCounters::default(),
+            sockets: false,
+            datagram_sockets: false,
+            openings: Openings::default(),
         }
+    }
+
+    /// The machine has other addresses now.
+    pub fn set_locals(&mut self, locals: Locals) {
+        self.locals = locals;
+    }
+
+    /// The machine's clock was set by so much: what is under way goes on in the new time.
+    pub fn clock_set(&mut self, nanos: i64) {
+        self.table.shift(nanos);
+        self.queries.shift(nanos);
+        self.now = self.now.saturating_add(nanos);
     }
 
     /// What became of the packets so far.
@@ -155,6 +180,12 @@ impl Tracker {
             queries_evicted: self.queries.evicted(),
             ..self.counters
         }
+    }
+
+    /// Connections followed now, those included that ended a moment ago.
+    #[must_use]
+    pub const fn followed(&self) -> usize {
+        self.table.used()
     }
 
     /// Memory held, in bytes, without what the allocator adds.
@@ -270,6 +301,11 @@ impl Tracker {
             State::Asked if silent >= ANSWER_WAIT => {
                 self.close(at, Outcome::Unanswered, sink);
             }
+            State::Asked | State::Open if silent >= SOCKET_WAIT && slot.is_over() => {
+                let outcome =
+                    if slot.is(mark::RESET) { Outcome::Reset } else { ended(slot.state, slot.marks) };
+                self.close(at, outcome, sink);
+            }
             State::Open if silent >= idle_limit(slot.transport) => {
                 let outcome = established(slot.marks);
                 self.close(at, outcome, sink);
@@ -294,6 +330,7 @@ impl Tracker {
             State::Free => return,
             State::Closed => slot.last.saturating_add(CLOSED_WAIT),
             State::Asked if slot.is(mark::REFUSED) => slot.last.saturating_add(RETRY_WAIT),
+            State::Asked | State::Open if slot.is_over() => slot.last.saturating_add(SOCKET_WAIT),
             State::Asked => slot.last.saturating_add(ANSWER_WAIT),
             State::Open => slot.last.saturating_add(idle_limit(slot.transport)),
         };
@@ -366,6 +403,9 @@ impl Tracker {
             self.tcp_payload(packet, at, from_local, sequence, sink);
         }
         if bits & (flags::FIN | flags::RST) != 0 {
+            if self.sockets && bits & flags::FIN != 0 {
+                self.count_to_end(at, from_local, sequence.wrapping_add(packet.payload_len));
+            }
             self.tcp_end(at, from_local, bits, sink);
         }
     }
@@ -387,31 +427,25 @@ impl Tracker {
             slot.last = slot.last.max(time);
             return None;
         }
+        if from_local && slot.is(mark::SOCKET) && !slot.is(mark::SEQ_OUT) && slot.state != State::Closed {
+            // The socket was told of before its SYN left.
+            slot.next_out = sequence.wrapping_add(1);
+            slot.stream_base = slot.next_out;
+            slot.marks |= mark::SEQ_OUT;
+            slot.last = slot.last.max(time);
+            if self.sockets {
+                let ends = Table::ends_of(slot);
+                self.is_translated(&ends, sequence, time);
+            }
+            return None;
+        }
         let (state, marks) = (slot.state, slot.marks);
-        let local = Ends {
-            source: slot.local,
-            destination: slot.remote,
-            source_port: slot.local_port,
-            destination_port: slot.remote_port,
-            transport: Transport::Tcp,
-        };
-        match state {
-            State::Asked => self.close(at, Outcome::Unanswered, sink),
-            State::Open => self.close(at, established(marks), sink),
-            State::Free | State::Closed => {}
+        let local = Table::ends_of(slot);
+        if matches!(state, State::Asked | State::Open) {
+            self.close(at, ended(state, marks), sink);
         }
         self.drop_slot(at);
-        let ends = if from_local {
-            local
-        } else {
-            Ends {
-                source: local.destination,
-                destination: local.source,
-                source_port: local.destination_port,
-                destination_port: local.source_port,
-                transport: Transport::Tcp,
-            }
-        };
+        let ends = if from_local { local } else { reversed(&local) };
         self.open_tcp(&ends, sequence, true, false, time, sink)
     }
 
@@ -426,7 +460,11 @@ impl Tracker {
     ) -> Option<(u32, bool)> {
         // Who opened it: the sender of a SYN, the receiver of a SYN-ACK, else the side without the service port.
         let source_opened = if syn { !ack } else { is_client(ends) };
+        let translated = self.sockets && syn && !ack && self.is_translated(ends, sequence, time);
         let (at, local_is_source) = self.open(ends, source_opened, time, sink)?;
+        if translated {
+            self.disown(at);
+        }
         let slot = self.table.get_mut(at)?;
         if syn && !ack {
             slot.state = State::Asked;
@@ -451,17 +489,7 @@ impl Tracker {
             self.counters.no_peer += 1;
             return None;
         }
-        if let Some(victim) = self.table.victim() {
-            if let Some(slot) = self.table.get(victim) {
-                let (state, marks) = (slot.state, slot.marks);
-                match state {
-                    State::Asked => self.close(victim, Outcome::Unanswered, sink),
-                    State::Open => self.close(victim, established(marks), sink),
-                    State::Free | State::Closed => {}
-                }
-            }
-            self.drop_slot(victim);
-        }
+        self.make_room(sink);
         let oriented = if source_opened { *ends } else { reversed(ends) };
         let ours = self.locals.is_host(oriented.source, oriented.destination);
         let at = self.table.insert(&oriented, time);
@@ -475,6 +503,29 @@ impl Tracker {
         }
         self.table.schedule(at, time.saturating_add(NAMING_WAIT));
         Some((at, source_opened))
+    }
+
+    /// Evicts a connection if the table is full.
+    fn make_room(&mut self, sink: &mut impl FnMut(&Observation<'_>)) {
+        let Some(victim) = self.table.victim() else { return };
+        if let Some(slot) = self.table.get(victim)
+            && matches!(slot.state, State::Asked | State::Open)
+        {
+            let outcome = ended(slot.state, slot.marks);
+            self.close(victim, outcome, sink);
+        }
+        self.drop_slot(victim);
+    }
+
+    /// A connection that only passes through is not ours to report.
+    fn disown(&mut self, at: u32) {
+        if let Some(slot) = self.table.get_mut(at)
+            && !slot.is(mark::FOREIGN)
+        {
+            slot.marks |= mark::FOREIGN;
+            self.counters.connections -= 1;
+            self.counters.foreign += 1;
+        }
     }
 
     /// New payload by sequence number, and what it opens.
@@ -500,7 +551,7 @@ impl Tracker {
             }
         } else {
             let advance = end.wrapping_sub(*next).cast_signed();
-            if advance.unsigned_abs() > MAX_SEQUENCE_GAP.unsigned_abs() {
+            if advance.unsigned_abs() > MAX_SEQUENCE_GAP.unsigned_abs() && !self.sockets {
                 *next = end;
             } else if advance > 0 {
                 *next = end;
@@ -534,6 +585,22 @@ impl Tracker {
             return;
         }
         let both = mark::FIN_OUT | mark::FIN_IN;
+        if slot.is(mark::SOCKET) {
+            // The socket says how it ended, and with how many bytes; should that word be lost, the timer decides.
+            let ending = if bits & flags::RST != 0 {
+                mark::RESET
+            } else if from_local {
+                mark::FIN_OUT
+            } else {
+                mark::FIN_IN
+            };
+            slot.marks |= ending;
+            if slot.is(mark::RESET) || slot.marks & both == both {
+                let deadline = slot.last.saturating_add(SOCKET_WAIT);
+                self.table.schedule(at, deadline);
+            }
+            return;
+        }
         if bits & flags::RST != 0 {
             let outcome = match slot.state {
                 State::Asked => Outcome::Unknown,
@@ -577,7 +644,7 @@ impl Tracker {
         sink: &mut impl FnMut(&Observation<'_>),
     ) {
         let time = packet.time.nanos();
-        let found = self.table.find(ends);
+        let found = self.table.find(ends).or_else(|| self.find_unbound(ends));
         // The wheel is a little late: a pair that was silent too long is a new connection at once.
         let stale = found.filter(|&(at, _)| {
             self.table.get(at).is_some_and(|slot| {
@@ -604,6 +671,9 @@ impl Tracker {
                 if !from_local && let Some(slot) = self.table.get_mut(at) {
                     slot.marks |= mark::JOINED;
                 }
+                if self.datagram_sockets && ends.transport == Transport::Udp {
+                    self.disown(at);
+                }
                 (at, from_local)
             }
         };
@@ -623,7 +693,8 @@ impl Tracker {
             // An answer may come before a long hello is complete; then the rest of it, or the timer, decides.
             let waits = self.table.get(at).is_some_and(|slot| slot.is(mark::QUIC));
             if from_local && ends.transport == Transport::Udp {
-                self.quic(packet, at, fresh, sink);
+                let first = fresh || (self.is_sockets(at) && !waits);
+                self.quic(packet, at, first, sink);
             } else if !waits {
                 self.report(at, sink);
             }
@@ -663,6 +734,13 @@ impl Tracker {
     ) {
         let time = packet.time.nanos();
         let Some(slot) = self.table.get_mut(at) else { return };
+        if self.sockets {
+            // Of the payload only the first words pass the filter: sockets count, and know of silences.
+            slot.last_payload = slot.last_payload.max(time);
+            let bytes = if from_local { &mut slot.bytes_out } else { &mut slot.bytes_in };
+            *bytes += u64::from(new);
+            return;
+        }
         let opens = time.saturating_sub(slot.last_payload) >= EXCHANGE_SILENCE;
         if opens && slot.is(mark::EXCHANGE) {
             // The silence was noticed by the packet before the timer.
@@ -959,6 +1037,14 @@ const fn idle_limit(transport: Transport) -> i64 {
     match transport {
         Transport::Tcp => TCP_IDLE,
         Transport::Udp | Transport::Icmp => DATAGRAM_IDLE,
+    }
+}
+
+/// How a connection that is dropped while under way went.
+const fn ended(state: State, marks: u16) -> Outcome {
+    match state {
+        State::Asked => Outcome::Unanswered,
+        State::Free | State::Open | State::Closed => established(marks),
     }
 }
 

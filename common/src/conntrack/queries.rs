@@ -192,6 +192,13 @@ impl Queries {
         }
     }
 
+    /// Moves all times, as a clock that was set moves.
+    pub(super) fn shift(&mut self, nanos: i64) {
+        for query in &mut self.open {
+            query.start = query.start.saturating_add(nanos);
+        }
+    }
+
     /// Lets go of all, at the end of the input.
     pub(super) fn finish(&mut self, now: i64, locals: &Locals, sink: &mut impl FnMut(&Observation<'_>)) {
         while !self.open.is_empty() {

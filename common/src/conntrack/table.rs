@@ -61,6 +61,10 @@ pub(super) mod mark {
     pub(in super::super) const REFUSED: u16 = 512;
     /// A QUIC handshake is being looked at; `stream` counts in the assemblers.
     pub(in super::super) const QUIC: u16 = 1024;
+    /// Its socket is known, and says when it ends and what it came to.
+    pub(in super::super) const SOCKET: u16 = 2048;
+    /// A packet reset it; its socket has not said so yet.
+    pub(in super::super) const RESET: u16 = 4096;
 }
 
 /// One connection, oriented: `local` is the side that opened it (or the host, for one opened from outside).
@@ -101,6 +105,11 @@ const _: () = assert!(size_of::<Slot>() <= 128, "a slot is two cache lines");
 impl Slot {
     pub(super) const fn is(&self, mark: u16) -> bool {
         self.marks & mark != 0
+    }
+
+    /// Whether packets say that a socket's connection is over.
+    pub(super) const fn is_over(&self) -> bool {
+        self.is(mark::SOCKET) && (self.is(mark::RESET) || (self.is(mark::FIN_OUT) && self.is(mark::FIN_IN)))
     }
 }
 
@@ -158,7 +167,8 @@ impl Table {
         hasher.hash_one((low.0.0, high.0.0, ports))
     }
 
-    fn ends_of(slot: &Slot) -> Ends {
+    /// Both ends of a connection, from the side that opened it.
+    pub(super) const fn ends_of(slot: &Slot) -> Ends {
         Ends {
             source: slot.local,
             destination: slot.remote,
@@ -277,6 +287,11 @@ impl Table {
         u32::try_from(self.slots.len()).unwrap_or(NONE)
     }
 
+    /// Connections held.
+    pub(super) const fn used(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     pub(super) const fn evicted(&self) -> u64 {
         self.evicted
     }
@@ -358,6 +373,16 @@ impl Table {
 
     const fn ticks(&self, time: i64) -> i64 {
         time.saturating_sub(self.origin).div_euclid(TICK)
+    }
+
+    /// Moves all times, as a clock that was set moves: what waits goes on to wait as long as it had to.
+    pub(super) fn shift(&mut self, nanos: i64) {
+        self.origin = self.origin.saturating_add(nanos);
+        for slot in &mut self.slots {
+            for time in [&mut slot.start, &mut slot.last, &mut slot.last_payload, &mut slot.exchange_start] {
+                *time = time.saturating_add(nanos);
+            }
+        }
     }
 
     /// Forgets all connections, and the time.

@@ -8,11 +8,13 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::{json, rounded};
-use crate::alert::{Alert, Change, Evidence, HISTOGRAM_BINS, Level, Process, Severity, Technique};
+use crate::alert::{
+    Alert, Change, Evidence, HISTOGRAM_BINS, Level, Process, Severity, Suppressed, Technique, Word,
+};
 use crate::event::AppProtocol;
 use crate::net::Transport;
 use crate::process::image_name;
-use crate::process::{ImageLocation, ParentClass};
+use crate::process::{Attribution, ImageLocation, ParentClass};
 use crate::time::Timestamp;
 
 /// Version of the form: the first number rises when a field changes its meaning or goes, the second when one is added.
@@ -56,6 +58,8 @@ struct Document<'a> {
     user: Option<User<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     container: Option<Container<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    orchestrator: Option<Orchestrator<'a>>,
     destination: EcsDestination<'a>,
     network: Network,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,7 +71,7 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<UserAgent<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    threat: Option<Threat>,
+    threat: Option<Threat<'a>>,
     sonde: Sonde<'a>,
 }
 
@@ -148,6 +152,17 @@ struct Container<'a> {
 }
 
 #[derive(Serialize)]
+struct Orchestrator<'a> {
+    resource: Resource<'a>,
+}
+
+#[derive(Serialize)]
+struct Resource<'a> {
+    r#type: &'static str,
+    id: &'a str,
+}
+
+#[derive(Serialize)]
 struct EcsDestination<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     address: &'a str,
@@ -204,15 +219,15 @@ struct UserAgent<'a> {
 }
 
 #[derive(Serialize)]
-struct Threat {
+struct Threat<'a> {
     framework: &'static str,
-    technique: Techniques,
+    technique: Techniques<'a>,
 }
 
 #[derive(Serialize)]
-struct Techniques {
-    id: Vec<&'static str>,
-    name: Vec<&'static str>,
+struct Techniques<'a> {
+    id: Vec<&'a str>,
+    name: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -229,7 +244,7 @@ struct Sonde<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     parts: Vec<Part<'a>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    missing: &'a [&'static str],
+    missing: &'a [Word],
     #[serde(skip_serializing_if = "str::is_empty")]
     reason: &'a str,
     evaluated: Timestamp,
@@ -244,11 +259,15 @@ struct Sonde<'a> {
     group: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     process: Option<Program<'a>>,
+    #[serde(skip_serializing_if = "Attribution::is_none")]
+    attribution: Attribution,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suppressed_by: Option<&'a Suppressed>,
 }
 
 #[derive(Serialize)]
 struct Part<'a> {
-    name: &'static str,
+    name: &'a str,
     points: f64,
     #[serde(skip_serializing_if = "str::is_empty")]
     detail: &'a str,
@@ -259,9 +278,9 @@ struct Measured<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     bans: Option<f64>,
     #[serde(skip_serializing_if = "str::is_empty")]
-    test: &'static str,
+    test: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
-    shape: &'static str,
+    shape: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     matched: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -274,6 +293,10 @@ struct Measured<'a> {
     jitter_mad_ratio: Option<f64>,
     callbacks: u32,
     missed: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gaps: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gap_secs: Option<u32>,
     first_seen: Timestamp,
     last_seen: Timestamp,
     dwell_secs: f64,
@@ -318,6 +341,12 @@ struct Names<'a> {
 struct Program<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     script: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    ancestors: &'a [String],
+    #[serde(skip_serializing_if = "str::is_empty")]
+    service: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    package: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     signed: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -352,6 +381,9 @@ impl<'a> Document<'a> {
             container: process
                 .and_then(|process| some_text(&process.info.container))
                 .map(|id| Container { id }),
+            orchestrator: process
+                .and_then(|process| some_text(&process.info.pod))
+                .map(|id| Orchestrator { resource: Resource { r#type: "pod", id } }),
             destination: EcsDestination {
                 address: &destination.name,
                 ip: destination.ip,
@@ -467,13 +499,13 @@ impl<'a> User<'a> {
     }
 }
 
-impl Threat {
-    fn new(techniques: &[Technique]) -> Option<Self> {
+impl<'a> Threat<'a> {
+    fn new(techniques: &'a [Technique]) -> Option<Self> {
         (!techniques.is_empty()).then(|| Self {
             framework: "MITRE ATT&CK",
             technique: Techniques {
-                id: techniques.iter().map(|technique| technique.id).collect(),
-                name: techniques.iter().map(|technique| technique.name).collect(),
+                id: techniques.iter().map(|technique| &*technique.id).collect(),
+                name: techniques.iter().map(|technique| &*technique.name).collect(),
             },
         })
     }
@@ -495,7 +527,7 @@ impl<'a> Sonde<'a> {
                 .parts
                 .iter()
                 .map(|part| Part {
-                    name: part.name,
+                    name: &part.name,
                     points: rounded(part.points, SCORE_DECIMALS).unwrap_or(0.0),
                     detail: &part.detail,
                 })
@@ -516,6 +548,8 @@ impl<'a> Sonde<'a> {
             },
             group: &destination.group,
             process: alert.process.as_ref().and_then(Program::new),
+            attribution: alert.attribution,
+            suppressed_by: alert.suppressed_by.as_ref(),
         }
     }
 }
@@ -534,6 +568,8 @@ impl<'a> Measured<'a> {
             jitter_mad_ratio,
             callbacks,
             missed,
+            gaps,
+            gap_secs,
             first_seen,
             last_seen,
             histogram,
@@ -559,6 +595,8 @@ impl<'a> Measured<'a> {
             jitter_mad_ratio: rounded(*jitter_mad_ratio, SCORE_DECIMALS).filter(|_| measured),
             callbacks: *callbacks,
             missed: *missed,
+            gaps: Some(*gaps).filter(|&gaps| gaps > 0),
+            gap_secs: Some(*gap_secs).filter(|_| *gaps > 0),
             first_seen: *first_seen,
             last_seen: *last_seen,
             dwell_secs: rounded(dwell_secs(evidence), SECS_DECIMALS).unwrap_or(0.0),
@@ -584,6 +622,9 @@ impl<'a> Program<'a> {
         let info = &process.info;
         let this = Self {
             script: &info.script,
+            ancestors: &info.ancestors,
+            service: &info.service,
+            package: &info.package,
             signed: info.signed,
             location: info.location,
             parent_class: info.parent_class,
@@ -591,7 +632,9 @@ impl<'a> Program<'a> {
             browser: info.browser,
             age_days: info.age_days.and_then(|days| rounded(days, SECS_DECIMALS)),
         };
-        let known = !this.script.is_empty()
+        let texts = [this.script, this.service, this.package];
+        let known = texts.iter().any(|text| !text.is_empty())
+            || !this.ancestors.is_empty()
             || this.signed.is_some()
             || this.location.is_some()
             || this.parent_class.is_some()

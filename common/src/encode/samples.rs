@@ -2,22 +2,32 @@
 //!
 //! The agent includes this file in its own tests; whoever includes it has `model` name this crate beside it.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::model::alert::{
     Alert, Change, Destination, Evidence, FindingId, HISTOGRAM_BINS, Histogram, Level, Process, ScorePart,
-    Severity, Technique,
+    Severity, Suppressed, Technique,
 };
 use super::model::event::{AppProtocol, Ja4};
 use super::model::net::Transport;
-use super::model::process::{ImageLocation, ParentClass, ProcessInfo, ProcessKey};
+use super::model::process::{
+    Attribution, ImageLocation, Method, ParentClass, ProcessInfo, ProcessKey, Quality,
+};
 use super::model::time::Timestamp;
 
-const WEB: Technique = Technique { id: "T1071.001", name: "Application Layer Protocol: Web Protocols" };
-const ENCRYPTED: Technique = Technique { id: "T1573", name: "Encrypted Channel" };
-const DNS: Technique = Technique { id: "T1071.004", name: "Application Layer Protocol: DNS" };
-const FALLBACK: Technique = Technique { id: "T1008", name: "Fallback Channels" };
-const ODD_PORT: Technique = Technique { id: "T1571", name: "Non-Standard Port" };
+const WEB: Technique = Technique {
+    id: Cow::Borrowed("T1071.001"),
+    name: Cow::Borrowed("Application Layer Protocol: Web Protocols"),
+};
+const ENCRYPTED: Technique =
+    Technique { id: Cow::Borrowed("T1573"), name: Cow::Borrowed("Encrypted Channel") };
+const DNS: Technique =
+    Technique { id: Cow::Borrowed("T1071.004"), name: Cow::Borrowed("Application Layer Protocol: DNS") };
+const FALLBACK: Technique =
+    Technique { id: Cow::Borrowed("T1008"), name: Cow::Borrowed("Fallback Channels") };
+const ODD_PORT: Technique =
+    Technique { id: Cow::Borrowed("T1571"), name: Cow::Borrowed("Non-Standard Port") };
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -36,7 +46,7 @@ fn histogram(low_secs: f64, high_secs: f64, filled: &[(usize, u16)]) -> Histogra
 }
 
 fn part(name: &'static str, points: f64, detail: &str) -> ScorePart {
-    ScorePart { name, points, detail: detail.to_owned() }
+    ScorePart { name: name.into(), points, detail: detail.to_owned() }
 }
 
 /// An alert with nothing in it that a source may leave out.
@@ -56,6 +66,8 @@ pub(crate) fn bare() -> Alert {
         missing: Vec::new(),
         reason: String::new(),
         process: None,
+        attribution: Attribution::NONE,
+        suppressed_by: None,
         destination: Destination {
             name: "198.51.100.9".to_owned(),
             ip: ip("198.51.100.9"),
@@ -65,8 +77,8 @@ pub(crate) fn bare() -> Alert {
         evidence: Evidence {
             level: Level::Connection,
             bans: 0.0,
-            test: "",
-            shape: "",
+            test: "".into(),
+            shape: "".into(),
             matched: 0,
             of: 0,
             period_secs: 0.0,
@@ -74,6 +86,8 @@ pub(crate) fn bare() -> Alert {
             jitter_mad_ratio: 0.0,
             callbacks: 3,
             missed: 0,
+            gaps: 0,
+            gap_secs: 0,
             first_seen: at("2026-03-02T08:00:00Z"),
             last_seen: at("2026-03-02T08:30:00Z"),
             histogram: histogram(0.0, 0.0, &[]),
@@ -117,7 +131,7 @@ pub(crate) fn implant() -> Alert {
             part("unpopular", 0.75, "telemetry-edge.example is not among the popular domains"),
             part("expected", -0.0625, "what the missing facts add on average"),
         ],
-        missing: vec!["program_history"],
+        missing: vec!["program_history".into()],
         reason:
             "updater, an unsigned program in a user's home, called cdn.telemetry-edge.example:443 every 60 s \
                  (jitter 6 %) for 2 h 10 min, a destination that this host did not know before."
@@ -138,6 +152,8 @@ pub(crate) fn implant() -> Alert {
                 ..ProcessInfo::default()
             },
         }),
+        attribution: Attribution::NONE,
+        suppressed_by: None,
         destination: Destination {
             name: "cdn.telemetry-edge.example".to_owned(),
             registrable_domain: "telemetry-edge.example".to_owned(),
@@ -152,8 +168,8 @@ pub(crate) fn implant() -> Alert {
         evidence: Evidence {
             level: Level::Connection,
             bans: 37.218_4,
-            test: "w3",
-            shape: "one interval with small jitter",
+            test: "w3".into(),
+            shape: "one interval with small jitter".into(),
             matched: 61,
             of: 64,
             period_secs: 60.0184,
@@ -161,6 +177,8 @@ pub(crate) fn implant() -> Alert {
             jitter_mad_ratio: 0.061_32,
             callbacks: 131,
             missed: 1,
+            gaps: 0,
+            gap_secs: 0,
             first_seen: at("2026-03-02T09:30:00.120Z"),
             last_seen: at("2026-03-02T11:40:02.038Z"),
             histogram: histogram(
@@ -248,7 +266,7 @@ pub(crate) fn in_connection() -> Alert {
     alert.severity = Severity::Medium;
     alert.score = 0.612_7;
     alert.techniques = vec![ODD_PORT];
-    alert.missing = vec!["process", "program_history", "destination_history"];
+    alert.missing = vec!["process".into(), "program_history".into(), "destination_history".into()];
     alert.reason = "An unknown program exchanged small messages with 198.51.100.61:8443 every 5.1 s (jitter 0.4 %) \
                     inside one connection that it kept open for 1 h 3 min; no name was ever resolved to that address."
         .to_owned();
@@ -286,6 +304,10 @@ pub(crate) fn dns() -> Alert {
         info: ProcessInfo {
             image: "nslookup.exe".to_owned(),
             container: "4f1d2c9a".to_owned(),
+            pod: "0a4c1c0e-5f0b-4c57-9d53-0d0c6d9d6b11".to_owned(),
+            service: "lookup.service".to_owned(),
+            package: "bind9-dnsutils 9.20".to_owned(),
+            ancestors: vec!["/usr/bin/bash".to_owned(), "/usr/sbin/sshd".to_owned()],
             ..ProcessInfo::default()
         },
     });
@@ -297,6 +319,9 @@ pub(crate) fn dns() -> Alert {
         transport: Transport::Udp,
         ..Destination::default()
     };
+    alert.attribution = Attribution { method: Method::Ebpf, quality: Quality::KernelExact };
+    alert.suppressed_by = Some(Suppressed { entry: 3, reason: "our own resolver test".to_owned() });
+    (alert.evidence.gaps, alert.evidence.gap_secs) = (2, 61);
     alert.evidence.level = Level::Dns;
     alert.evidence.interval_median_secs = 10.02;
     alert.evidence.jitter_mad_ratio = 0.093;

@@ -10,7 +10,7 @@ use crate::alert::{FindingId, Level};
 use crate::detect::{Seen, What};
 use crate::event::{AppProtocol, Ja4, Outcome};
 use crate::net::Transport;
-use crate::process::{ProcessInfo, ProcessKey};
+use crate::process::{Attribution, ProcessInfo, ProcessKey};
 use crate::score::Facts;
 use crate::time::Timestamp;
 
@@ -63,6 +63,8 @@ pub struct Label {
     pub program: Option<Arc<ProcessInfo>>,
     /// The process of the latest callback.
     pub process: Option<ProcessKey>,
+    /// How that is known.
+    pub attribution: Attribution,
     /// The name that counts; empty for a bare address.
     pub name: String,
     /// What the client resolved.
@@ -117,6 +119,10 @@ impl Label {
     pub(super) fn describe(&mut self, level: Level, seen: &Seen<'_>, target: &Target<'_>) {
         self.level = level;
         self.process = seen.process;
+        self.attribution = match seen.what {
+            What::Connection(event) => event.attribution,
+            What::Query(query) => query.attribution,
+        };
         match (seen.program, &self.program) {
             (Some(program), Some(known)) if Arc::ptr_eq(known, &program.info) => {}
             (Some(program), _) => {

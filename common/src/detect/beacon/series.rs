@@ -23,6 +23,15 @@ const UNKNOWN_QUANTA: u16 = u16::MAX;
 const UNKNOWN_BYTES: u32 = u32::MAX;
 /// Largest relative error of a quantised interval: half a quantum, 2^(1/2048) - 1.
 const QUANTISING_ERROR: f64 = 0.000_338_6;
+/// An interval in which the sensor was blind is none. It keeps its place in the ring, because the sizes lie at the same
+/// places, as [`PAUSE_TOP`] less a third of its quanta: the longest of all, 2^63 ns, has 44,103.
+const PAUSE_TOP: u16 = u16::MAX;
+/// Quanta to a step of a pause.
+const PAUSE_STEP: u16 = 3;
+/// Least value that is a pause.
+const PAUSE_BOTTOM: u16 = PAUSE_TOP - 44_103 / PAUSE_STEP;
+/// Largest relative error of a pause: one and a half steps and half a quantum, 2^(2/1024) - 1.
+const PAUSE_ERROR: f64 = 0.001_354_8;
 
 const _: () = assert!(size_of::<Series>() <= 256, "a series has a budget of 256 bytes");
 
@@ -65,6 +74,9 @@ pub struct Series {
     closed_in: [u16; MAX_SIZES],
     destinations: [u16; MAX_DESTINATIONS],
     destination_count: u8,
+    /// Intervals that are none, and for how many seconds the sensor was blind in them.
+    gaps: u32,
+    gap_secs: u32,
 }
 
 /// Whether a series is evaluated when it has so many intervals: often at first, then every 64 (scorer specification
@@ -91,6 +103,8 @@ impl Series {
             closed_in: [UNKNOWN_QUANTA; MAX_SIZES],
             destinations: [0; MAX_DESTINATIONS],
             destination_count: 0,
+            gaps: 0,
+            gap_secs: 0,
         }
     }
 
@@ -101,12 +115,23 @@ impl Series {
     /// [`add_sizes`](Self::add_sizes)). A chain of events has no longest length, as
     /// a limit would turn continuous traffic into a perfect period (scorer specification 2.3).
     pub fn observe(&mut self, start: Timestamp, sizes: Option<(u64, u64)>) -> Update {
+        self.observe_behind(start, sizes, None)
+    }
+
+    /// The same, where the sensor was `blind` for so many seconds since the [open check-in](Self::check_in_start): the time
+    /// between the two is no interval then. It says nothing of a rhythm, and nothing against one.
+    pub fn observe_behind(
+        &mut self,
+        start: Timestamp,
+        sizes: Option<(u64, u64)>,
+        blind: Option<u32>,
+    ) -> Update {
         let update = if start.since(self.last) < CHECK_IN_GAP {
             self.last = self.last.max(start);
             Update::SameCheckIn
         } else {
-            self.open_check_in(start);
-            Update::NewCheckIn { evaluate: is_checkpoint(self.interval_count()) }
+            self.open_check_in(start, blind);
+            Update::NewCheckIn { evaluate: blind.is_none() && is_checkpoint(self.interval_count()) }
         };
         if let Some((bytes_out, bytes_in)) = sizes {
             self.add_sizes(start, bytes_out, bytes_in);
@@ -114,10 +139,15 @@ impl Series {
         update
     }
 
-    fn open_check_in(&mut self, start: Timestamp) {
+    fn open_check_in(&mut self, start: Timestamp, blind: Option<u32>) {
         let closed = ring_index(self.check_ins - 1);
+        let quanta = quantise(nanos_f64(start.since(self.check_in)) / 1e6);
         if let Some(interval) = self.intervals.get_mut(closed % MAX_INTERVALS) {
-            *interval = quantise(nanos_f64(start.since(self.check_in)) / 1e6);
+            *interval = if blind.is_some() { PAUSE_TOP - quanta / PAUSE_STEP } else { quanta };
+        }
+        if let Some(secs) = blind {
+            self.gaps = self.gaps.saturating_add(1);
+            self.gap_secs = self.gap_secs.saturating_add(secs);
         }
         let sizes = if self.open_out == UNKNOWN_BYTES {
             (UNKNOWN_QUANTA, UNKNOWN_QUANTA)
@@ -150,14 +180,17 @@ impl Series {
             self.open_in = add_bytes(known_in, bytes_in);
             return true;
         }
-        let closed = self.interval_count();
-        let mut age = 0.0;
+        let closed = self.check_ins - 1;
+        let mut error = 0.0;
         for index in (0..closed).rev().take(MAX_SIZES).map(ring_index) {
-            let interval =
-                dequantise(self.intervals.get(index % MAX_INTERVALS).copied().unwrap_or_default()) * 1e6;
-            age += interval;
+            let quanta = self.intervals.get(index % MAX_INTERVALS).copied().unwrap_or_default();
+            let (interval, relative) = match pause_quanta(quanta) {
+                Some(pause) => (dequantise(pause) * 1e6, PAUSE_ERROR),
+                None => (dequantise(quanta) * 1e6, QUANTISING_ERROR),
+            };
+            error += interval * relative;
             began += interval;
-            if began >= -slack.max(age * QUANTISING_ERROR) {
+            if began >= -slack.max(error) {
                 if let Some((known_out, known_in)) = self.size_slot(index % MAX_SIZES) {
                     let unknown = *known_out == UNKNOWN_QUANTA;
                     for (known, more) in [(known_out, bytes_out), (known_in, bytes_in)] {
@@ -199,10 +232,29 @@ impl Series {
         self.check_ins
     }
 
-    /// Intervals so far, also those no longer kept.
+    /// Intervals so far, also those no longer kept, but not those in which the sensor was blind.
     #[must_use]
     pub const fn interval_count(&self) -> u32 {
-        self.check_ins - 1
+        (self.check_ins - 1).saturating_sub(self.gaps)
+    }
+
+    /// Times between two check-ins that are no intervals, because the sensor was blind in them.
+    #[must_use]
+    pub const fn gaps(&self) -> u32 {
+        self.gaps
+    }
+
+    /// Seconds for which it was, in all.
+    #[must_use]
+    pub const fn gap_secs(&self) -> u32 {
+        self.gap_secs
+    }
+
+    /// Moves all its times, when the clock was set.
+    pub fn shift(&mut self, nanos: i64) {
+        for time in [&mut self.first, &mut self.check_in, &mut self.last] {
+            *time = time.plus_nanos(nanos);
+        }
     }
 
     /// Start of the first check-in.
@@ -225,7 +277,23 @@ impl Series {
 
     /// The intervals kept, in order of arrival, as quanta of milliseconds.
     pub fn intervals<'a>(&self, buffer: &'a mut [u16; MAX_INTERVALS]) -> &'a [u16] {
-        let count = ring_index(self.interval_count());
+        let kept = self.ring(buffer).len();
+        let mut count = 0;
+        for at in 0..kept {
+            let Some(&quanta) = buffer.get(at) else { break };
+            if pause_quanta(quanta).is_none()
+                && let Some(free) = buffer.get_mut(count)
+            {
+                *free = quanta;
+                count += 1;
+            }
+        }
+        buffer.get(..count).unwrap_or_default()
+    }
+
+    /// What is kept of the times between check-ins, pauses too, in order of arrival.
+    fn ring<'a>(&self, buffer: &'a mut [u16; MAX_INTERVALS]) -> &'a [u16] {
+        let count = ring_index(self.check_ins - 1);
         *buffer = self.intervals;
         if count > MAX_INTERVALS {
             buffer.rotate_left(count % MAX_INTERVALS);
@@ -251,7 +319,7 @@ impl Series {
 
     fn known_sizes<'a>(&self, ring: &[u16; MAX_SIZES], buffer: &'a mut [u16; MAX_SIZES]) -> &'a [u16] {
         let mut ordered = *ring;
-        ordered.rotate_left(ring_index(self.interval_count()) % MAX_SIZES);
+        ordered.rotate_left(ring_index(self.check_ins - 1) % MAX_SIZES);
         // Places not written yet are unknown, too.
         let known = ordered.into_iter().filter(|&size| size != UNKNOWN_QUANTA);
         let mut count = 0;
@@ -282,11 +350,12 @@ impl Series {
     /// reconstructed from the quantised intervals and never before the first.
     pub fn recent_callbacks(&self) -> impl Iterator<Item = Timestamp> {
         let mut buffer = [0; MAX_INTERVALS];
-        let count = self.intervals(&mut buffer).len();
+        let count = self.ring(&mut buffer).len();
         let (first, newest) = (self.first, self.check_in);
         let mut age = 0.0;
         let earlier = (0..count).rev().map(move |index| {
-            age += dequantise(buffer.get(index).copied().unwrap_or_default()) * 1e6;
+            let quanta = buffer.get(index).copied().unwrap_or_default();
+            age += dequantise(pause_quanta(quanta).unwrap_or(quanta)) * 1e6;
             #[expect(clippy::cast_possible_truncation, reason = "a float cast saturates, as times do")]
             let nanos = age as i64;
             newest.plus_nanos(-nanos).max(first)
@@ -303,7 +372,7 @@ impl Series {
             return 0.0;
         }
         let lifetime = nanos_f64(self.check_in.since(self.first));
-        let interval = (lifetime / f64::from(self.interval_count())).max(nanos_f64(NANOS_PER_SEC));
+        let interval = (lifetime / f64::from(self.check_ins - 1)).max(nanos_f64(NANOS_PER_SEC));
         let idle = nanos_f64(now.since(self.last).max(0));
         f64::from(self.check_ins.min(16)) * interval / (interval + idle)
     }
@@ -318,6 +387,11 @@ impl fmt::Debug for Series {
             .field("intervals", &self.intervals(&mut [0; MAX_INTERVALS]))
             .finish_non_exhaustive()
     }
+}
+
+/// The quanta of a pause, if it is one: the middle of its step.
+const fn pause_quanta(kept: u16) -> Option<u16> {
+    if kept < PAUSE_BOTTOM { None } else { Some((PAUSE_TOP - kept) * PAUSE_STEP + PAUSE_STEP / 2) }
 }
 
 #[expect(

@@ -13,6 +13,8 @@ pub use write::{write_header, write_line};
 
 pub use crate::process::MAX_PROCESS_TEXT_BYTES;
 
+use crate::text::Rule;
+
 /// Version of the format. It rises when a reader of the version before would misunderstand a line, not with each new
 /// field: unknown fields are skipped.
 pub const VERSION: u32 = 1;
@@ -23,8 +25,11 @@ pub const MAX_LINE_BYTES: usize = 2 << 20;
 /// Most addresses of one DNS answer that are kept: an A record takes 16 bytes, so that a message of 64 KiB (RFC 1035
 /// section 4.2.2) cannot hold more.
 pub const MAX_ADDRESSES: usize = 4096;
+/// How the texts of a process are kept that are names of a few bytes, or paths: Linux allows a path 4,096 bytes. Fourteen
+/// texts of 32 KiB would not fit into a line.
+const SHORT_TEXT: Rule = Rule { cap: 4 << 10, lower_case: false, strip_dot: false };
 /// Port of a DNS resolver where a line does not say (RFC 1035 section 4.2).
 const DNS_PORT: u16 = 53;
 
 /// The values of `type`, as errors list them.
-const TYPES: &str = "host, process, known_destination, connection, dns";
+const TYPES: &str = "host, process, known_destination, connection, dns, gap";

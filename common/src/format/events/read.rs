@@ -10,13 +10,16 @@ use std::ops::Range;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{DNS_PORT, HEADER_TYPE, MAX_ADDRESSES, MAX_LINE_BYTES, TYPES, VERSION};
+use super::{DNS_PORT, HEADER_TYPE, MAX_ADDRESSES, MAX_LINE_BYTES, SHORT_TEXT, TYPES, VERSION};
 use crate::event::{
     AppProtocol, CLAIM_TEXT, ConnectionEvent, DOMAIN_TEXT, DnsEvent, Event, HOST_TEXT, HostFacts, HostId,
     Ja4, Names, Observation, Outcome, Phase, Totals, USER_AGENT_TEXT,
 };
+use crate::live::{Gap, GapCause};
 use crate::net::{FiveTuple, Transport};
-use crate::process::{Attribution, ImageLocation, PROCESS_TEXT, ParentClass, ProcessInfo, ProcessKey};
+use crate::process::{
+    Attribution, ImageLocation, MAX_ANCESTORS, PROCESS_TEXT, ParentClass, ProcessInfo, ProcessKey,
+};
 use crate::text::{self, Rule};
 use crate::time::Timestamp;
 
@@ -200,6 +203,10 @@ fields! {
     ParentImage "parent_image"
     User "user"
     Container "container"
+    Pod "pod"
+    Service "service"
+    Package "package"
+    Ancestors "ancestors"
     Signed "signed"
     Location "location"
     ParentClass "parent_class"
@@ -216,6 +223,7 @@ fields! {
     LocalPort "local_port"
     RemoteIp "remote_ip"
     RemotePort "remote_port"
+    Attribution "attribution"
     Fqdn "fqdn"
     Sni "sni"
     ConnectHost "connect_host"
@@ -237,6 +245,11 @@ fields! {
     ResponseCode "response_code"
     Addresses "addresses"
     TtlSecs "ttl_secs"
+    // Gap
+    Since "since"
+    Until "until"
+    Cause "cause"
+    Lost "lost"
 }
 
 impl<'de> Deserialize<'de> for Field {
@@ -264,6 +277,7 @@ enum Kind {
     KnownDestination,
     Connection,
     Dns,
+    Gap,
 }
 
 impl<'de> Deserialize<'de> for Kind {
@@ -282,6 +296,7 @@ impl<'de> Deserialize<'de> for Kind {
                     "known_destination" => Kind::KnownDestination,
                     "connection" => Kind::Connection,
                     "dns" => Kind::Dns,
+                    "gap" => Kind::Gap,
                     _ => {
                         let shown = name.get(..name.floor_char_boundary(40)).unwrap_or_default();
                         return Err(E::custom(format_args!("unknown type `{shown}`; known are {TYPES}")));
@@ -349,9 +364,13 @@ impl Kept {
             &mut info.parent_image,
             &mut info.user,
             &mut info.container,
+            &mut info.pod,
+            &mut info.service,
+            &mut info.package,
         ] {
             text.clear();
         }
+        info.ancestors.clear();
         info.signed = None;
         info.location = None;
         info.parent_class = None;
@@ -371,6 +390,7 @@ struct Record<'a> {
     history: Option<bool>,
     observed_since: Option<Timestamp>,
     process: Option<Owner>,
+    attribution: Option<Attribution>,
     age_days: Option<f64>,
     name: Text<'a>,
     stage: Option<Stage>,
@@ -399,6 +419,10 @@ struct Record<'a> {
     query_type: Option<u16>,
     response_code: Option<u16>,
     ttl_secs: Option<u32>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    cause: Option<GapCause>,
+    lost: Option<u64>,
 }
 
 impl<'a> Record<'a> {
@@ -411,6 +435,7 @@ impl<'a> Record<'a> {
             Kind::KnownDestination => "known_destination",
             Kind::Connection => "connection",
             Kind::Dns => "dns",
+            Kind::Gap => "gap",
         };
         let missing = |field| EventError::Missing { field, event };
         if kind == Kind::Header {
@@ -439,7 +464,7 @@ impl<'a> Record<'a> {
                 start: self.start.unwrap_or(time),
                 process: self.process.map(Owner::key),
                 program: None,
-                attribution: Attribution::NONE,
+                attribution: self.attribution.unwrap_or_default(),
                 tuple: None,
                 resolver: self
                     .resolver_ip
@@ -449,6 +474,12 @@ impl<'a> Record<'a> {
                 response_code: self.response_code,
                 addresses: &kept.addresses,
                 ttl_secs: self.ttl_secs.unwrap_or_default(),
+            }),
+            Kind::Gap => Event::Gap(Gap {
+                since: self.since.unwrap_or(time),
+                until: self.until.unwrap_or(time),
+                cause: self.cause.ok_or_else(|| missing("cause"))?,
+                lost: self.lost.unwrap_or_default(),
             }),
         };
         let host = host.parse().map_or(HostId::Name(host), HostId::Address);
@@ -482,7 +513,7 @@ impl<'a> Record<'a> {
             start: self.start.unwrap_or(time),
             process: self.process.map(Owner::key),
             program: None,
-            attribution: Attribution::NONE,
+            attribution: self.attribution.unwrap_or_default(),
             names: Names {
                 fqdn: self.text(kept, &self.fqdn),
                 sni: self.text(kept, &self.sni),
@@ -566,6 +597,10 @@ impl<'de> Visitor<'de> for RecordSeed<'_, 'de> {
                 }
                 Field::User => map.next_value_seed(own(&mut kept.process.user, &mut kept.cut))?,
                 Field::Container => map.next_value_seed(own(&mut kept.process.container, &mut kept.cut))?,
+                Field::Pod => map.next_value_seed(short(&mut kept.process.pod, &mut kept.cut))?,
+                Field::Service => map.next_value_seed(short(&mut kept.process.service, &mut kept.cut))?,
+                Field::Package => map.next_value_seed(short(&mut kept.process.package, &mut kept.cut))?,
+                Field::Ancestors => map.next_value_seed(AncestorsSeed { kept })?,
                 Field::Signed => kept.process.signed = map.next_value()?,
                 Field::Location => kept.process.location = map.next_value::<Option<ImageLocation>>()?,
                 Field::ParentClass => kept.process.parent_class = map.next_value::<Option<ParentClass>>()?,
@@ -583,6 +618,7 @@ impl<'de> Visitor<'de> for RecordSeed<'_, 'de> {
                 Field::LocalPort => record.local_port = map.next_value()?,
                 Field::RemoteIp => record.remote_ip = map.next_value()?,
                 Field::RemotePort => record.remote_port = map.next_value()?,
+                Field::Attribution => record.attribution = map.next_value()?,
                 Field::Fqdn => record.fqdn = map.next_value_seed(TextSeed::domain(kept))?,
                 Field::Sni => record.sni = map.next_value_seed(TextSeed::claim(kept))?,
                 Field::ConnectHost => record.connect_host = map.next_value_seed(TextSeed::claim(kept))?,
@@ -603,6 +639,10 @@ impl<'de> Visitor<'de> for RecordSeed<'_, 'de> {
                 Field::ResponseCode => record.response_code = map.next_value()?,
                 Field::Addresses => map.next_value_seed(AddressesSeed { kept })?,
                 Field::TtlSecs => record.ttl_secs = map.next_value()?,
+                Field::Since => record.since = map.next_value()?,
+                Field::Until => record.until = map.next_value()?,
+                Field::Cause => record.cause = map.next_value()?,
+                Field::Lost => record.lost = map.next_value()?,
                 Field::Unknown => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -701,10 +741,15 @@ impl<'de> Visitor<'de> for TextSeed<'_> {
 struct OwnSeed<'p> {
     to: &'p mut String,
     cut: &'p mut u64,
+    rule: Rule,
 }
 
 const fn own<'p>(to: &'p mut String, cut: &'p mut u64) -> OwnSeed<'p> {
-    OwnSeed { to, cut }
+    OwnSeed { to, cut, rule: PROCESS_TEXT }
+}
+
+const fn short<'p>(to: &'p mut String, cut: &'p mut u64) -> OwnSeed<'p> {
+    OwnSeed { to, cut, rule: SHORT_TEXT }
 }
 
 impl<'de> DeserializeSeed<'de> for OwnSeed<'_> {
@@ -733,7 +778,7 @@ impl<'de> Visitor<'de> for OwnSeed<'_> {
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
         self.to.clear();
-        if PROCESS_TEXT.append(text, self.to) {
+        if self.rule.append(text, self.to) {
             *self.cut = self.cut.saturating_add(1);
         }
         Ok(())
@@ -780,6 +825,52 @@ impl<'de> Visitor<'de> for AddressesSeed<'_> {
             }
         }
         self.kept.cut = self.kept.cut.saturating_add(u64::from(cut));
+        Ok(())
+    }
+}
+
+/// `ancestors`, which are copied into the parser.
+struct AncestorsSeed<'p> {
+    kept: &'p mut Kept,
+}
+
+impl<'de> DeserializeSeed<'de> for AncestorsSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de> Visitor<'de> for AncestorsSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of texts")
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<(), E> {
+        self.kept.process.ancestors.clear();
+        Ok(())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let Kept { process, cut, .. } = self.kept;
+        process.ancestors.clear();
+        let mut text = String::new();
+        let mut more = false;
+        while list.next_element_seed(short(&mut text, cut))?.is_some() {
+            if process.ancestors.len() < MAX_ANCESTORS {
+                process.ancestors.push(std::mem::take(&mut text));
+            } else {
+                more = true;
+            }
+        }
+        *cut = cut.saturating_add(u64::from(more));
         Ok(())
     }
 }

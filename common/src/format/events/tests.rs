@@ -7,8 +7,11 @@ use proptest::prelude::*;
 use super::read::FIELDS;
 use super::*;
 use crate::event::*;
+use crate::live::{Gap, GapCause};
 use crate::net::{FiveTuple, Transport};
-use crate::process::{Attribution, ImageLocation, ParentClass, ProcessInfo, ProcessKey};
+use crate::process::{
+    Attribution, ImageLocation, MAX_ANCESTORS, Method, ParentClass, ProcessInfo, ProcessKey, Quality,
+};
 use crate::text::is_plain;
 use crate::time::Timestamp;
 
@@ -112,7 +115,7 @@ fn every_example_of_the_documentation_reads_and_writes_back_equal() {
         }
         assert_eq!(String::from_utf8(again).unwrap().trim_end(), line);
     }
-    assert_eq!(seen.len(), 10, "the documentation lacks an example: {seen:?}");
+    assert_eq!(seen.len(), 11, "the documentation lacks an example: {seen:?}");
 }
 
 #[test]
@@ -226,7 +229,7 @@ fn unknown_fields_null_and_order_do_not_matter() {
 #[test]
 fn nothing_of_one_line_is_left_in_the_next() {
     let mut parser = EventParser::new();
-    let full = r#"{"time":"2026-11-22T08:00:00Z","type":"process","process":{"pid":1},"image":"/bin/A","command_line":"c","sha256":"AB","script":"s","parent_image":"p","user":"u","container":"o","signed":true,"location":"home","parent_class":"shell","script_host":true,"browser":true,"age_days":3}"#;
+    let full = r#"{"time":"2026-11-22T08:00:00Z","type":"process","process":{"pid":1},"image":"/bin/A","command_line":"c","sha256":"AB","script":"s","parent_image":"p","user":"u","container":"o","pod":"d","service":"v","package":"g","ancestors":["/a","/b"],"signed":true,"location":"home","parent_class":"shell","script_host":true,"browser":true,"age_days":3}"#;
     let Some(Observation { event: Event::Process(_, info), .. }) =
         parser.parse_line(full.as_bytes()).unwrap()
     else {
@@ -288,7 +291,11 @@ fn largest_event_that_is_written_can_be_read() {
         script: text.clone(),
         parent_image: text.clone(),
         user: text.clone(),
-        container: text,
+        container: text.clone(),
+        pod: text.clone(),
+        service: text.clone(),
+        package: text.clone(),
+        ancestors: vec![text; MAX_ANCESTORS + 1],
         ..ProcessInfo::default()
     };
     let key = ProcessKey { pid: u32::MAX, start: Timestamp::MAX };
@@ -333,6 +340,7 @@ enum SampleEvent {
         tuple: FiveTuple,
         start: Timestamp,
         process: Option<ProcessKey>,
+        attribution: Attribution,
         names: [String; 5],
         port: u16,
         protocol: AppProtocol,
@@ -342,11 +350,13 @@ enum SampleEvent {
     Dns {
         start: Timestamp,
         process: Option<ProcessKey>,
+        attribution: Attribution,
         resolver: Option<SocketAddr>,
         query: String,
         numbers: (u16, Option<u16>, u32),
         addresses: Vec<IpAddr>,
     },
+    Gap(Gap),
 }
 
 impl Sample {
@@ -361,26 +371,37 @@ impl Sample {
             }
             SampleEvent::Process(key, info) => Event::Process(*key, info),
             SampleEvent::Known(name, age_days) => Event::KnownDestination { name, age_days: *age_days },
-            SampleEvent::Connection { tuple, start, process, names, port, protocol, ja4, phase } => {
+            SampleEvent::Gap(gap) => Event::Gap(*gap),
+            SampleEvent::Connection {
+                tuple,
+                start,
+                process,
+                attribution,
+                names,
+                port,
+                protocol,
+                ja4,
+                phase,
+            } => {
                 let [fqdn, sni, connect_host, http_host, user_agent] = names;
                 Event::Connection(ConnectionEvent {
                     tuple: *tuple,
                     start: *start,
                     process: *process,
                     program: None,
-                    attribution: Attribution::NONE,
+                    attribution: *attribution,
                     names: Names { fqdn, sni, connect_host, connect_port: *port, http_host, user_agent },
                     protocol: *protocol,
                     ja4: *ja4,
                     phase: *phase,
                 })
             }
-            SampleEvent::Dns { start, process, resolver, query, numbers, addresses } => {
+            SampleEvent::Dns { start, process, attribution, resolver, query, numbers, addresses } => {
                 Event::Dns(DnsEvent {
                     start: *start,
                     process: *process,
                     program: None,
-                    attribution: Attribution::NONE,
+                    attribution: *attribution,
                     tuple: None,
                     resolver: *resolver,
                     query,
@@ -469,7 +490,11 @@ fn phase() -> impl Strategy<Value = Phase> {
 fn process_info() -> impl Strategy<Value = ProcessInfo> {
     use ImageLocation as L;
     use ParentClass as P;
-    let texts = [plain(), plain(), plain(), plain(), plain(), plain(), plain()];
+    let texts = (
+        [plain(), plain(), plain(), plain(), plain(), plain(), plain()],
+        [plain(), plain(), plain()],
+        prop::collection::vec(plain(), 0..=MAX_ANCESTORS),
+    );
     let location = prop::option::of(prop::sample::select(vec![
         L::System,
         L::Programs,
@@ -488,6 +513,7 @@ fn process_info() -> impl Strategy<Value = ProcessInfo> {
     ]));
     (texts, any::<[Option<bool>; 3]>(), location, class, prop::option::of(float())).prop_map(
         |(texts, [signed, script_host, browser], location, parent_class, age_days)| {
+            let (texts, [pod, service, package], ancestors) = texts;
             let [image, command_line, sha256, script, parent_image, user, container] = texts;
             ProcessInfo {
                 image,
@@ -497,16 +523,45 @@ fn process_info() -> impl Strategy<Value = ProcessInfo> {
                 parent_image,
                 user,
                 container,
+                pod,
+                service,
+                package,
+                ancestors,
                 signed,
                 location,
                 parent_class,
                 script_host,
                 browser,
                 age_days,
-                ..ProcessInfo::default()
             }
         },
     )
+}
+
+fn attribution() -> impl Strategy<Value = Attribution> {
+    use Method as M;
+    use Quality as Q;
+    let method = prop::sample::select(vec![M::None, M::Ebpf, M::Netlink, M::Poll, M::Seed]);
+    let quality = prop::sample::select(vec![Q::None, Q::Inferred, Q::Exact, Q::KernelExact]);
+    (method, quality).prop_map(|(method, quality)| Attribution { method, quality })
+}
+
+fn gap() -> impl Strategy<Value = Gap> {
+    use GapCause as C;
+    let cause = prop::sample::select(vec![
+        C::Stopped,
+        C::Suspended,
+        C::ClockSet,
+        C::Stalled,
+        C::PacketsLost,
+        C::EventsLost,
+    ]);
+    (time(), time(), cause, prop_oneof![Just(0), any::<u64>()]).prop_map(|(since, until, cause, lost)| Gap {
+        since,
+        until,
+        cause,
+        lost,
+    })
 }
 
 fn event() -> impl Strategy<Value = SampleEvent> {
@@ -531,33 +586,33 @@ fn event() -> impl Strategy<Value = SampleEvent> {
         (key(), process_info()).prop_map(|(key, info)| SampleEvent::Process(key, Box::new(info))),
         (name().prop_filter("a name", |name| !name.is_empty()), float())
             .prop_map(|(name, age)| SampleEvent::Known(name, age)),
-        ((tuple, time(), process.clone(), names), (port(), protocol, ja4, phase())).prop_map(
-            |((tuple, start, process, names), (port, protocol, ja4, phase))| SampleEvent::Connection {
-                tuple,
-                start,
-                process,
-                names,
-                port,
-                protocol,
-                ja4,
-                phase
+        gap().prop_map(SampleEvent::Gap),
+        ((tuple, time(), process.clone(), attribution(), names), (port(), protocol, ja4, phase())).prop_map(
+            |((tuple, start, process, attribution, names), (port, protocol, ja4, phase))| {
+                SampleEvent::Connection {
+                    tuple,
+                    start,
+                    process,
+                    attribution,
+                    names,
+                    port,
+                    protocol,
+                    ja4,
+                    phase,
+                }
             }
         ),
         (
             time(),
             process,
+            attribution(),
             prop::option::of((ip(), port()).prop_map(SocketAddr::from)),
             name(),
             any::<(u16, Option<u16>, u32)>(),
             prop::collection::vec(ip(), 0..5)
         )
-            .prop_map(|(start, process, resolver, query, numbers, addresses)| SampleEvent::Dns {
-                start,
-                process,
-                resolver,
-                query,
-                numbers,
-                addresses
+            .prop_map(|(start, process, attribution, resolver, query, numbers, addresses)| {
+                SampleEvent::Dns { start, process, attribution, resolver, query, numbers, addresses }
             }),
     ]
 }

@@ -8,13 +8,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use base64::Engine as _;
 use serde::Serialize;
 
-use super::{DNS_PORT, HEADER_TYPE, MAX_ADDRESSES, MAX_PROCESS_TEXT_BYTES, VERSION};
+use super::{DNS_PORT, HEADER_TYPE, MAX_ADDRESSES, MAX_PROCESS_TEXT_BYTES, SHORT_TEXT, VERSION};
 use crate::event::{
     AppProtocol, ConnectionEvent, DnsEvent, Event, HostId, Ja4, MAX_NAME_BYTES, MAX_USER_AGENT_BYTES,
     Observation, Outcome, Phase, Totals,
 };
 use crate::net::FiveTuple;
-use crate::process::{ProcessInfo, ProcessKey};
+use crate::process::{Attribution, MAX_ANCESTORS, ProcessInfo, ProcessKey};
 use crate::text::is_plain;
 use crate::time::Timestamp;
 
@@ -59,7 +59,9 @@ pub fn write_line(observation: &Observation<'_>, out: &mut Vec<u8>) {
             line.time("since", gap.since, time);
             line.time("until", gap.until, time);
             line.variant("cause", gap.cause);
-            line.number("lost", gap.lost);
+            if gap.lost != 0 {
+                line.number("lost", gap.lost);
+            }
         }
     }
     line.put(b"}\n");
@@ -84,6 +86,18 @@ impl Line<'_> {
             ("container", &info.container),
         ] {
             self.text(name, text, MAX_PROCESS_TEXT_BYTES);
+        }
+        for (name, text) in [("pod", &info.pod), ("service", &info.service), ("package", &info.package)] {
+            self.text(name, text, SHORT_TEXT.cap);
+        }
+        if !info.ancestors.is_empty() {
+            self.name("ancestors");
+            for (index, image) in info.ancestors.iter().take(MAX_ANCESTORS).enumerate() {
+                self.put(if index == 0 { b"[\"" } else { b",\"" });
+                self.escaped(image.get(..image.floor_char_boundary(SHORT_TEXT.cap)).unwrap_or_default());
+                self.put(b"\"");
+            }
+            self.put(b"]");
         }
         self.flag("signed", info.signed);
         if let Some(location) = info.location {
@@ -116,6 +130,7 @@ impl Line<'_> {
         if let Some(key) = connection.process {
             self.process_key(key);
         }
+        self.attribution(connection.attribution);
         let names = &connection.names;
         self.text("fqdn", names.fqdn, MAX_NAME_BYTES);
         self.text("sni", names.sni, MAX_NAME_BYTES);
@@ -159,6 +174,7 @@ impl Line<'_> {
         if let Some(key) = dns.process {
             self.process_key(key);
         }
+        self.attribution(dns.attribution);
         if let Some(resolver) = dns.resolver {
             self.ip("resolver_ip", resolver.ip());
             self.port("resolver_port", resolver.port(), DNS_PORT);
@@ -217,6 +233,12 @@ impl Line<'_> {
         self.put(b"}");
     }
 
+    fn attribution(&mut self, attribution: Attribution) {
+        if attribution != Attribution::NONE {
+            self.variant("attribution", attribution);
+        }
+    }
+
     fn put(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
@@ -241,10 +263,10 @@ impl Line<'_> {
         self.put(b"\"");
     }
 
-    /// A word of ours as serde names it.
+    /// Words of ours as serde names them.
     fn variant(&mut self, name: &str, value: impl Serialize) {
         self.name(name);
-        // A unit variant is always a string, and writing to a `Vec` cannot fail.
+        // Variants are strings, and writing to a `Vec` cannot fail.
         let _ = serde_json::to_writer(&mut *self.out, &value);
     }
 

@@ -114,6 +114,8 @@ fn alert(input: &mut Input<'_>) -> Alert {
         missing: Vec::new(),
         reason: pick(input, &NAMES).to_owned(),
         process: None,
+        attribution: sonde_common::process::Attribution::NONE,
+        suppressed_by: None,
         destination: Destination {
             name: pick(input, &NAMES).to_owned(),
             sni: pick(input, &NAMES).to_owned(),
@@ -124,8 +126,8 @@ fn alert(input: &mut Input<'_>) -> Alert {
         evidence: Evidence {
             level: Level::Connection,
             bans: 0.0,
-            test: "",
-            shape: "",
+            test: "".into(),
+            shape: "".into(),
             matched: 0,
             of: 0,
             period_secs: f64::from(input.u8()),
@@ -133,6 +135,8 @@ fn alert(input: &mut Input<'_>) -> Alert {
             jitter_mad_ratio: 0.0,
             callbacks: 0,
             missed: 0,
+            gaps: 0,
+            gap_secs: 0,
             first_seen: NOON,
             last_seen: NOON,
             histogram: Histogram { low_secs: 0.0, high_secs: 0.0, counts: [0; HISTOGRAM_BINS] },

@@ -1,0 +1,195 @@
+//! The way of one observation: tracker, owner, relay, events, engine, alert. What the sensor does with whatever its sources
+//! told, once it is in order.
+
+use std::io::Write;
+
+use sonde_common::alert::Alert;
+use sonde_common::attribute::{Opener, SocketOwners};
+use sonde_common::conntrack::Tracker;
+use sonde_common::conntrack::local::Locals;
+use sonde_common::decode::packet;
+use sonde_common::engine::Engine;
+use sonde_common::event::{Event, HostId, Observation, Phase};
+use sonde_common::format::{Frame, LinkType};
+use sonde_common::live::{Gap, SocketEvent, SocketNews};
+use sonde_common::net::FiveTuple;
+use sonde_common::time::Timestamp;
+
+use super::layer::LivePacket;
+use super::relay::Relay;
+use crate::events::EventsWriter;
+
+/// Takes alerts as they are emitted.
+pub type Emit = Box<dyn FnMut(Alert) + Send>;
+
+/// Everything behind the queue.
+#[expect(missing_debug_implementations, reason = "it holds writers")]
+pub struct Flow {
+    host: String,
+    tracker: Tracker,
+    owners: SocketOwners,
+    ends: Ends,
+    undecoded: u64,
+}
+
+/// What takes the observations.
+struct Ends {
+    relay: Relay,
+    engine: Engine,
+    events: EventsWriter<'static>,
+    emit: Emit,
+    /// Connections of which all was told.
+    closed: Vec<(FiveTuple, Timestamp)>,
+}
+
+impl Ends {
+    fn take(&mut self, owners: &SocketOwners, observation: &Observation<'_>) {
+        let observation = owners.attribute(observation);
+        match &observation.event {
+            Event::Dns(question) if self.relay.is_relayed(question) => return,
+            Event::Connection(event) if matches!(event.phase, Phase::Closed(_)) => {
+                self.closed.push((event.tuple, event.start));
+            }
+            _ => {}
+        }
+        self.tell(&observation);
+    }
+
+    fn tell(&mut self, observation: &Observation<'_>) {
+        self.events.write(observation);
+        self.engine.observe(observation, &mut self.emit);
+    }
+}
+
+impl Flow {
+    /// Through an engine that may know this host already. `events`: where the normalised events go.
+    #[must_use]
+    pub fn new(
+        host: String,
+        tracking_bytes: usize,
+        engine: Engine,
+        events: Option<Box<dyn Write>>,
+        emit: Emit,
+    ) -> Self {
+        let mut tracker = Tracker::new(Locals::machine(&host, &[]), tracking_bytes);
+        tracker.expect_sockets(false);
+        Self {
+            host,
+            tracker,
+            // A quarter: most connections are short, and their owners are forgotten with them.
+            owners: SocketOwners::new(tracking_bytes / 4),
+            ends: Ends {
+                relay: Relay::default(),
+                engine,
+                events: EventsWriter::new(events),
+                emit,
+                closed: Vec::new(),
+            },
+            undecoded: 0,
+        }
+    }
+
+    /// The machine has these addresses now.
+    pub fn set_addresses(&mut self, addresses: &[std::net::IpAddr]) {
+        self.tracker.set_locals(Locals::machine(&self.host, addresses));
+    }
+
+    /// Whether sockets tell of datagrams, too.
+    pub const fn expect_datagrams(&mut self, told: bool) {
+        self.tracker.expect_sockets(told);
+    }
+
+    /// Tells the engine something by itself.
+    pub fn tell(&mut self, time: Timestamp, event: Event<'_>) {
+        self.ends.tell(&Observation { time, host: HostId::Name(&self.host), event });
+    }
+
+    /// A time of blindness. `stepped`: by how many nanoseconds the clock was set, if that was it.
+    pub fn gap(&mut self, gap: Gap, stepped: i64) {
+        if stepped != 0 {
+            self.tracker.clock_set(stepped);
+            self.owners.clock_set(stepped);
+        }
+        self.tell(gap.until, Event::Gap(gap));
+    }
+
+    /// A packet.
+    pub fn packet(&mut self, packet: &LivePacket<'_>) {
+        let frame =
+            Frame { time: packet.time, link: LinkType::RawIp, data: packet.bytes, wire_len: packet.length };
+        let Ok(packet) = packet::decode(&frame) else {
+            self.undecoded += 1;
+            return;
+        };
+        let Self { tracker, owners, ends, .. } = self;
+        tracker.packet(&packet, &mut |observation| ends.take(owners, observation));
+        self.forget();
+    }
+
+    /// News of a socket; `opener`: who opened it, if that is the news.
+    pub fn socket(&mut self, event: &SocketEvent, opener: Option<Opener>) {
+        let Self { tracker, owners, ends, .. } = self;
+        if matches!(event.news, SocketNews::Opened(_) | SocketNews::Found(_)) {
+            owners.opened(&event.tuple, event.time, opener);
+        }
+        tracker.socket(event, &mut |observation| ends.take(owners, observation));
+        self.forget();
+    }
+
+    /// Lets time pass.
+    pub fn tick(&mut self, now: Timestamp) {
+        let Self { tracker, owners, ends, .. } = self;
+        tracker.tick(now, &mut |observation| ends.take(owners, observation));
+        self.forget();
+    }
+
+    /// Tells what is still under way, at the end.
+    pub fn finish(&mut self) {
+        let Self { tracker, owners, ends, .. } = self;
+        tracker.finish(&mut |observation| ends.take(owners, observation));
+        self.forget();
+        self.ends.events.flush();
+    }
+
+    fn forget(&mut self) {
+        for (tuple, start) in self.ends.closed.drain(..) {
+            self.owners.closed(&tuple, start);
+        }
+    }
+
+    /// Writes out what was gathered for the events' file.
+    pub fn flush(&mut self) {
+        self.ends.events.flush();
+    }
+
+    /// Why the events cannot be written any more, said once.
+    pub fn take_events_error(&mut self) -> Option<std::io::Error> {
+        self.ends.events.take_error()
+    }
+
+    /// The engine.
+    pub const fn engine(&mut self) -> &mut Engine {
+        &mut self.ends.engine
+    }
+
+    /// The connection tracker.
+    #[must_use]
+    pub const fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+
+    /// Whose sockets are known.
+    #[must_use]
+    pub const fn owners(&self) -> &SocketOwners {
+        &self.owners
+    }
+
+    /// Packets that could not be decoded, and questions that were only passed on.
+    #[must_use]
+    pub const fn passed_over(&self) -> (u64, u64) {
+        (self.undecoded, self.ends.relay.relayed())
+    }
+}
+
+#[cfg(test)]
+mod tests;

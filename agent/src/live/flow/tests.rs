@@ -1,0 +1,145 @@
+//! A beacon as sockets and packets tell of it, to the alert; and the same from the events that were written on the way.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use sonde_common::alert::Severity;
+use sonde_common::format::events::EventParser;
+use sonde_common::live::{GapCause, SocketId};
+use sonde_common::net::Transport;
+use sonde_common::process::{Attribution, Method, ProcessInfo, ProcessKey, Quality};
+use sonde_common::program::Program;
+use sonde_common::time::NANOS_PER_SEC;
+
+use super::*;
+
+const MEMORY: usize = 16 << 20;
+const SEED: (u64, u64) = (1, 2);
+const EBPF: Attribution = Attribution { method: Method::Ebpf, quality: Quality::KernelExact };
+
+/// What several hands fill.
+#[derive(Clone)]
+struct Shared<T>(Arc<Mutex<Vec<T>>>);
+
+impl<T: Clone> Shared<T> {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Vec::new())))
+    }
+
+    fn push(&self, item: T) {
+        self.0.lock().unwrap().push(item);
+    }
+
+    fn all(&self) -> Vec<T> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Write for Shared<u8> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_nanos(1_700_000_000 * NANOS_PER_SEC + ms * 1_000_000)
+}
+
+fn implant(pid: u32) -> Opener {
+    let info = ProcessInfo {
+        image: "/tmp/.cache/updater".into(),
+        user: "ann".into(),
+        signed: Some(false),
+        ..ProcessInfo::default()
+    };
+    let process = ProcessKey { pid, start: at(i64::from(pid)) };
+    Opener { process, program: Program::of(info), attribution: EBPF }
+}
+
+struct Seen {
+    alerts: Shared<Alert>,
+    events: Shared<u8>,
+    flow: Flow,
+}
+
+fn start() -> Seen {
+    let (alerts, events) = (Shared::new(), Shared::new());
+    let emitted: Shared<Alert> = alerts.clone();
+    let emit: Emit = Box::new(move |alert| emitted.push(alert));
+    let engine = Engine::new("lab".into(), MEMORY, SEED);
+    let mut flow = Flow::new("lab".into(), MEMORY / 4, engine, Some(Box::new(events.clone())), emit);
+    flow.expect_datagrams(true);
+    Seen { alerts, events, flow }
+}
+
+/// Forty calls, a minute apart, each by a new process of one program.
+fn beacon(seen: &mut Seen) {
+    for call in 0..40_u16 {
+        let time = i64::from(call) * 60_000 + i64::from(call % 3) * 700;
+        let tuple = FiveTuple {
+            transport: Transport::Tcp,
+            local: ([192, 0, 2, 10], 40_000 + call).into(),
+            remote: ([203, 0, 113, 66], 8443).into(),
+        };
+        let news = |ms: i64, news| SocketEvent { time: at(time + ms), socket: SocketId(1), tuple, news };
+        let totals = sonde_common::event::Totals {
+            end: at(time + 90),
+            bytes_out: Some(310),
+            bytes_in: Some(540),
+            outcome: sonde_common::event::Outcome::Established,
+        };
+        let flow = &mut seen.flow;
+        flow.socket(&news(0, SocketNews::Opened(None)), Some(implant(u32::from(call) + 100)));
+        flow.socket(&news(20, SocketNews::Answered), None);
+        flow.socket(&news(90, SocketNews::Closed(totals)), None);
+        flow.tick(at(time + 30_000));
+    }
+    seen.flow.finish();
+}
+
+#[test]
+fn a_beacon_of_many_processes_is_one_alert_that_names_the_program() {
+    let mut seen = start();
+    beacon(&mut seen);
+    let alerts = seen.alerts.all();
+    let first = alerts.first().expect("an alert");
+    assert!(first.severity >= Severity::Medium, "{first:?}");
+    assert!(first.detected_after_callbacks <= 12, "{}", first.detected_after_callbacks);
+    let process = first.process.as_ref().expect("a process");
+    assert_eq!((process.info.image.as_str(), process.info.user.as_str()), ("/tmp/.cache/updater", "ann"));
+    assert_eq!((first.host.as_str(), first.destination.port), ("lab", 8443));
+    assert_eq!(first.attribution, EBPF);
+    assert!(seen.flow.owners().is_empty(), "what is closed is forgotten");
+}
+
+#[test]
+fn the_events_that_were_written_replay_to_the_same_alerts() {
+    let mut seen = start();
+    beacon(&mut seen);
+    let written = seen.events.all();
+    let mut parser = EventParser::new();
+    let mut engine = Engine::new("lab".into(), MEMORY, SEED);
+    let mut alerts = Vec::new();
+    for line in written.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        if let Some(observation) = parser.parse_line(line).unwrap() {
+            engine.observe(&observation, &mut |alert| alerts.push(alert));
+        }
+    }
+    assert!(!alerts.is_empty());
+    assert_eq!(alerts, seen.alerts.all());
+}
+
+#[test]
+fn a_gap_is_told_of_in_its_place() {
+    let mut seen = start();
+    let gap = Gap { since: at(0), until: at(9_000), cause: GapCause::EventsLost, lost: 7 };
+    seen.flow.gap(gap, 0);
+    seen.flow.flush();
+    let written = String::from_utf8(seen.events.all()).unwrap();
+    assert!(written.contains("\"gap\"") && written.contains("events_lost"), "{written}");
+}

@@ -1,0 +1,333 @@
+//! The sensor's thread: drains its sources some eight times a second, puts what they told in order, and hands it on; answers
+//! what is asked; keeps account of what was lost.
+
+use std::ops::ControlFlow;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use sonde_common::attribute::Opener;
+use sonde_common::config::Config;
+use sonde_common::event::{Event, HostFacts};
+use sonde_common::live::{Gap, GapCause, LiveEvent, SocketEvent, SocketNews, SocketOwner};
+use sonde_common::time::{NANOS_PER_SEC, Timestamp};
+use tracing::{error, info, warn};
+
+use super::clock::Clocks;
+use super::command::{Answer, Command};
+use super::desk;
+use super::flow::Flow;
+use super::health::{Health, Role};
+use super::identity::{Identities, IdentityOptions, Lookup};
+use super::queue::{Next, Queue};
+use super::sources::{self, Sources};
+use crate::platform;
+
+/// Time between two looks at the sources: eight wake-ups a second, whatever happens.
+const ROUND: Duration = Duration::from_millis(125);
+/// How long what came is held back, so that packets and sockets meet: a packet block is handed over after 100 ms.
+const HELD: i64 = 250_000_000;
+/// How long the first call of a program may wait for its executable to be looked at.
+const IDENTITY_WAIT: i64 = 2 * NANOS_PER_SEC;
+/// Time between two looks at the machine's addresses.
+const ADDRESSES_EVERY: i64 = 5 * NANOS_PER_SEC;
+/// … between two updates of what the sensor says of itself.
+const HEALTH_EVERY: i64 = NANOS_PER_SEC;
+/// … between two health lines in the log.
+const HEALTH_LOG_EVERY: i64 = 300 * NANOS_PER_SEC;
+/// Processes followed at a time.
+const MAX_PROCESSES: usize = 16_384;
+
+/// The sensor.
+#[expect(missing_debug_implementations, reason = "it holds trait objects and writers")]
+pub struct Sensor {
+    sources: Sources,
+    queue: Queue,
+    identities: Identities,
+    flow: Flow,
+    health: Health,
+    /// The clocks at the latest round.
+    clocks: Clocks,
+    lost: Lost,
+    drained: Vec<LiveEvent>,
+    next_addresses: Timestamp,
+    next_health: Timestamp,
+    next_log: Timestamp,
+}
+
+/// What had been lost at the latest round.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lost {
+    events: u64,
+    packets: u64,
+}
+
+impl Sensor {
+    /// Puts the sensor together. `boot`: the time that keys of processes are made with.
+    #[must_use]
+    pub fn new(config: &Config, boot: Timestamp, mut sources: Sources, flow: Flow, health: Health) -> Self {
+        let attribution = &config.attribution;
+        let identities = Identities::new(IdentityOptions {
+            boot,
+            processes: MAX_PROCESSES,
+            hash_bytes: attribution.hash_bytes.get(),
+            redact: attribution.redact_command_lines,
+            ..IdentityOptions::default()
+        });
+        let clocks = platform::clock::clocks();
+        let mut queue = Queue::default();
+        for event in sources.seed.drain(..) {
+            queue.event(event);
+        }
+        let mut sensor = Self {
+            sources,
+            queue,
+            identities,
+            flow,
+            health,
+            clocks,
+            lost: Lost::default(),
+            drained: Vec::new(),
+            next_addresses: clocks.wall,
+            next_health: clocks.wall,
+            next_log: clocks.wall.plus_nanos(HEALTH_LOG_EVERY),
+        };
+        sensor.flow.expect_datagrams(sensor.sources.datagrams);
+        sensor.lost = sensor.lost_now();
+        sensor.flow.tell(clocks.wall, Event::Host(HostFacts { history: false, observed_since: clocks.wall }));
+        sensor
+    }
+
+    /// Runs until it is told to stop.
+    pub fn run(&mut self, commands: &Receiver<Command>, beat: &mut dyn FnMut(&Health)) {
+        let mut next = Instant::now();
+        loop {
+            match commands.recv_timeout(next.saturating_duration_since(Instant::now())) {
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(Command::Ask(request, reply)) => reply.send(self.answer(&request)),
+                Ok(Command::Reload(config)) => self.reload(&config),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let now = Instant::now();
+            if now >= next {
+                self.round();
+                beat(&self.health);
+                // Rounds that were missed are not made up for.
+                next = now + ROUND;
+            }
+        }
+        self.stop();
+    }
+
+    fn answer(&mut self, request: &super::command::Request) -> Answer {
+        self.update_health();
+        desk::answer(self.flow.engine(), &self.health, request, self.clocks.wall)
+    }
+
+    fn reload(&mut self, config: &Config) {
+        let _ = config;
+    }
+
+    /// One look at everything.
+    fn round(&mut self) {
+        let clocks = platform::clock::clocks();
+        match clocks.gap_since(&self.clocks) {
+            Some(gap) if gap.cause == GapCause::ClockSet => {
+                // What was told in the old time is handed on in it.
+                let end = Timestamp::from_nanos(i64::MAX);
+                self.hand_on(end, end);
+                self.note(gap);
+                self.flow.gap(gap, clocks.stepped_since(&self.clocks));
+            }
+            Some(gap) => self.blind(gap),
+            None => {}
+        }
+        let before = std::mem::replace(&mut self.clocks, clocks);
+        self.drain(clocks.wall);
+        self.account(before.wall, clocks.wall);
+        self.identities.drain(clocks.wall);
+        if clocks.wall >= self.next_addresses || clocks.wall < before.wall {
+            self.next_addresses = clocks.wall.plus_nanos(ADDRESSES_EVERY);
+            self.flow.set_addresses(&sources::addresses());
+        }
+        let until = clocks.wall.plus_nanos(-HELD);
+        // While something waits, time may not pass it by.
+        if !self.hand_on(until, clocks.wall) {
+            self.flow.tick(until);
+        }
+        self.flow.flush();
+        if let Some(error) = self.flow.take_events_error() {
+            error!(%error, "the events can no longer be written; the sensor goes on without them");
+        }
+        if clocks.wall >= self.next_health || clocks.wall < before.wall {
+            self.next_health = clocks.wall.plus_nanos(HEALTH_EVERY);
+            self.update_health();
+        }
+        if clocks.wall >= self.next_log || clocks.wall < before.wall {
+            self.next_log = clocks.wall.plus_nanos(HEALTH_LOG_EVERY);
+            self.health.log();
+        }
+    }
+
+    fn drain(&mut self, now: Timestamp) {
+        let Self { sources, queue, identities, drained, health, .. } = self;
+        if let Some(layer) = &mut sources.layer {
+            layer.drain(now, drained);
+        }
+        if let Some(meter) = &mut sources.meter {
+            meter.drain(now, drained);
+        }
+        for event in drained.drain(..) {
+            match event {
+                // Who a process is can be looked up at once: it may be gone soon.
+                LiveEvent::Process(event) => {
+                    health.counters.process_events += 1;
+                    identities.process(&event);
+                }
+                event => queue.event(event),
+            }
+        }
+        if let Some(packets) = &mut sources.packets {
+            packets.drain(now, &mut |packet| {
+                health.counters.packets += 1;
+                queue.packet(packet);
+            });
+        }
+    }
+
+    fn lost_now(&self) -> Lost {
+        Lost {
+            events: self.sources.layer.as_ref().map_or(0, |layer| layer.lost()),
+            packets: self.sources.packets.as_ref().map_or(0, |packets| packets.lost()),
+        }
+    }
+
+    /// What was lost since the latest round is a time of blindness.
+    fn account(&mut self, since: Timestamp, until: Timestamp) {
+        let lost = self.lost_now();
+        for (cause, count) in [
+            (GapCause::EventsLost, lost.events.saturating_sub(self.lost.events)),
+            (GapCause::PacketsLost, lost.packets.saturating_sub(self.lost.packets)),
+        ] {
+            if count > 0 {
+                self.blind(Gap { since, until, cause, lost: count });
+            }
+        }
+        self.lost = lost;
+    }
+
+    /// Notes that the sensor was blind, in its order among the events.
+    fn blind(&mut self, gap: Gap) {
+        self.note(gap);
+        self.queue.event(LiveEvent::Gap(gap));
+    }
+
+    /// Notes that the sensor was blind, in health and in the log.
+    fn note(&mut self, gap: Gap) {
+        // A flood says so again and again: the first of each kind and every hundredth are worth a line.
+        let count = self.health.gaps.count.get(&gap.cause).copied().unwrap_or(0);
+        if count.is_multiple_of(100) {
+            warn!(
+                cause = gap.cause.as_str(),
+                since = %gap.since,
+                until = %gap.until,
+                lost = gap.lost,
+                "the sensor was blind"
+            );
+        }
+        self.health.gaps.note(gap);
+    }
+
+    /// Hands on what happened until then; returns whether something waits for its program to be looked at. `now`: how late it
+    /// is, for who waits.
+    fn hand_on(&mut self, until: Timestamp, now: Timestamp) -> bool {
+        let Self { queue, identities, flow, health, .. } = self;
+        let mut waiting = false;
+        queue.take(until, &mut |next| {
+            match next {
+                Next::Packet(packet) => flow.packet(&packet),
+                Next::Event(LiveEvent::Socket(event)) => {
+                    let opener = match opener(identities, event, now) {
+                        Ok(opener) => opener,
+                        Err(Pending) => {
+                            waiting = true;
+                            return ControlFlow::Break(());
+                        }
+                    };
+                    health.counters.socket_events += 1;
+                    flow.socket(event, opener);
+                }
+                Next::Event(LiveEvent::Gap(gap)) => flow.gap(*gap, 0),
+                Next::Event(LiveEvent::Process(event)) => identities.process(event),
+            }
+            ControlFlow::Continue(())
+        });
+        waiting
+    }
+
+    fn update_health(&mut self) {
+        let lost = self.lost_now();
+        let (undecoded, _) = self.flow.passed_over();
+        let Self { health, flow, queue, identities, sources, .. } = self;
+        health.now = self.clocks.wall;
+        let owners = flow.owners().counters();
+        let tracking = flow.tracker().counters();
+        let followed = flow.tracker().followed();
+        let tracker_bytes = flow.tracker().memory_bytes();
+        let engine = flow.engine();
+        let counters = engine.counters();
+        let told = &mut health.counters;
+        told.observations = counters.events;
+        told.connections = counters.connections;
+        told.exchanges = counters.exchanges;
+        told.queries = counters.queries;
+        told.attributed = owners.attributed;
+        told.tracked = followed as u64;
+        told.series = counters.beacon.series;
+        told.memory_bytes = (tracker_bytes + engine.memory_bytes()) as u64;
+        health.count_lost("socket and process events", lost.events);
+        health.count_lost("packets", lost.packets);
+        health.count_lost("packets that could not be decoded", undecoded);
+        health.count_lost("connections forgotten for want of room", tracking.evicted);
+        health.count_lost("owners forgotten for want of room", owners.flows_evicted);
+        health.count_lost("series forgotten for want of memory", counters.beacon.series_evicted);
+        health.count_lost("processes forgotten for want of room", identities.lost().evicted);
+        let queued = u64::try_from(queue.len()).unwrap_or(u64::MAX);
+        health.queues.entry("held back".to_owned()).or_default().note(queued, super::queue::MAX_ITEMS as u64);
+        for lost in identities.unavailable().iter().chain(&sources.unavailable) {
+            health.lost(Role::Aid, lost);
+        }
+        health.judge();
+    }
+
+    /// Tells what is known, and ends.
+    fn stop(&mut self) {
+        self.drain(self.clocks.wall);
+        let end = Timestamp::from_nanos(i64::MAX);
+        self.hand_on(end, end);
+        self.flow.finish();
+        info!("the sensor stops");
+    }
+}
+
+/// The opener's program is being looked at.
+struct Pending;
+
+/// Who opened a socket, if that is the news and it is known.
+fn opener(
+    identities: &mut Identities,
+    event: &SocketEvent,
+    now: Timestamp,
+) -> Result<Option<Opener>, Pending> {
+    let (SocketNews::Opened(Some(owner)) | SocketNews::Found(Some(owner))) = event.news else {
+        return Ok(None);
+    };
+    let SocketOwner { process, attribution, .. } = owner;
+    let waited = now.since(event.time) >= IDENTITY_WAIT;
+    let program = match identities.program(process, now) {
+        Lookup::Ready(program) => Some(program.clone()),
+        Lookup::Pending if !waited => return Err(Pending),
+        Lookup::Pending => identities.program_now(process, now).cloned(),
+        Lookup::Unknown => None,
+    };
+    Ok(program.map(|program| Opener { process, program, attribution }))
+}
