@@ -52,7 +52,10 @@ impl Lab {
             }
             let lab = Self { number, caller };
             lab.build()?;
-            return Ok(lab);
+            // Someone else on this machine may use these addresses: then another number's may be free.
+            if lab.leads_in()? {
+                return Ok(lab);
+            }
         }
         Err(io::Error::other("every number of a lab is taken"))
     }
@@ -92,6 +95,21 @@ impl Lab {
             self.near_ip(&["route", "add", "203.0.113.248/29", "via", &via, "dev", &near])?;
         }
         Ok(())
+    }
+
+    /// Whether what is sent to the lab's addresses goes into it.
+    fn leads_in(&self) -> io::Result<bool> {
+        for family in [4, 6] {
+            for address in [self.server(family), self.black_hole(family)] {
+                let mut command = self.at_caller(Path::new("ip"));
+                let output = command.args(["route", "get", &address.to_string()]).output()?;
+                let route = String::from_utf8_lossy(&output.stdout).into_owned();
+                if !output.status.success() || !route.contains(&format!("dev {} ", self.interface())) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     fn dress(&self, namespace: &Option<String>, link: &str, v4: IpAddr, v6: IpAddr) -> io::Result<()> {
@@ -145,7 +163,7 @@ impl Lab {
     #[must_use]
     pub fn black_hole(&self, family: u8) -> IpAddr {
         if family == 4 {
-            Ipv4Addr::new(198, 51, 100, self.number + 1).into()
+            Ipv4Addr::new(198, 51, 100, self.number + 129).into()
         } else {
             Ipv6Addr::new(0x2001, 0xdb8, 0xb1ac, u16::from(self.number), 0, 0, 0, 1).into()
         }

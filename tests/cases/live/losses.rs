@@ -19,7 +19,7 @@ fn tells_of(log: &[String], causes: &[&str]) -> bool {
 #[test]
 fn a_flood_into_tiny_rings_is_reported_as_loss() {
     let Some(stage) = Stage::new("flood", &[("reset", 9000)]) else { return };
-    let rings = ["--set", "attribution.ring_bytes=4096", "--set", "capture.ring_bytes=65536"];
+    let rings = ["--set", "attribution.ring_bytes=65536", "--set", "capture.ring_bytes=262144"];
     let mut sensor = stage.sensor(&rings);
     let flood = || {
         let mut command = Command::new(emulator());
@@ -28,7 +28,7 @@ fn a_flood_into_tiny_rings_is_reported_as_loss() {
     };
     let (_one, _two) = (flood(), flood());
     let told = sensor.wait_for_log("lost", Duration::from_secs(15));
-    assert!(told, "5,000 connections a second through 4 KiB, and nothing lost?\n{}", sensor.log().join("\n"));
+    assert!(told, "5,000 connections a second through 64 KiB, and nothing lost?\n{}", sensor.log().join("\n"));
     let log = sensor.log();
     assert!(tells_of(&log, &["events_lost", "packets_lost"]), "{}", log.join("\n"));
     assert!(sensor.stop().is_some_and(|status| status.success()));
@@ -73,7 +73,7 @@ fn a_full_state_disk_is_reported_and_nothing_is_made_up() {
     let Some(stage) = Stage::new("full", &[("http", 8080)]) else { return };
     let disk = Disk::new(&stage.scratch.file("disk"), 64 << 10);
     let place = format!("state.dir=\"{}\"", disk.0.join("state").display());
-    let saving = ["--set", place.as_str(), "--set", "state.save_every=\"1s\""];
+    let saving = ["--set", place.as_str(), "--set", "state.interval_secs=10"];
     // Full from the beginning but for the folder itself.
     fs::create_dir(disk.0.join("state")).unwrap();
     let filled = fs::write(disk.0.join("ballast"), vec![0_u8; 128 << 10]);
@@ -81,7 +81,7 @@ fn a_full_state_disk_is_reported_and_nothing_is_made_up() {
     let mut sensor = stage.sensor(&saving);
     let folder = stage.folder("hidden");
     let _beacon = stage.dressed("compiled", &folder, "updater", 8080, 1.2);
-    let told = sensor.wait_for_log("No space left on device", Duration::from_secs(15));
+    let told = sensor.wait_for_log("No space left on device", Duration::from_secs(20));
     assert!(told, "nobody heard of the full disk:\n{}", sensor.log().join("\n"));
     // It goes on seeing.
     thread::sleep(Duration::from_secs(3));
