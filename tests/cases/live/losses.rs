@@ -28,7 +28,11 @@ fn a_flood_into_tiny_rings_is_reported_as_loss() {
     };
     let (_one, _two) = (flood(), flood());
     let told = sensor.wait_for_log("lost", Duration::from_secs(15));
-    assert!(told, "5,000 connections a second through 64 KiB, and nothing lost?\n{}", sensor.log().join("\n"));
+    assert!(
+        told,
+        "5,000 connections a second through 64 KiB, and nothing lost?\n{}",
+        sensor.log().join("\n")
+    );
     let log = sensor.log();
     assert!(tells_of(&log, &["events_lost", "packets_lost"]), "{}", log.join("\n"));
     assert!(sensor.stop().is_some_and(|status| status.success()));

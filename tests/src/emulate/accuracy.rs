@@ -103,10 +103,15 @@ impl Sight {
     pub fn judge(&self, life: &Life, boot: i64) -> Score {
         let mut score = Score { lives: 1, ..Score::default() };
         let key = (life.transport.clone(), life.local_port, life.remote);
-        let near = |seen: &&Seen| (seen.start - life.time.nanos()).abs() < NEAR;
-        let seen: Vec<&Seen> = self.connections.get(&key).into_iter().flatten().filter(near).collect();
-        score.seen = u32::from(!seen.is_empty());
-        let Some(named) = seen.iter().find_map(|seen| seen.owner) else { return score };
+        let away = |seen: &Seen| (seen.start - life.time.nanos()).abs();
+        let candidates = self.connections.get(&key).map_or(&[][..], Vec::as_slice);
+        // A five-tuple may come again within seconds: the nearest in time is the one that is meant.
+        let Some(nearest) = candidates.iter().map(away).min().filter(|away| *away < NEAR) else {
+            return score;
+        };
+        score.seen = 1;
+        let of_it = candidates.iter().filter(|seen| away(seen) == nearest);
+        let Some(named) = of_it.filter_map(|seen| seen.owner).next() else { return score };
         let start = boot + i64::try_from(life.start_ticks).unwrap_or(i64::MAX).saturating_mul(10_000_000);
         if named.0 == life.pid && (named.1 - start).abs() <= SAME_START {
             score.right = 1;
@@ -268,6 +273,8 @@ mod tests {
             // The same id, but an earlier life of it.
             connection(3, at, &format!(r#","process":{{"pid":42,"start":"{other}"}}"#)),
             connection(4, at, ""),
+            // The same five-tuple again, a second later: not ours.
+            connection(1, at + 1_000_000_000, &format!(r#","process":{{"pid":44,"start":"{start}"}}"#)),
             // The same five-tuple, but another time.
             connection(5, at + 60_000_000_000, &format!(r#","process":{{"pid":42,"start":"{start}"}}"#)),
             "not an event".to_owned(),
