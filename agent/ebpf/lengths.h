@@ -21,7 +21,7 @@ INLINE void one_peer(struct sock *sk, struct kept *kept, u8 protocol, u32 out, u
         kept->flow.answered = 1;
         tell_answered(protocol, now, kept->to.cookie, &ends);
     }
-    if (breaks) tell_exchange(protocol, now, kept->to.cookie, &ends, &before);
+    if (breaks) tell_exchange(protocol, now, kept->to.cookie, &ends, &before, &kept->flow);
 }
 
 // Payload of one peer of an unconnected datagram socket.
@@ -43,19 +43,20 @@ INLINE void of_several(struct sock *sk, const struct flow_key *peer, u32 out, u3
         flow->answered = 1;
         tell_answered(PROTOCOL_UDP, now, key.cookie, &ends);
     }
-    if (breaks) tell_exchange(PROTOCOL_UDP, now, key.cookie, &ends, &before);
+    if (breaks) tell_exchange(PROTOCOL_UDP, now, key.cookie, &ends, &before, flow);
 }
 
 // A datagram to the peer that the socket is connected to.
 INLINE void connected_send(struct sock *trusted, struct kept *kept, u32 bytes) {
     struct ends ends = {};
     read_ends(&ends, trusted);
+    u64 now = since_boot();
     if (kept && !kept->peers && same_address(kept->to.peer, ends.remote) && kept->to.port == ends.remote_port &&
-        since_boot() - kept->flow.last <= DATAGRAM_IDLE) {
+        kept->flow.last + DATAGRAM_IDLE >= now) {
         one_peer(trusted, kept, PROTOCOL_UDP, bytes, 0);
         return;
     }
-    u64 now = since_boot(), cookie = socket_cookie(trusted);
+    u64 cookie = socket_cookie(trusted);
     if (!udp_opens(trusted, &ends, cookie, now)) return;
     kept = storage_get(&sockets, trusted, 0, F_STORAGE_CREATE);
     if (!kept) return;

@@ -96,7 +96,14 @@ SEC("tp_btf/sched_process_exec") int sonde_exec(u64 *arguments) {
 
     u32 size = EXEC_HEAD + used + length;
     if (size > sizeof(*record)) size = sizeof(*record);
-    if (ring_output(&ring, record, size, F_RING_NO_WAKEUP) < 0) count_lost();
+    u32 pid = record->owner.pid;
+    u64 start = record->owner.start;
+    if (ring_output(&ring, record, size, F_RING_NO_WAKEUP) < 0) {
+        count_lost();
+        map_update(&untold, &pid, &start, 0);
+    } else if (is_untold(pid, start)) {
+        map_delete(&untold, &pid);
+    }
     return 0;
 }
 
@@ -105,16 +112,18 @@ SEC("tp_btf/sched_process_fork") int sonde_fork(u64 *arguments) {
     struct task_struct *child = (void *)arguments[1];
     // A thread, or one of the kernel's own.
     if (child->pid != child->tgid || (child->flags & PF_KTHREAD)) return 0;
-    u64 now = since_boot();
+    u64 now = since_boot(), start = child->start_boottime, parent_start = leader_start(parent);
+    u32 pid = (u32)child->tgid;
+    if (is_untold((u32)parent->tgid, parent_start)) map_update(&untold, &pid, &start, 0);
     struct lineage *record = reserve(sizeof(*record));
     if (!record) return 0;
     __builtin_memset(record, 0, sizeof(*record));
     record->time = now;
     record->kind = FORK;
-    record->pid = (u32)child->tgid;
-    record->start = child->start_boottime;
+    record->pid = pid;
+    record->start = start;
     record->parent_pid = (u32)parent->tgid;
-    record->parent_start = leader_start(parent);
+    record->parent_start = parent_start;
     submit(record);
     return 0;
 }

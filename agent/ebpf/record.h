@@ -4,6 +4,8 @@
 
 #include "kernel.h"
 
+// Of a call: no process asked, the kernel did. The program that the process runs was not told, for want of room.
+enum { BY_KERNEL = 1, UNTOLD = 2 };
 enum kind { OPENED = 1, ANSWERED = 2, EXCHANGE = 3, CLOSED = 4, EXEC = 16, FORK = 17, EXIT = 18 };
 // As `sonde_common::event::Outcome` counts them here: record.rs translates.
 enum outcome { UNKNOWN = 0, ESTABLISHED = 1, REFUSED = 2, UNANSWERED = 3, RESET = 4 };
@@ -22,7 +24,7 @@ struct head {
     u8 kind;
     u8 protocol;
     u8 outcome; // CLOSED
-    u8 by_kernel; // OPENED: no process asked, the kernel did
+    u8 flags; // OPENED
     u32 padding;
     struct ends ends;
     u64 cookie;
@@ -45,6 +47,7 @@ struct exchange {
     u64 last;
     u64 out;
     u64 in;
+    u64 untold; // its beginning found no room in the ring
 };
 
 struct opened {
@@ -107,6 +110,20 @@ struct {
     TYPE(key, u32);
     TYPE(value, u64);
 } lost SEC(".maps");
+
+// Processes whose program could not be told: the ring was full. Told with their first call, so that nobody takes them for what
+// they ran before.
+struct {
+    UINT(type, MAP_HASH_LRU);
+    UINT(max_entries, 4096);
+    TYPE(key, u32);
+    TYPE(value, u64); // start
+} untold SEC(".maps");
+
+INLINE int is_untold(u32 pid, u64 start) {
+    u64 *known = map_lookup(&untold, &pid);
+    return known && *known == start;
+}
 
 INLINE void count_lost(void) {
     u32 first = 0;

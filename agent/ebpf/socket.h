@@ -115,7 +115,7 @@ INLINE void fill_head(struct head *head, u8 kind, u8 protocol, u64 time, u64 coo
     head->kind = kind;
     head->protocol = protocol;
     head->outcome = UNKNOWN;
-    head->by_kernel = 0;
+    head->flags = 0;
     head->padding = 0;
     head->ends = *ends;
     head->cookie = cookie;
@@ -136,8 +136,13 @@ INLINE void tell_opened(struct sock *sk, u8 protocol, u64 time, u64 cookie, cons
     if (!record) return;
     fill_head(&record->head, OPENED, protocol, time, cookie, ends);
     READ(flags, task->flags);
-    record->head.by_kernel = (flags & PF_KTHREAD) != 0;
     fill_owner(&record->owner, task, 0);
+    if (flags & PF_KTHREAD) record->head.flags = BY_KERNEL;
+    u32 pid = record->owner.pid;
+    if (is_untold(pid, record->owner.start)) {
+        record->head.flags |= UNTOLD;
+        map_delete(&untold, &pid);
+    }
     READ(record->owner.uid, sk->sk_uid.val);
     record->owner.net_namespace = namespace_of(sk);
     submit(record);
@@ -174,6 +179,7 @@ INLINE int count_payload(struct flow *flow, u64 now, u32 out, u32 in, struct exc
         flow->exchange.last = now;
         flow->exchange.out = out;
         flow->exchange.in = in;
+        flow->exchange.untold = 0;
         return 1;
     }
     if (flow->exchange.start) {
@@ -184,9 +190,13 @@ INLINE int count_payload(struct flow *flow, u64 now, u32 out, u32 in, struct exc
     return 0;
 }
 
-INLINE void tell_exchange(u8 protocol, u64 time, u64 cookie, const struct ends *ends, const struct exchange *before) {
+INLINE void tell_exchange(u8 protocol, u64 time, u64 cookie, const struct ends *ends, const struct exchange *before,
+                          struct flow *flow) {
     struct exchanged *record = reserve(sizeof(*record));
-    if (!record) return;
+    if (!record) {
+        flow->exchange.untold = 1;
+        return;
+    }
     fill_head(&record->head, EXCHANGE, protocol, time, cookie, ends);
     record->before = *before;
     submit(record);

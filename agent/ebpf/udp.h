@@ -52,7 +52,7 @@ INLINE void udp_sends(struct bpf_sock_addr *context, struct ends *ends) {
 
     struct flow *known = map_lookup(&flows, &key);
     struct kept *kept = storage_get(&sockets, socket, 0, known ? F_STORAGE_CREATE : 0);
-    if (!known || now - known->last > DATAGRAM_IDLE) {
+    if (!known || known->last + DATAGRAM_IDLE < now) {
         if (!udp_opens(sk, ends, key.cookie, now)) {
             // Not ours to follow: what the length program sees next is not of the peer before.
             if (kept) kept->addressed = 2;

@@ -2,8 +2,11 @@
 
 pub mod capture;
 pub mod cli;
+pub mod control;
 mod events;
 pub mod exit;
 pub mod live;
 pub mod platform;
 pub mod replay;
+pub mod state;
+pub mod telemetry;

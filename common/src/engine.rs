@@ -5,14 +5,17 @@
 //! detectors, scores what they find, and keeps the ledger of findings. It has no clock: time comes with the events.
 
 mod ledger;
+pub(crate) mod state;
 
 pub use self::ledger::Standing;
+pub use self::state::{STATE_VERSION, StateError};
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 
 use self::ledger::{Entry, Evaluation, Ledger};
 use crate::alert::{Alert, Change, FindingId, Level, Severity};
@@ -20,15 +23,18 @@ use crate::config::Config;
 use crate::context;
 use crate::detect::beacon::label::{Label, Peak};
 use crate::detect::beacon::series::Series;
+use crate::detect::beacon::texts;
 use crate::detect::beacon::{BeaconCounters, BeaconDetector, Evaluated};
 use crate::detect::{Seen, What};
 use crate::domain::registrable;
 use crate::event::{ConnectionEvent, Event, HostFacts, HostId, Names, Observation, Phase};
 use crate::explain;
+use crate::live::{Gap, GapCause};
 use crate::names::PassiveNames;
-use crate::process::{ProcessInfo, ProcessKey};
+use crate::process::ProcessKey;
 use crate::program::Program;
 use crate::score;
+use crate::suppress::{self, Draft, DraftError, Suppressions};
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// Processes remembered per host; beyond it the one told of first is forgotten.
@@ -37,6 +43,8 @@ const MAX_PROCESSES: usize = 16_384;
 const MAX_KNOWN_DESTINATIONS: usize = 65_536;
 /// Time that may go back without being taken for a new start, in nanoseconds: two hours.
 const MAX_STEP_BACK: i64 = 7_200 * NANOS_PER_SEC;
+/// Before the first event.
+const NEVER: Timestamp = Timestamp::from_nanos(i64::MIN);
 /// Share of a host's budget that goes to passive DNS, as a divisor.
 const NAMES_SHARE: usize = 8;
 /// … to what is told of processes: their texts are as long as their source says.
@@ -45,15 +53,17 @@ const PROCESSES_SHARE: usize = 16;
 const KNOWN_SHARE: usize = 32;
 /// What a known destination takes beside its name: its place in a map that doubles.
 const BYTES_PER_KNOWN: usize = 64;
-/// What a process takes beside its texts.
-const BYTES_PER_PROCESS: usize = size_of::<ProcessInfo>() + 128;
+/// What a process takes beside what is known of it.
+const BYTES_PER_PROCESS: usize = 64;
+/// … to findings.
+const LEDGER_SHARE: usize = 16;
 /// Hosts followed at a time, however large the budget.
 pub const MAX_HOSTS: usize = 65_536;
 /// Budget of a host, at least: some fifty series and their sightings. As many hosts are followed as have room for it.
 const MIN_HOST_MEMORY: usize = 48 * 1024;
 
 /// What became of a host's events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineCounters {
     /// Observations taken.
     pub events: u64,
@@ -63,6 +73,8 @@ pub struct EngineCounters {
     pub exchanges: u64,
     /// DNS queries.
     pub queries: u64,
+    /// Times in which the source was blind.
+    pub gaps: u64,
     /// Hosts forgotten for others.
     pub hosts_evicted: u64,
     /// Addresses forgotten by passive DNS.
@@ -84,6 +96,7 @@ impl EngineCounters {
         self.connections += other.connections;
         self.exchanges += other.exchanges;
         self.queries += other.queries;
+        self.gaps += other.gaps;
         self.hosts_evicted += other.hosts_evicted;
         self.names_evicted += other.names_evicted;
         self.processes_evicted += other.processes_evicted;
@@ -103,6 +116,7 @@ pub struct Engine {
     processes: Processes,
     beacons: BeaconDetector,
     ledger: Ledger,
+    suppressions: Suppressions,
     counters: EngineCounters,
 }
 
@@ -193,15 +207,16 @@ impl Processes {
 
 /// What a process is taken to weigh.
 fn weight(program: &Program) -> usize {
-    let ProcessInfo { image, command_line, sha256, script, parent_image, user, container, .. } =
-        &*program.info;
-    let texts = [image, command_line, sha256, script, parent_image, user, container];
-    texts.iter().map(|text| text.len()).sum::<usize>() + BYTES_PER_PROCESS
+    texts::weight(&program.info) + BYTES_PER_PROCESS
 }
 
 /// What of a host's budget goes to its series.
 const fn beacons_share(memory_bytes: usize) -> usize {
-    memory_bytes - memory_bytes / NAMES_SHARE - memory_bytes / PROCESSES_SHARE - memory_bytes / KNOWN_SHARE
+    memory_bytes
+        - memory_bytes / NAMES_SHARE
+        - memory_bytes / PROCESSES_SHARE
+        - memory_bytes / KNOWN_SHARE
+        - memory_bytes / LEDGER_SHARE
 }
 
 impl Engine {
@@ -211,7 +226,7 @@ impl Engine {
         let scope = Scope {
             host,
             facts: HostFacts::default(),
-            now: Timestamp::from_nanos(i64::MIN),
+            now: NEVER,
             known: HashMap::default(),
             known_bytes: 0,
             known_capacity: memory_bytes / KNOWN_SHARE,
@@ -221,7 +236,8 @@ impl Engine {
             names: PassiveNames::new(memory_bytes / NAMES_SHARE),
             processes: Processes { capacity: memory_bytes / PROCESSES_SHARE, ..Processes::default() },
             beacons: BeaconDetector::new(beacons_share(memory_bytes), seed),
-            ledger: Ledger::default(),
+            ledger: Ledger::new(memory_bytes / LEDGER_SHARE),
+            suppressions: Suppressions::default(),
             counters: EngineCounters::default(),
         }
     }
@@ -230,6 +246,7 @@ impl Engine {
         self.names.set_memory(memory_bytes / NAMES_SHARE);
         self.processes.capacity = memory_bytes / PROCESSES_SHARE;
         self.processes.make_room();
+        self.ledger.set_memory(memory_bytes / LEDGER_SHARE);
         // What is known stays: what is not could not be told from what is new.
         self.scope.known_capacity = memory_bytes / KNOWN_SHARE;
         self.beacons.set_memory(beacons_share(memory_bytes), self.scope.now);
@@ -255,14 +272,22 @@ impl Engine {
             + self.scope.known_bytes
             + self.beacons.memory_bytes()
             + self.ledger.memory_bytes()
+            + self.suppressions.memory_bytes()
     }
 
     /// Takes one observation of this host; hands alerts that are due to `sink`, as the live sensor emits them.
     pub fn observe(&mut self, observation: &Observation<'_>, sink: &mut impl FnMut(Alert)) {
+        if let Event::Gap(gap) = observation.event {
+            self.gap(gap);
+        }
         // A big step back (two captures in one file, a clock that was set) is followed: a time from the future would stop
         // everything that waits.
         let back = self.scope.now.since(observation.time) > MAX_STEP_BACK;
+        let before = self.scope.now;
         self.scope.now = if back { observation.time } else { self.scope.now.max(observation.time) };
+        if !self.suppressions.is_empty() && self.suppressions.any_expired(before, self.scope.now) {
+            self.bring_back(sink);
+        }
         self.counters.events += 1;
         match observation.event {
             Event::Host(facts) => self.scope.facts = facts,
@@ -286,12 +311,31 @@ impl Engine {
                     registrable: registrable(query.query),
                     what: What::Query(&query),
                 };
-                let Self { scope, beacons, ledger, .. } = self;
+                let Self { scope, beacons, ledger, suppressions, .. } = self;
                 beacons.observe(&seen, |beacons, evaluated| {
-                    evaluate(scope, ledger, beacons, evaluated, &seen, sink)
+                    evaluate(scope, ledger, suppressions, beacons, evaluated, &seen, sink)
                 });
             }
         }
+    }
+
+    /// Takes in a time in which the source was blind. Where the clock was set, everything seen so far is moved to the new
+    /// clock, as if no time had gone by: a step must not make all that is known look old, or hide what comes until the clock
+    /// has caught up.
+    fn gap(&mut self, gap: Gap) {
+        self.counters.gaps += 1;
+        if gap.cause == GapCause::ClockSet {
+            let step = gap.until.since(gap.since);
+            let shift = |time: &mut Timestamp| *time = time.plus_nanos(step);
+            if self.scope.now != NEVER {
+                shift(&mut self.scope.now);
+            }
+            shift(&mut self.scope.facts.observed_since);
+            self.names.shift(step);
+            self.beacons.shift(step);
+            self.ledger.shift(step);
+        }
+        self.beacons.note_gap(gap);
     }
 
     fn connection(&mut self, event: ConnectionEvent<'_>, sink: &mut impl FnMut(Alert)) {
@@ -300,7 +344,7 @@ impl Engine {
             Phase::Exchange { .. } => self.counters.exchanges += 1,
             Phase::Joined | Phase::Closed(_) => {}
         }
-        let Self { scope, names, processes, beacons, ledger, .. } = self;
+        let Self { scope, names, processes, beacons, ledger, suppressions, .. } = self;
         let fqdn = match event.names.fqdn {
             "" => names.name(event.tuple.remote.ip(), event.start),
             told => told,
@@ -316,7 +360,64 @@ impl Engine {
             registrable: registrable(name),
             what: What::Connection(&event),
         };
-        beacons.observe(&seen, |beacons, evaluated| evaluate(scope, ledger, beacons, evaluated, &seen, sink));
+        beacons.observe(&seen, |beacons, evaluated| {
+            evaluate(scope, ledger, suppressions, beacons, evaluated, &seen, sink)
+        });
+    }
+
+    /// Takes in a known-good entry: what falls under it is not emitted from now on. Its number.
+    ///
+    /// # Errors
+    /// If there is no room for one more, or it does not say what it has to.
+    pub fn allow(&mut self, draft: Draft) -> Result<u64, DraftError> {
+        self.suppressions.allow(draft)
+    }
+
+    /// Lifts an entry; hands to `sink` what it held back, and nothing else holds back. The entry, if there was one.
+    pub fn unallow(&mut self, id: u64, sink: &mut impl FnMut(Alert)) -> Option<suppress::Entry> {
+        let entry = self.suppressions.unallow(id)?;
+        self.bring_back(sink);
+        Some(entry)
+    }
+
+    /// All known-good entries, oldest first, also those that have expired.
+    #[must_use]
+    pub fn allowed(&self) -> &[suppress::Entry] {
+        self.suppressions.entries()
+    }
+
+    /// Emits what is an alert, was held back so far, and is not any more.
+    fn bring_back(&mut self, sink: &mut impl FnMut(Alert)) {
+        let Self { scope, beacons, ledger, suppressions, .. } = self;
+        let held: Vec<_> = beacons
+            .iter()
+            .filter(|(_, _, label)| label.peak.is_some_and(|peak| peak.points > score::ALERT_POINTS))
+            .map(|(key, _, _)| key)
+            .collect();
+        for key in held {
+            let Some((series, label)) = beacons.find(key) else { continue };
+            let id = ledger::finding_id(&scope.host, label);
+            let Some(peak) = label.peak.filter(|_| ledger.series_of(&id).is_none()) else { continue };
+            let as_listed = explain::alert(&scope.host, series, label, &ledger.standing_of(&id, key));
+            if suppressions.of(&as_listed, scope.now).is_some() {
+                continue;
+            }
+            let evaluation = Evaluation {
+                series: key,
+                points: peak.points,
+                severity: as_listed.severity,
+                callbacks: series.check_ins(),
+                now: scope.now,
+                orphaned: false,
+            };
+            let Some(standing) = ledger.note(id, evaluation) else { continue };
+            let alert = explain::alert(&scope.host, series, label, &standing);
+            ledger.keep(id, &alert);
+            beacons.fix_id(key, id);
+            if standing.emit {
+                sink(alert);
+            }
+        }
     }
 
     /// The final state of each finding that is an alert.
@@ -333,9 +434,17 @@ impl Engine {
                 && label.peak.is_some_and(|peak| peak.points >= entry.points)
         };
         match self.beacons.find(entry.series).filter(still) {
-            Some((series, label)) => Some(explain::alert(host, series, label, &standing)),
-            None => entry.snapshot(&standing),
+            Some((series, label)) => Some(self.marked(explain::alert(host, series, label, &standing))),
+            None => entry.snapshot(&standing).map(|alert| self.marked(alert)),
         }
+    }
+
+    /// An alert with the entry that holds it back, if one does.
+    fn marked(&self, mut alert: Alert) -> Alert {
+        if !self.suppressions.is_empty() {
+            alert.suppressed_by = self.suppressions.of(&alert, self.scope.now);
+        }
+        alert
     }
 
     /// A row for each series that has at least three intervals, and for each alert whose series is gone. A group that calls
@@ -348,7 +457,7 @@ impl Engine {
             .filter(|(_, series, label)| is_listed(series, label))
             .map(|(key, series, label)| {
                 let standing = self.ledger.standing_of(&ledger::finding_id(host, label), key);
-                explain::alert(host, series, label, &standing)
+                self.marked(explain::alert(host, series, label, &standing))
             })
             .collect();
         let shown: BTreeSet<_> =
@@ -368,6 +477,7 @@ fn is_listed(series: &Series, label: &Label) -> bool {
 fn evaluate(
     scope: &Scope,
     ledger: &mut Ledger,
+    suppressions: &mut Suppressions,
     beacons: &mut BeaconDetector,
     Evaluated { slot, timing }: Evaluated,
     seen: &Seen<'_>,
@@ -388,6 +498,15 @@ fn evaluate(
     let Some((series, label)) = beacons.get(slot) else { return };
     let id = ledger::finding_id(&scope.host, label);
     let severity = score::severity(timing.bans, points, context::ceiling(label));
+    // What is held back is no emission: once it is not any more, it is told as if it were found then.
+    if !suppressions.is_empty() {
+        let standing = ledger.standing_of(&id, beacons.key_of(slot));
+        let held = suppressions.of(&explain::alert(&scope.host, series, label, &standing), scope.now);
+        if let Some(held) = held {
+            suppressions.count(held.entry, scope.now);
+            return;
+        }
+    }
     let evaluation = Evaluation {
         series: beacons.key_of(slot),
         points,

@@ -14,6 +14,9 @@ use crate::process::{ProcessInfo, image_name};
 use crate::score::{self, Fact, Facts};
 use crate::time::NANOS_PER_SEC;
 
+/// Part of the dwell, as a divisor, for which the sensor must have been blind to say so.
+const BLIND_PART: i64 = 20;
+
 /// The alert (or, below the threshold, the row) that a series makes.
 #[must_use]
 pub fn alert(host: &str, series: &Series, label: &Label, standing: &Standing) -> Alert {
@@ -136,6 +139,13 @@ fn sentence(
         text.push_str(&format!(" The server {what} ({failed} times)."));
     } else if evidence.missed > 0 {
         text.push_str(&format!(" {} callbacks were missed.", evidence.missed));
+    }
+    let blind = i64::from(evidence.gap_secs);
+    let lived = evidence.last_seen.since(evidence.first_seen) / NANOS_PER_SEC;
+    if blind.saturating_mul(BLIND_PART) >= lived && blind > 0 {
+        let times = if evidence.gaps == 1 { "once".to_owned() } else { format!("{} times", evidence.gaps) };
+        let span = human::span(evidence.gap_secs.into());
+        text.push_str(&format!(" The sensor was blind {times} in that time, for {span} in all."));
     }
     let mut why: Vec<_> = score::WEIGHTS
         .iter()

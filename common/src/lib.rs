@@ -34,5 +34,7 @@ pub mod process;
 pub mod program;
 pub mod rule;
 pub mod score;
+pub mod seal;
+pub mod suppress;
 pub mod text;
 pub mod time;

@@ -86,18 +86,21 @@ impl PassiveNames {
             let before = entry.weight();
             entry.used = entry.used.max(time);
             if entry.names.last().is_none_or(|(_, last)| last != name) {
-                // The text of the name that leaves is used again.
-                let mut text =
-                    if entry.names.len() < MAX_NAMES { String::new() } else { entry.names.remove(0).1 };
-                text.clear();
-                text.push_str(name);
-                entry.names.push((time, text));
+                if entry.names.len() >= MAX_NAMES {
+                    entry.names.remove(0);
+                }
+                entry.names.push((time, name.to_owned()));
             }
             self.bytes = self.bytes - before + entry.weight();
             self.make_room();
             return;
         }
-        let entry = Entry { ip, used: time, names: vec![(time, name.to_owned())] };
+        self.push(Entry { ip, used: time, names: vec![(time, name.to_owned())] });
+    }
+
+    /// Puts in an address that has no entry.
+    fn push(&mut self, entry: Entry) {
+        let ip = entry.ip;
         if self.entries.len() >= self.capacity as usize {
             let victim = self.victim();
             self.remove(victim);
@@ -118,6 +121,41 @@ impl PassiveNames {
         let entry = self.find(ip).and_then(|at| self.entries.get(at as usize));
         let held = |(since, _): &&(Timestamp, String)| *since <= start;
         entry.and_then(|entry| entry.names.iter().rev().find(held)).map_or("", |(_, name)| name)
+    }
+
+    /// All that is known: each address, when it was last led to, and its names since when.
+    pub(crate) fn saved(&self) -> impl ExactSizeIterator<Item = (IpAddr, Timestamp, &[(Timestamp, String)])> {
+        self.entries.iter().map(|entry| (entry.ip, entry.used, entry.names.as_slice()))
+    }
+
+    /// Puts back an address as it was saved. The entry that has to leave for it, if any, is the one that would.
+    pub(crate) fn put_back(&mut self, ip: IpAddr, used: Timestamp, mut names: Vec<(Timestamp, String)>) {
+        names.truncate(MAX_NAMES);
+        names.reserve_exact(if names.len() == 1 { 0 } else { MAX_NAMES - names.len() });
+        if !names.is_empty() && self.find(ip).is_none() {
+            self.push(Entry { ip, used, names });
+        }
+    }
+
+    /// Where the search for the next to leave goes on, and how many left so far.
+    pub(crate) const fn progress(&self) -> (u32, u64) {
+        (self.hand, self.evicted)
+    }
+
+    /// Goes on from there.
+    pub(crate) fn go_on(&mut self, (hand, evicted): (u32, u64)) {
+        self.hand = hand;
+        self.evicted = self.evicted.saturating_add(evicted);
+    }
+
+    /// Moves all times, when the clock was set.
+    pub fn shift(&mut self, nanos: i64) {
+        for entry in &mut self.entries {
+            entry.used = entry.used.plus_nanos(nanos);
+            for (since, _) in &mut entry.names {
+                *since = since.plus_nanos(nanos);
+            }
+        }
     }
 
     /// Addresses forgotten because the table was full.
@@ -141,7 +179,8 @@ impl PassiveNames {
     fn victim(&mut self) -> u32 {
         let mut oldest = (Timestamp::MAX, 0);
         for _ in 0..EVICTION_SAMPLE {
-            self.hand = (self.hand + 1) % u32::try_from(self.entries.len()).unwrap_or(u32::MAX).max(1);
+            self.hand =
+                self.hand.wrapping_add(1) % u32::try_from(self.entries.len()).unwrap_or(u32::MAX).max(1);
             if let Some(entry) = self.entries.get(self.hand as usize) {
                 oldest = oldest.min((entry.used, self.hand));
             }

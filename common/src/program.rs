@@ -34,6 +34,11 @@ impl Program {
         Self { info: Arc::new(info), key }
     }
 
+    /// The same under another key.
+    pub(crate) fn with_key(&self, key: u64) -> Self {
+        Self { info: Arc::clone(&self.info), key }
+    }
+
     /// Whether it lies where a user or anyone can write, or nowhere on disk.
     #[must_use]
     pub fn in_bad_location(&self) -> Option<bool> {

@@ -3,6 +3,8 @@
 //! The weights are those of the scorer specification 2.5, fitted on simulated host-days (non-negative logistic fit,
 //! rounded to a quarter). Nothing here is a black box: every point has a name and a sentence.
 
+use serde::{Deserialize, Serialize};
+
 use crate::alert::{ScorePart, Severity, Word};
 
 /// Facts that add points. Each is true, false or unknown.
@@ -156,7 +158,7 @@ pub const MIN_BANS: f64 = 3.0;
 pub const ALERT_POINTS: f64 = -0.5;
 
 /// The facts of one series, as two bit sets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     holds: u16,
     unknown: u16,

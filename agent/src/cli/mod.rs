@@ -1,13 +1,25 @@
 //! The commands, and what they share: arguments in, exit code out.
 
+mod allow;
+mod config;
+pub mod doctor;
+mod explain;
+mod failure;
+mod findings;
 pub mod output;
 pub mod progress;
 mod replay;
 mod run;
+mod settings;
+mod severity;
+mod source;
+mod status;
+mod top;
 
 use clap::{Parser, Subcommand};
 
 use crate::exit::Exit;
+use crate::telemetry;
 
 /// Finds command-and-control beaconing: which destinations are called on a schedule, how regular, since when, and why it
 /// matters.
@@ -27,6 +39,24 @@ enum Command {
     Replay(replay::Arguments),
     /// Watch this machine: capture connections, name their programs and tell of what calls on a schedule
     Run(run::Arguments),
+    /// Say how the running sensor is, what is lost, and how to mend it
+    Status(status::Arguments),
+    /// List every series that the running sensor has scored, or those of files
+    Beacons(findings::Arguments),
+    /// List the alerts of the running sensor, or those of files
+    Alerts(findings::Arguments),
+    /// Tell everything that is known of one finding
+    Explain(explain::Arguments),
+    /// Show the running sensor's series in a table that is drawn anew every second
+    Top(top::Arguments),
+    /// Take a program with its destination for known-good, with a reason and until when; or list what is
+    Allow(allow::Arguments),
+    /// Lift a known-good entry
+    Unallow(allow::Lift),
+    /// Say what works here, what does not, what it costs, and how to mend it
+    Doctor(doctor::Arguments),
+    /// Check a configuration, show what holds, print the default
+    Config(config::Arguments),
 }
 
 /// Runs the command that the arguments name.
@@ -44,37 +74,22 @@ pub fn run() -> Exit {
             };
         }
     };
-    start_log(arguments.verbose);
+    if let Some(wrong) = telemetry::start_for_command(arguments.verbose) {
+        complain(&wrong);
+    }
     match arguments.command {
         Command::Replay(arguments) => arguments.run(),
         Command::Run(arguments) => arguments.run(),
+        Command::Status(arguments) => arguments.run(),
+        Command::Beacons(arguments) => arguments.run(true),
+        Command::Alerts(arguments) => arguments.run(false),
+        Command::Explain(arguments) => arguments.run(),
+        Command::Top(arguments) => arguments.run(),
+        Command::Allow(arguments) => arguments.run(),
+        Command::Unallow(arguments) => arguments.run(),
+        Command::Doctor(arguments) => arguments.run(),
+        Command::Config(arguments) => arguments.run(),
     }
-}
-
-/// Logs go to stderr: results alone go to stdout.
-fn start_log(verbose: u8) {
-    let level = match verbose {
-        0 => "warn",
-        1 => "info",
-        2 => "debug",
-        _ => "trace",
-    };
-    let wanted = std::env::var("SONDE_LOG").ok();
-    let filter = wanted.and_then(|wanted| {
-        let filter = tracing_subscriber::EnvFilter::try_new(&wanted);
-        filter.map_err(|error| complain(&format!("SONDE_LOG is no log filter and is ignored: {error}"))).ok()
-    });
-    let filter = filter.unwrap_or_else(|| tracing_subscriber::EnvFilter::new(level));
-    let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-        && std::io::IsTerminal::is_terminal(&std::io::stderr());
-    // A second start (in tests) keeps the first log.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(colour)
-        .without_time()
-        .with_target(false)
-        .try_init();
 }
 
 /// Says on stderr why a command failed.

@@ -4,6 +4,7 @@
 //! leaves early (`| head`) is no failure: that is told apart from a disk that is full.
 
 pub mod columns;
+pub mod finding;
 mod table;
 mod text;
 
@@ -284,7 +285,19 @@ pub fn no_alerts(scored: &Scored, style: Style) -> String {
             counted(series, "series was", "series were"),
         )
     };
-    let mut out = text::wrap(&text, style.width).join("\n");
+    paragraph(&text, style)
+}
+
+/// The head of a text, in at most so many columns.
+#[must_use]
+pub fn head(text: &str, columns: usize) -> &str {
+    text::take_head(text, columns)
+}
+
+/// A text in lines that fit.
+#[must_use]
+pub fn paragraph(text: &str, style: Style) -> String {
+    let mut out = text::wrap(text, style.width).join("\n");
     out.push('\n');
     out
 }

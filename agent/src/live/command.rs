@@ -24,6 +24,8 @@ pub enum Command {
     Ask(Box<Request>, Reply),
     /// Go on with this configuration, which was parsed and checked. State is kept.
     Reload(Box<Config>),
+    /// Go on with the old configuration, and say why a new one was not taken.
+    ReloadFailed(String),
     /// Save the state, say what is left to say, and end.
     Stop,
 }

@@ -53,16 +53,27 @@ fn rows(engine: &Engine, mut rows: Vec<Alert>, least: Severity, most: usize) -> 
 
 /// The finding with this id, or with an id that alone begins so.
 fn find(engine: &Engine, id: &str) -> Result<Alert, Refusal> {
-    let id = id.to_ascii_lowercase();
-    if !(LEAST_DIGITS..=ALL_DIGITS).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
-        let message = format!("an id is {LEAST_DIGITS} to {ALL_DIGITS} hexadecimal digits");
-        return Err(Refusal::new(RefusalCode::Bad, message));
-    }
+    let id = digits(id)?;
     pick(engine.series().into_iter().chain(engine.alerts()), &id)
 }
 
-/// Of several rows of one finding the best speaks for it; of several findings none.
-fn pick(rows: impl Iterator<Item = Alert>, id: &str) -> Result<Alert, Refusal> {
+/// What an id is asked for with, in lower case.
+///
+/// # Errors
+/// If it is none.
+pub fn digits(id: &str) -> Result<String, Refusal> {
+    if (LEAST_DIGITS..=ALL_DIGITS).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(id.to_ascii_lowercase());
+    }
+    let message = format!("an id is {LEAST_DIGITS} to {ALL_DIGITS} hexadecimal digits");
+    Err(Refusal::new(RefusalCode::Bad, message))
+}
+
+/// The finding whose id begins so. Of several rows of one finding the best speaks for it; of several findings none.
+///
+/// # Errors
+/// If there is none, or more than one.
+pub fn pick(rows: impl Iterator<Item = Alert>, id: &str) -> Result<Alert, Refusal> {
     let mut fitting: Vec<Alert> = rows.filter(|row| row.id.to_string().starts_with(id)).collect();
     rank(&mut fitting);
     let Some(best) = fitting.first() else {

@@ -6,6 +6,7 @@ pub mod command;
 pub mod desk;
 pub mod flow;
 pub mod health;
+pub mod host;
 pub mod identity;
 pub mod layer;
 pub mod queue;

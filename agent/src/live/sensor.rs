@@ -16,7 +16,7 @@ use super::clock::Clocks;
 use super::command::{Answer, Command};
 use super::desk;
 use super::flow::Flow;
-use super::health::{Health, Role};
+use super::health::{Failure, Health, Role};
 use super::identity::{Identities, IdentityOptions, Lookup};
 use super::queue::{Next, Queue};
 use super::sources::{self, Sources};
@@ -105,6 +105,9 @@ impl Sensor {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(Command::Ask(request, reply)) => reply.send(self.answer(&request)),
                 Ok(Command::Reload(config)) => self.reload(&config),
+                Ok(Command::ReloadFailed(reason)) => {
+                    self.health.config.rejected = Some(Failure { time: self.clocks.wall, reason });
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let now = Instant::now();

@@ -6,10 +6,14 @@
 use std::collections::BTreeMap;
 use std::hash::Hasher as _;
 
+use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
+use super::LEDGER_SHARE;
+use super::state::{Reader, StateError, Writer};
 use crate::alert::{Alert, Change, FindingId, Level, Severity};
 use crate::detect::beacon::label::Label;
+use crate::detect::beacon::texts;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// Findings kept per host. Beyond it the one with the lowest score leaves, and is counted.
@@ -18,6 +22,38 @@ const MAX_FINDINGS: usize = 4096;
 const REPEAT_AFTER: i64 = 86_400 * NANOS_PER_SEC;
 /// Layout of what the id is made of: raise it, and every id changes.
 const ID_VERSION: u8 = 1;
+
+/// What alerts as they were may take, at least: a few of them, however many hosts share the memory.
+const MIN_MEMORY: usize = 16 << 10;
+/// What a finding takes beside its alert: itself, and its part of a node of the tree.
+const BYTES_PER_ENTRY: usize = size_of::<Entry>() + 48;
+
+/// What an alert is taken to weigh. Its length as it was made counts, so that a restored one weighs the same.
+fn weight(alert: &Alert) -> usize {
+    let destination = &alert.destination;
+    let names = [
+        &destination.name,
+        &destination.registrable_domain,
+        &destination.fqdn,
+        &destination.sni,
+        &destination.connect_host,
+        &destination.http_host,
+        &destination.user_agent,
+        &alert.host,
+        &alert.reason,
+    ];
+    let lists = alert.parts.len() * size_of::<crate::alert::ScorePart>()
+        + alert.missing.len() * size_of::<crate::alert::Word>()
+        + alert.techniques.len() * size_of::<crate::alert::Technique>()
+        + alert.evidence.recent.len() * size_of::<Timestamp>()
+        + destination.group.len() * size_of::<String>();
+    size_of::<Alert>()
+        + names.iter().map(|name| name.len()).sum::<usize>()
+        + alert.parts.iter().map(|part| part.detail.len()).sum::<usize>()
+        + destination.group.iter().map(String::len).sum::<usize>()
+        + lists
+        + alert.process.as_ref().map_or(0, |process| texts::weight(&process.info))
+}
 
 /// Where a finding stands.
 #[derive(Clone, Debug)]
@@ -38,7 +74,7 @@ pub struct Standing {
     pub emit: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Entry {
     id: FindingId,
     /// Key of the series with the best score.
@@ -93,9 +129,63 @@ pub(super) struct Evaluation {
 pub(super) struct Ledger {
     entries: BTreeMap<FindingId, Entry>,
     evicted: u64,
+    bytes: usize,
+    capacity: usize,
 }
 
 impl Ledger {
+    /// A ledger within `memory_bytes`, but at least [`MIN_MEMORY`].
+    pub(super) fn new(memory_bytes: usize) -> Self {
+        Self { capacity: memory_bytes.max(MIN_MEMORY), ..Self::default() }
+    }
+
+    /// Changes what it may take.
+    pub(super) fn set_memory(&mut self, memory_bytes: usize) {
+        self.capacity = memory_bytes.max(MIN_MEMORY);
+        self.make_room();
+    }
+
+    /// Where the alerts as they were take too much, those with the lowest score are let go of: their findings stay, and are
+    /// shown as long as their series is there.
+    fn make_room(&mut self) {
+        while self.bytes > self.capacity {
+            let kept = self.entries.values_mut().filter(|entry| entry.snapshot.is_some());
+            let weakest = kept.min_by(|a, b| a.points.total_cmp(&b.points).then(a.id.cmp(&b.id)));
+            let Some(entry) = weakest else { return };
+            self.bytes -= entry.snapshot.take().map_or(0, |alert| weight(&alert));
+        }
+    }
+
+    pub(super) fn save(&self, out: &mut Writer<'_>) {
+        out.count(self.entries.len());
+        for entry in self.entries.values() {
+            out.put(entry);
+        }
+    }
+
+    pub(super) fn restore(memory_bytes: usize, from: &mut Reader<'_>) -> Result<Self, StateError> {
+        let mut this = Self::new(memory_bytes / LEDGER_SHARE);
+        for _ in 0..from.count("findings")? {
+            let entry: Entry = from.take("finding")?;
+            if entry.points.is_nan() || this.entries.contains_key(&entry.id) {
+                return Err(StateError::Damaged("finding"));
+            }
+            if this.has_room_for(entry.points) {
+                this.bytes += entry.snapshot.as_ref().map_or(0, |alert| weight(alert));
+                this.entries.insert(entry.id, entry);
+                this.make_room();
+            } else {
+                this.evicted += 1;
+            }
+        }
+        Ok(this)
+    }
+
+    /// Counts what left before.
+    pub(super) fn add_evicted(&mut self, evicted: u64) {
+        self.evicted = self.evicted.saturating_add(evicted);
+    }
+
     /// Notes a score above the alert threshold. Returns where the finding stands if its best score rose or there is news
     /// to emit.
     pub(super) fn note(
@@ -147,7 +237,9 @@ impl Ledger {
     /// Keeps the alert as it is now, for when its series has left the table.
     pub(super) fn keep(&mut self, id: FindingId, alert: &Alert) {
         if let Some(entry) = self.entries.get_mut(&id) {
-            entry.snapshot = Some(Box::new(alert.clone()));
+            let before = entry.snapshot.replace(Box::new(alert.clone()));
+            self.bytes = self.bytes + weight(alert) - before.map_or(0, |alert| weight(&alert));
+            self.make_room();
         }
     }
 
@@ -161,9 +253,25 @@ impl Ledger {
         let Some(id) = weakest.filter(|weakest| weakest.points < points).map(|entry| entry.id) else {
             return false;
         };
-        self.entries.remove(&id);
+        let gone = self.entries.remove(&id).and_then(|entry| entry.snapshot);
+        self.bytes -= gone.map_or(0, |alert| weight(&alert));
         self.evicted += 1;
         true
+    }
+
+    /// Moves all times, when the clock was set.
+    pub(super) fn shift(&mut self, nanos: i64) {
+        let shift = |time: &mut Timestamp| *time = time.plus_nanos(nanos);
+        for entry in self.entries.values_mut() {
+            shift(&mut entry.detected);
+            shift(&mut entry.emitted);
+            if let Some(alert) = entry.snapshot.as_deref_mut() {
+                let evidence = &mut alert.evidence;
+                let times = [&mut alert.time, &mut evidence.first_seen, &mut evidence.last_seen];
+                times.into_iter().for_each(shift);
+                alert.detected.iter_mut().chain(&mut evidence.recent).for_each(shift);
+            }
+        }
     }
 
     /// The series that speaks for a finding.
@@ -201,7 +309,7 @@ impl Ledger {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.entries.len() * (size_of::<Entry>() + size_of::<Alert>() + 1024)
+        self.entries.len() * BYTES_PER_ENTRY + self.bytes
     }
 }
 

@@ -1,6 +1,13 @@
 //! The engine's memory: what a source may tell without end must not be kept without end.
 
+mod calls;
+mod gaps;
+mod memory;
+mod state;
+mod suppressed;
+
 use super::*;
+use crate::process::ProcessInfo;
 
 const MEMORY: usize = 1 << 20;
 

@@ -480,7 +480,7 @@ impl Layout {
 
 impl Style {
     /// A text from the wire as this terminal may show it.
-    fn clean(self, text: &str) -> String {
+    pub(super) fn clean(self, text: &str) -> String {
         let text = escape(text);
         if self.unicode || text.is_ascii() {
             return text.into_owned();
@@ -500,16 +500,16 @@ impl Style {
         if self.unicode { "…" } else { "..." }
     }
 
-    const fn plus_minus(self) -> &'static str {
+    pub(super) const fn plus_minus(self) -> &'static str {
         if self.unicode { " ± " } else { " +/- " }
     }
 
-    const fn frame(self) -> char {
+    pub(super) const fn frame(self) -> char {
         if self.unicode { '│' } else { '|' }
     }
 
     /// A severity told without colour.
-    const fn mark(self, severity: Severity) -> char {
+    pub(super) const fn mark(self, severity: Severity) -> char {
         match (severity, self.unicode) {
             (Severity::Critical, true) => '◆',
             (Severity::High, true) => '▲',
@@ -533,7 +533,7 @@ fn grow(column: &mut usize, wanted: usize, rest: &mut usize) {
 }
 
 /// Bold red, red, yellow, cyan, dim: of the colours that every palette of sixteen keeps apart.
-const fn color(severity: Severity) -> &'static str {
+pub(super) const fn color(severity: Severity) -> &'static str {
     match severity {
         Severity::Critical => "1;31",
         Severity::High => "31",
@@ -549,7 +549,7 @@ fn interval_width(interval: usize, jitter: usize, style: Style) -> usize {
     text.max("INTERVAL".len())
 }
 
-fn push_port(out: &mut String, port: u16, transport: Transport) {
+pub(super) fn push_port(out: &mut String, port: u16, transport: Transport) {
     if port != 0 {
         out.push_str(&format!(":{port}"));
     }
@@ -564,7 +564,7 @@ fn push_line(out: &mut String, line: &str) {
 }
 
 /// Two decimals, cut: 0.7999 is not yet 0.80, which is the severity above.
-fn cut(score: f64) -> f64 {
+pub(super) fn cut(score: f64) -> f64 {
     // A score of 0.29 is a little less in binary.
     ((score * 100.0) + 1e-6).floor() / 100.0
 }
@@ -574,12 +574,12 @@ fn cut(score: f64) -> f64 {
     clippy::cast_sign_loss,
     reason = "saturates; a dwell is never negative"
 )]
-const fn whole_secs(secs: f64) -> u64 {
+pub(super) const fn whole_secs(secs: f64) -> u64 {
     secs as u64
 }
 
 /// The intervals as bars on their logarithmic axis; a bin with any interval shows at least the lowest bar.
-fn sparkline(counts: &[u16; HISTOGRAM_BINS], bins: usize, style: Style) -> String {
+pub(super) fn sparkline(counts: &[u16; HISTOGRAM_BINS], bins: usize, style: Style) -> String {
     let bars = if style.unicode { BARS } else { ASCII_BARS };
     let merged: Vec<u32> = counts
         .chunks(HISTOGRAM_BINS.div_ceil(bins.max(1)))

@@ -51,7 +51,7 @@ pub(super) fn elide_path<'a>(
 }
 
 /// The longest head of at most so many columns.
-fn take_head(text: &str, columns: usize) -> &str {
+pub(super) fn take_head(text: &str, columns: usize) -> &str {
     let mut used = 0;
     let end = text.char_indices().find_map(|(index, c)| {
         used += char_width(c);

@@ -8,16 +8,16 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
 use sonde_common::alert::{Alert, Severity};
 use sonde_common::attribute::ProcessMap;
-use sonde_common::config::Config;
 use sonde_common::conntrack::local::Cidr;
 
 use self::rules::{Asked, RuleName};
-use super::complain;
+use super::failure::Failure;
 use super::output::{self, Format, Output, OutputError, Scored, Style};
 use super::progress::Progress;
+use super::settings;
+use super::severity::Level;
 use crate::capture::{CaptureError, Found, total_length};
 use crate::exit::Exit;
 use crate::replay::process_map::MapError;
@@ -98,40 +98,6 @@ pub(super) struct Arguments {
     no_progress: bool,
 }
 
-/// A severity as an argument.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Level {
-    Low,
-    Medium,
-    High,
-    Critical,
-}
-
-impl From<Level> for Severity {
-    fn from(level: Level) -> Self {
-        match level {
-            Level::Low => Self::Low,
-            Level::Medium => Self::Medium,
-            Level::High => Self::High,
-            Level::Critical => Self::Critical,
-        }
-    }
-}
-
-/// Why a replay ended, with its exit code.
-struct Failure(Exit, String);
-
-impl Failure {
-    fn of_input(error: &CaptureError) -> Self {
-        let exit = match error {
-            CaptureError::NotFound { .. } => Exit::NoInput,
-            CaptureError::PermissionDenied { .. } => Exit::Permission,
-            _ => Exit::BadInput,
-        };
-        Self(exit, format!("{error}\n  {}", error.remedy()))
-    }
-}
-
 impl From<MapError> for Failure {
     fn from(error: MapError) -> Self {
         let exit = match error {
@@ -157,23 +123,7 @@ impl From<ReplayError> for Failure {
 
 impl Arguments {
     pub(super) fn run(self) -> Exit {
-        match self.replay() {
-            Ok(exit) => exit,
-            Err(Failure(exit, text)) => {
-                complain(&text);
-                exit
-            }
-        }
-    }
-
-    fn config(&self) -> Result<Config, Failure> {
-        let text = match &self.config {
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|error| Failure(Exit::Config, format!("{}: {error}", path.display())))?,
-            None => String::new(),
-        };
-        let place = self.config.as_ref().map_or_else(String::new, |path| format!("{}: ", path.display()));
-        Config::parse(&text, &self.set).map_err(|error| Failure(Exit::Config, format!("{place}{error}")))
+        Failure::tell(self.replay())
     }
 
     /// Threads for logs: as told, else as many as the machine has, up to eight.
@@ -252,7 +202,7 @@ impl Arguments {
             let text = "--at is of use only with --rule sentinel or --compare";
             return Err(Failure(Exit::Usage, text.to_owned()));
         }
-        let config = self.config()?;
+        let config = settings::read(self.config.as_deref(), &self.set)?;
         let files = replay::walk(&self.files)?;
         // All inputs are looked at before the first is read: a wrong name should not cost an hour.
         let inputs = self.look(&files)?;

@@ -96,6 +96,9 @@ pub struct IdentityLosses {
     pub unhashed: BTreeMap<Unhashed, u64>,
 }
 
+/// Interpreter, script as given, parent.
+type ScriptKey = (Arc<str>, Box<str>, Arc<str>);
+
 /// An executable at hand.
 #[derive(Debug)]
 struct Known {
@@ -116,8 +119,8 @@ pub struct Identities {
     /// Whether the first program that was given of a file had its hash: later ones are keyed alike, so that a hash that
     /// came too late once does not part their series.
     hashed: Recent<FileId, bool>,
-    /// (interpreter, script as given, parent) -> script, as last resolved: a short-lived run is no other program.
-    scripts: Recent<(Arc<str>, Box<str>, Arc<str>), Box<str>>,
+    /// Scripts as last resolved: a short-lived run is no other program.
+    scripts: Recent<ScriptKey, Box<str>>,
     edition: u64,
     checked: Timestamp,
     losses: IdentityLosses,
@@ -241,7 +244,7 @@ impl Identities {
     /// What does not work here.
     #[must_use]
     pub fn unavailable(&self) -> Vec<Unavailable> {
-        self.worker.unavailable().cloned().into_iter().collect()
+        self.worker.unavailable()
     }
 
     fn run_at(&mut self, key: ProcessKey, now: Timestamp) -> Option<u32> {

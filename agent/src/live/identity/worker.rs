@@ -1,8 +1,8 @@
 //! The thread that looks at executables: one, behind everything else, with short queues on both sides.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
 
 use sonde_common::live::Unavailable;
 
@@ -19,6 +19,8 @@ pub(super) struct Worker {
     answers: Receiver<Answer>,
     stop: Arc<AtomicBool>,
     unavailable: Option<Unavailable>,
+    /// What the thread cannot read.
+    unread: Arc<Mutex<Vec<Unavailable>>>,
 }
 
 impl Worker {
@@ -28,13 +30,15 @@ impl Worker {
         let stop = Arc::new(AtomicBool::new(false));
         let ends = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("sonde-identity".into());
-        let started = thread.spawn(move || work(examiner, &to_do, &done, &ends));
+        let unread = Arc::new(Mutex::new(Vec::new()));
+        let tells = Arc::clone(&unread);
+        let started = thread.spawn(move || work(examiner, &to_do, &done, &ends, &tells));
         let unavailable = started.err().map(|error| Unavailable {
             what: "hashes and packages of executables".into(),
             reason: format!("no thread for them: {error}"),
             remedy: "raise the limit of threads (LimitNPROC, TasksMax)".into(),
         });
-        Self { requests: unavailable.is_none().then_some(requests), answers, stop, unavailable }
+        Self { requests: unavailable.is_none().then_some(requests), answers, stop, unavailable, unread }
     }
 
     /// Hands over a question; `false` if there is no room.
@@ -63,8 +67,9 @@ impl Worker {
         }
     }
 
-    pub(super) const fn unavailable(&self) -> Option<&Unavailable> {
-        self.unavailable.as_ref()
+    pub(super) fn unavailable(&self) -> Vec<Unavailable> {
+        let unread = self.unread.lock().map(|unread| unread.clone()).unwrap_or_default();
+        self.unavailable.iter().cloned().chain(unread).collect()
     }
 }
 
@@ -80,13 +85,20 @@ fn work(
     requests: &Receiver<Request>,
     answers: &SyncSender<Answer>,
     stop: &AtomicBool,
+    unread: &Mutex<Vec<Unavailable>>,
 ) {
     lower_priority();
     while let Ok(request) = requests.recv() {
         if stop.load(Ordering::Relaxed) {
             return;
         }
-        if answers.send(examiner.examine(&request, stop)).is_err() {
+        let answer = examiner.examine(&request, stop);
+        if let Ok(mut unread) = unread.lock()
+            && *unread != examiner.unavailable()
+        {
+            *unread = examiner.unavailable().to_vec();
+        }
+        if answers.send(answer).is_err() {
             return;
         }
     }

@@ -1,8 +1,14 @@
 //! Linux: kernel programs, netlink, packet sockets, `/proc`.
 
+pub mod accounts;
 pub mod clock;
 pub mod ebpf;
 pub mod identity;
+pub mod local_socket;
 pub mod namespaces;
 pub mod netlink;
 pub mod packets;
+pub mod paths;
+pub mod privileges;
+pub mod service;
+pub mod usage;

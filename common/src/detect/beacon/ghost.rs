@@ -129,6 +129,56 @@ impl GhostTable {
         }
     }
 
+    /// Sets, first sightings and evictions so far.
+    pub(super) const fn progress(&self) -> (usize, u64, u64) {
+        (self.sets(), self.sightings, self.evicted)
+    }
+
+    /// Goes on from there, with as many sets as then, if there is room for them. For an empty table.
+    pub(super) fn go_on(&mut self, (sets, sightings, evicted): (usize, u64, u64)) {
+        let sets = sets.min(self.max_sets).max(self.sets());
+        if sets.is_power_of_two() {
+            self.entries = vec![FREE_ENTRY; sets * WAYS];
+            self.len = 0;
+        }
+        self.sightings = self.sightings.saturating_add(sightings);
+        self.evicted = self.evicted.saturating_add(evicted);
+    }
+
+    /// All keys with their places.
+    pub(super) fn saved(&self) -> impl Iterator<Item = (usize, u64, i64)> {
+        let taken = self.entries.iter().enumerate().filter(|(_, entry)| entry.nanos != FREE);
+        taken.map(|(place, entry)| (place, entry.hash, entry.nanos))
+    }
+
+    /// Puts back a key: where it was, if that place is its own and free, else over the oldest of its set.
+    pub(super) fn put_back(&mut self, place: usize, hash: u64, nanos: i64) {
+        let entry = Entry { hash, nanos: nanos.max(FREE + 1) };
+        #[expect(clippy::cast_possible_truncation, reason = "only the lowest bits choose the set")]
+        let its_own = place / WAYS == hash as usize & (self.sets() - 1);
+        if let Some(free) = self.entries.get_mut(place).filter(|place| its_own && place.nanos == FREE) {
+            *free = entry;
+            self.len += 1;
+        } else if let Some(oldest) = self.set(hash).iter_mut().min_by_key(|entry| entry.nanos)
+            && oldest.nanos < entry.nanos
+        {
+            let was_free = oldest.nanos == FREE;
+            *oldest = entry;
+            if was_free {
+                self.len += 1;
+            } else {
+                self.evicted += 1;
+            }
+        }
+    }
+
+    /// Moves all times, when the clock was set.
+    pub fn shift(&mut self, nanos: i64) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.nanos != FREE) {
+            entry.nanos = entry.nanos.saturating_add(nanos).max(FREE + 1);
+        }
+    }
+
     /// Keys remembered now.
     #[must_use]
     pub const fn len(&self) -> usize {

@@ -4,13 +4,17 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Target;
 use super::stats::Timing;
+use super::texts::Texts;
 use crate::alert::{FindingId, Level};
 use crate::detect::{Seen, What};
 use crate::event::{AppProtocol, Ja4, Outcome};
 use crate::net::Transport;
 use crate::process::{Attribution, ProcessInfo, ProcessKey};
+use crate::program::Program;
 use crate::score::Facts;
 use crate::time::Timestamp;
 
@@ -28,8 +32,11 @@ const MIN_RETURNS: u8 = 2;
 /// destination's beacon with company, not a rotation.
 const ROTATION_PERCENT: u32 = 20;
 
+/// More than the texts of any label take: twelve names of 255 bytes, and a User-Agent.
+const MAX_LABEL_BYTES: usize = 8 << 10;
+
 /// A destination of a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Name or address.
     pub name: String,
@@ -40,7 +47,7 @@ pub struct Member {
 }
 
 /// The evaluation with the highest score that a series had.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Peak {
     /// Data time of it.
     pub time: Timestamp,
@@ -53,14 +60,17 @@ pub struct Peak {
 }
 
 /// Who calls whom.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Label {
     /// At which level.
     pub level: Level,
     /// Key of the program, 0 without one.
     pub program_key: u64,
-    /// The program, where known.
+    /// The program, where known. Saved beside the labels, as many share one.
+    #[serde(skip)]
     pub program: Option<Arc<ProcessInfo>>,
+    /// Whether its texts are cut for want of memory.
+    cut: bool,
     /// The process of the latest callback.
     pub process: Option<ProcessKey>,
     /// How that is known.
@@ -116,7 +126,7 @@ pub struct Label {
 
 impl Label {
     /// Takes over what the latest event says of both ends.
-    pub(super) fn describe(&mut self, level: Level, seen: &Seen<'_>, target: &Target<'_>) {
+    pub(super) fn describe(&mut self, level: Level, seen: &Seen<'_>, target: &Target<'_>, texts: &mut Texts) {
         self.level = level;
         self.process = seen.process;
         self.attribution = match seen.what {
@@ -125,9 +135,11 @@ impl Label {
         };
         match (seen.program, &self.program) {
             (Some(program), Some(known)) if Arc::ptr_eq(known, &program.info) => {}
+            (Some(program), Some(_)) if self.cut && self.program_key == program.key => {}
             (Some(program), _) => {
+                self.leave(texts);
                 self.program_key = program.key;
-                self.program = Some(Arc::clone(&program.info));
+                self.take(program, texts);
             }
             (None, _) => {}
         }
@@ -154,6 +166,52 @@ impl Label {
                 self.ip = query.resolver.map(|resolver| resolver.ip());
             }
         }
+    }
+
+    /// Keeps what is known of a program.
+    pub(super) fn take(&mut self, program: &Program, texts: &mut Texts) {
+        let kept = texts.adopt(program);
+        self.cut |= !Arc::ptr_eq(&kept, &program.info);
+        self.program = Some(kept);
+    }
+
+    /// Lets go of its program.
+    pub(super) fn leave(&mut self, texts: &mut Texts) {
+        if let Some(info) = self.program.take() {
+            texts.release(&info, self.program_key);
+        }
+        self.cut = false;
+    }
+
+    /// Keeps its program again, once it is put back.
+    pub(super) fn take_back(&mut self, program: &Program, texts: &mut Texts) {
+        let kept = texts.put_back(program, self.cut);
+        self.cut |= !Arc::ptr_eq(&kept, &program.info);
+        self.program = Some(kept);
+    }
+
+    /// What its own texts take on the heap.
+    pub(super) fn text_bytes(&self) -> usize {
+        let Self { name, fqdn, sni, connect_host, http_host, user_agent, members, .. } = self;
+        let texts = [name, fqdn, sni, connect_host, http_host, user_agent];
+        // A list of members begins with room for four, and doubles.
+        let places = if members.is_empty() {
+            0
+        } else {
+            members.len().next_power_of_two().max(4) * size_of::<Member>()
+        };
+        texts.iter().map(|text| text.len()).sum::<usize>()
+            + members.iter().map(|member| member.name.len()).sum::<usize>()
+            + places
+    }
+
+    /// Whether it is one that Sonde may have saved.
+    pub(super) fn is_sound(&self) -> bool {
+        let peak = self.peak.is_none_or(|peak| {
+            let Timing { bans, matched, of, period_secs, .. } = peak.timing;
+            bans.is_finite() && bans >= 0.0 && period_secs.is_finite() && matched <= of
+        });
+        peak && self.members.len() <= MAX_MEMBERS && self.text_bytes() <= MAX_LABEL_BYTES
     }
 
     pub(super) fn add_bytes(&mut self, bytes_out: u64, bytes_in: u64) {
@@ -230,10 +288,10 @@ impl Label {
     }
 }
 
+/// A text takes what it is weighed as: no more than its length.
 fn replace(text: &mut String, new: &str) {
     if text != new {
-        text.clear();
-        text.push_str(new);
+        *text = new.to_owned();
     }
 }
 

@@ -8,33 +8,42 @@
 //! | dns | queries with a new full name | program, registrable domain |
 
 pub mod evidence;
+pub mod gaps;
 pub mod ghost;
 pub mod label;
+mod saved;
 pub mod series;
 pub mod stats;
 pub mod table;
+pub(crate) mod texts;
 
 use std::hash::Hasher as _;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher24;
 
+use self::gaps::Gaps;
 use self::ghost::GhostTable;
 use self::label::{Label, Peak};
 use self::series::{Series, Update};
 use self::stats::Timing;
 use self::table::{Admission, SeriesTable, Slot};
+use self::texts::Texts;
 use super::{Seen, What};
 use crate::alert::{FindingId, Level};
 use crate::domain::literal_address;
 use crate::event::{ConnectionEvent, DnsEvent, Phase};
+use crate::live::Gap;
 use crate::net::{is_link_local, is_no_peer};
 use crate::time::Timestamp;
 
 /// Share of the budget that goes to first sightings: the table that does the work in a flood (scorer specification 5).
 const GHOST_SHARE: usize = 8;
-/// What one series takes: its state, its key and a label with names of common length.
-const BYTES_PER_SERIES: usize = size_of::<Series>() + 32 + size_of::<Label>() + 160;
+/// What the texts of one series take: names of common length. Longer ones, and the programs', leave room for fewer series.
+const TEXTS_PER_SERIES: usize = 160;
+/// What one series takes: its state, its key and its label.
+const BYTES_PER_SERIES: usize = size_of::<Series>() + 32 + size_of::<Label>() + TEXTS_PER_SERIES;
 
 /// A series that was evaluated and found regular.
 #[derive(Clone, Copy, Debug)]
@@ -50,11 +59,13 @@ pub struct Evaluated {
 pub struct BeaconDetector {
     ghosts: GhostTable,
     table: SeriesTable<Label>,
+    texts: Texts,
+    gaps: Gaps,
     seed: (u64, u64),
 }
 
 /// What became of the sightings.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BeaconCounters {
     /// Series that were created: keys seen at least twice.
     pub series: u64,
@@ -69,9 +80,14 @@ impl BeaconDetector {
     /// in a sensor, fixed in a replay so that it gives the same answer twice.
     #[must_use]
     pub fn new(memory_bytes: usize, seed: (u64, u64)) -> Self {
+        let capacity = Self::capacity(memory_bytes);
+        let mut texts = Texts::default();
+        texts.set_room(capacity * TEXTS_PER_SERIES);
         Self {
             ghosts: GhostTable::new(memory_bytes / GHOST_SHARE),
-            table: SeriesTable::new(Self::capacity(memory_bytes)),
+            table: SeriesTable::new(capacity),
+            texts,
+            gaps: Gaps::default(),
             seed,
         }
     }
@@ -83,7 +99,11 @@ impl BeaconDetector {
     /// Changes the budget; what no longer fits leaves by the eviction rule.
     pub fn set_memory(&mut self, memory_bytes: usize, now: Timestamp) {
         self.ghosts.set_capacity(memory_bytes / GHOST_SHARE);
-        self.table.set_capacity(Self::capacity(memory_bytes), now);
+        let capacity = Self::capacity(memory_bytes);
+        self.texts.set_room(capacity * TEXTS_PER_SERIES);
+        let Self { table, texts, .. } = self;
+        table.cut_to(capacity, now, |label| forget(texts, label));
+        self.make_room(now);
     }
 
     /// What became of the sightings.
@@ -99,7 +119,7 @@ impl BeaconDetector {
     /// Memory held, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.ghosts.memory_bytes() + self.table.memory_bytes()
+        self.ghosts.memory_bytes() + self.table.memory_bytes() + self.texts.bytes() + self.gaps.memory_bytes()
     }
 
     /// A series by its key.
@@ -135,6 +155,40 @@ impl BeaconDetector {
     /// Fixes the id of the finding that a series makes.
     pub fn note_id(&mut self, slot: Slot, id: FindingId) {
         if let Some((_, label)) = self.table.get_mut(slot) {
+            label.id = Some(id);
+        }
+    }
+
+    /// Labels with long texts leave room for fewer series.
+    fn make_room(&mut self, now: Timestamp) {
+        while self.texts.is_over()
+            && self.table.len() > 1
+            && let Some(label) = self.table.evict(now)
+        {
+            forget(&mut self.texts, label);
+        }
+    }
+
+    /// Takes in a time in which the sensor was blind.
+    pub fn note_gap(&mut self, gap: Gap) {
+        self.gaps.note(gap);
+    }
+
+    /// Moves all times, when the clock was set: what was seen is older or younger by the new clock, and no less.
+    pub fn shift(&mut self, nanos: i64) {
+        self.ghosts.shift(nanos);
+        self.gaps.shift(nanos);
+        for (_, series, label) in self.table.iter_mut() {
+            series.shift(nanos);
+            if let Some(peak) = &mut label.peak {
+                peak.time = peak.time.plus_nanos(nanos);
+            }
+        }
+    }
+
+    /// Fixes the id of the finding that the series with this key makes.
+    pub fn fix_id(&mut self, key: u64, id: FindingId) {
+        if let Some((_, label)) = self.find_mut(key) {
             label.id = Some(id);
         }
     }
@@ -292,14 +346,22 @@ impl BeaconDetector {
     ) {
         let slot = match self.table.entry(key, start, &mut self.ghosts) {
             Admission::Remembered => return,
-            Admission::Created { slot, .. } | Admission::Existing { slot } => slot,
+            Admission::Created { slot, evicted } => {
+                if let Some(label) = evicted {
+                    forget(&mut self.texts, label);
+                }
+                slot
+            }
+            Admission::Existing { slot } => slot,
         };
         let fingerprint = destination_fingerprint(
             if target.name.is_empty() { None } else { Some(seen.registrable) },
             target.ip,
         );
         let Some((series, label)) = self.table.get_mut(slot) else { return };
-        let update = series.observe(start, sizes);
+        let before = label.text_bytes();
+        let blind = self.gaps.blind(series.check_in_start(), start);
+        let update = series.observe_behind(start, sizes, blind);
         if let Some((bytes_out, bytes_in)) = sizes {
             label.add_bytes(bytes_out, bytes_in);
         }
@@ -314,17 +376,19 @@ impl BeaconDetector {
             };
             // A group speaks for its main destination.
             if label.note_member(fingerprint, name) {
-                label.describe(level, seen, target);
+                label.describe(level, seen, target, &mut self.texts);
             }
         } else {
-            label.describe(level, seen, target);
+            label.describe(level, seen, target, &mut self.texts);
         }
+        self.texts.changed(before, label.text_bytes());
         if let Update::NewCheckIn { evaluate: true } = update {
             let timing = series.timing();
             if timing.bans >= crate::score::MIN_BANS {
                 regular(self, Evaluated { slot, timing });
             }
         }
+        self.make_room(start);
     }
 
     fn find_mut(&mut self, key: u64) -> Option<(&mut Series, &mut Label)> {
@@ -339,6 +403,12 @@ impl BeaconDetector {
         write(&mut hash);
         hash.finish()
     }
+}
+
+/// A label that left takes its texts with it.
+fn forget(texts: &mut Texts, mut label: Label) {
+    label.leave(texts);
+    texts.changed(label.text_bytes(), 0);
 }
 
 /// Where a connection goes, as a series is keyed by it.

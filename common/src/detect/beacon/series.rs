@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::stats::{self, MAX_INTERVALS, MIN_SAMPLE, Timing, dequantise, quantise};
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
@@ -77,6 +79,20 @@ pub struct Series {
     /// Intervals that are none, and for how many seconds the sensor was blind in them.
     gaps: u32,
     gap_secs: u32,
+}
+
+/// A series as it is saved: what of its rings is written, in the order in which it lies there.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Saved {
+    first: Timestamp,
+    check_in: Timestamp,
+    last: Timestamp,
+    check_ins: u32,
+    open: (u32, u32),
+    intervals: Vec<u16>,
+    closed: Vec<(u16, u16)>,
+    destinations: Vec<u16>,
+    gaps: (u32, u32),
 }
 
 /// Whether a series is evaluated when it has so many intervals: often at first, then every 64 (scorer specification
@@ -248,6 +264,53 @@ impl Series {
     #[must_use]
     pub const fn gap_secs(&self) -> u32 {
         self.gap_secs
+    }
+
+    pub(super) fn saved(&self) -> Saved {
+        let written = ring_index(self.check_ins - 1);
+        Saved {
+            first: self.first,
+            check_in: self.check_in,
+            last: self.last,
+            check_ins: self.check_ins,
+            open: (self.open_out, self.open_in),
+            intervals: self.intervals.iter().copied().take(written).collect(),
+            closed: self.closed_out.iter().copied().zip(self.closed_in).take(written).collect(),
+            destinations: self.destinations().to_vec(),
+            gaps: (self.gaps, self.gap_secs),
+        }
+    }
+
+    /// The series that was saved, unless it is one that cannot have been.
+    pub(super) fn restored(saved: &Saved) -> Option<Self> {
+        let Saved { first, check_in, last, check_ins, open, intervals, closed, destinations, gaps } = saved;
+        let written = ring_index(check_ins.checked_sub(1)?);
+        let sound = first <= check_in
+            && check_in <= last
+            && intervals.len() == written.min(MAX_INTERVALS)
+            && closed.len() == written.min(MAX_SIZES)
+            && destinations.len() <= MAX_DESTINATIONS
+            && gaps.0 < *check_ins;
+        if !sound {
+            return None;
+        }
+        let mut series = Self {
+            check_in: *check_in,
+            last: *last,
+            check_ins: *check_ins,
+            open_out: open.0,
+            open_in: open.1,
+            gaps: gaps.0,
+            gap_secs: gaps.1,
+            ..Self::new(*first)
+        };
+        series.intervals.iter_mut().zip(intervals).for_each(|(place, interval)| *place = *interval);
+        let places = series.closed_out.iter_mut().zip(&mut series.closed_in);
+        places.zip(closed).for_each(|((bytes_out, bytes_in), sizes)| (*bytes_out, *bytes_in) = *sizes);
+        for destination in destinations {
+            series.note_destination(*destination);
+        }
+        Some(series)
     }
 
     /// Moves all its times, when the clock was set.

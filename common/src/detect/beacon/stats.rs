@@ -232,7 +232,7 @@ pub fn fold_count(sorted: &[u16], low: u16, width: u16, multiples: usize) -> usi
 }
 
 /// What the intervals of a series say about its rhythm.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
     /// Evidence E in bans (log10 of the odds against chance); 0 = none.
     pub bans: f64,

@@ -227,13 +227,17 @@ impl<L> SeriesTable<L> {
     /// Changes the most series the table may hold, at least one. If there are more, the least valuable at time `now`
     /// leave, and the memory is given back.
     pub fn set_capacity(&mut self, capacity: usize, now: Timestamp) {
+        self.cut_to(capacity, now, |_| {});
+    }
+
+    /// The same; `gone` gets the labels that left.
+    pub fn cut_to(&mut self, capacity: usize, now: Timestamp, mut gone: impl FnMut(L)) {
         let shrinks = capacity < self.capacity;
         self.capacity = clamp_capacity(capacity);
         while self.len() > self.capacity
-            && let Some(victim) = self.victim(now)
+            && let Some(label) = self.evict(now)
         {
-            self.remove(victim);
-            self.evicted += 1;
+            gone(label);
         }
         if shrinks {
             self.hashes.shrink_to(self.capacity);
@@ -242,6 +246,26 @@ impl<L> SeriesTable<L> {
             let hashes = &self.hashes;
             self.index.shrink_to(hashes.len(), |&slot| hash_at(hashes, slot));
         }
+    }
+
+    /// Takes out the least valuable of a few series; its label.
+    pub fn evict(&mut self, now: Timestamp) -> Option<L> {
+        let victim = self.victim(now)?;
+        let (_, label) = self.remove(victim)?;
+        self.evicted += 1;
+        Some(label)
+    }
+
+    /// Where the draws of victims stand, and how many series were created and evicted so far.
+    pub(super) const fn progress(&self) -> (u64, u64, u64) {
+        (self.draw, self.created, self.evicted)
+    }
+
+    /// Goes on from there, once the series are put back.
+    pub(super) fn go_on(&mut self, (draw, created, evicted): (u64, u64, u64)) {
+        self.draw = if draw == 0 { DRAW_SEED } else { draw };
+        self.created = created;
+        self.evicted = self.evicted.saturating_add(evicted);
     }
 
     /// Series held now.

@@ -10,6 +10,7 @@ use sonde_common::event::{
     AppProtocol, ConnectionEvent, DnsEvent, Event, HostFacts, HostId, Ja4, Names, Observation, Outcome,
     Phase, Totals,
 };
+use sonde_common::live::{Gap, GapCause};
 use sonde_common::net::{FiveTuple, Transport};
 use sonde_common::process::{ImageLocation, ParentClass, ProcessInfo, ProcessKey};
 use sonde_common::time::Timestamp;
@@ -130,6 +131,12 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
                 let age_days = f64::from_bits(source.input.u64());
                 let now = source.now;
                 give(now, Event::KnownDestination { name: source.name(), age_days });
+            }
+            5 => {
+                let since = source.now;
+                source.now = source.input.moment(source.now);
+                let cause = source.input.pick(&[GapCause::Suspended, GapCause::ClockSet, GapCause::PacketsLost]);
+                give(source.now, Event::Gap(Gap { since, until: source.now, cause, lost: 0 }));
             }
             3 | 4 => {
                 source.now = source.input.moment(source.now);

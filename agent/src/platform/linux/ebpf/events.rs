@@ -49,6 +49,10 @@ impl Events {
         };
         match record {
             Record::Opened(head, owner) => {
+                if let Some(owner) = owner.filter(|owner| owner.untold && self.is_wanted(&head.tuple)) {
+                    let start = self.late_start(&owner, clock.wall(head.time));
+                    out.push(LiveEvent::Process(ProcessEvent::Started(Box::new(start))));
+                }
                 let owner = owner.map(|owner| self.socket_owner(&owner));
                 self.socket(head, clock, SocketNews::Opened(owner), out);
             }
@@ -111,6 +115,21 @@ impl Events {
         SocketOwner { process: self.key(owner.pid, owner.start), uid: owner.uid, attribution: KERNEL }
     }
 
+    /// A program whose start found no room: what is known when it calls. Without it the process would pass for what it ran
+    /// before.
+    fn late_start(&self, owner: &Owner, time: Timestamp) -> ProcessStart {
+        ProcessStart {
+            time,
+            process: self.key(owner.pid, owner.start),
+            uid: owner.uid,
+            image: path_of(owner.pid, owner.file).unwrap_or_default(),
+            file: owner.file,
+            cgroup: owner.cgroup,
+            net_namespace: u64::from(owner.net_namespace),
+            ..ProcessStart::default()
+        }
+    }
+
     fn start(&self, exec: &Exec<'_>, clock: Clock) -> ProcessStart {
         let owner = &exec.owner;
         ProcessStart {
@@ -118,7 +137,7 @@ impl Events {
             process: self.key(owner.pid, owner.start),
             parent: (exec.parent_pid != 0).then(|| self.key(exec.parent_pid, exec.parent_start)),
             uid: owner.uid,
-            image: exec.path.clone().or_else(|| long_path(owner.pid, owner.file)).unwrap_or_default(),
+            image: exec.path.clone().or_else(|| path_of(owner.pid, owner.file)).unwrap_or_default(),
             arguments: exec.arguments.to_vec(),
             file: owner.file,
             unlinked: exec.unlinked,
@@ -128,8 +147,8 @@ impl Events {
     }
 }
 
-/// A path that was too deep for the kernel program: asked for afterwards, and believed only if it leads to the same file.
-fn long_path(pid: u32, file: FileId) -> Option<Vec<u8>> {
+/// A path that the kernel program could not tell: asked for afterwards, and believed only if it leads to the same file.
+fn path_of(pid: u32, file: FileId) -> Option<Vec<u8>> {
     let link = format!("/proc/{pid}/exe");
     let path = std::fs::read_link(&link).ok()?;
     let found = std::fs::metadata(&link).ok()?;

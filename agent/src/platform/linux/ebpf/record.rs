@@ -9,10 +9,12 @@ use sonde_common::net::{FiveTuple, Transport};
 
 /// Key of a flow in the kernel's map: cookie, peer, port.
 pub(super) type FlowKey = [u8; 32];
-/// A flow in the kernel's map: last payload; start, last, out, in of its exchange; out, in; two marks.
-pub(super) type FlowValue = [u64; 8];
+/// A flow in the kernel's map: last payload; start, last, out, in, untold of its exchange; out, in; two marks.
+pub(super) type FlowValue = [u64; 9];
 
 const MAX_PATH_BYTES: usize = 1024 + 256;
+const BY_KERNEL: u8 = 1;
+const UNTOLD: u8 = 2;
 const UNLINKED: u8 = 1;
 const PATH_CUT: u8 = 2;
 
@@ -49,6 +51,8 @@ pub(super) struct Exchange {
     pub(super) last: u64,
     pub(super) bytes_out: u64,
     pub(super) bytes_in: u64,
+    /// The record of its beginning found no room.
+    pub(super) untold: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,6 +71,8 @@ pub(super) struct Owner {
     pub(super) pid: u32,
     pub(super) uid: u32,
     pub(super) net_namespace: u32,
+    /// The program that it runs could not be told when it started.
+    pub(super) untold: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,8 +100,9 @@ pub(super) struct Lineage {
 pub(super) fn parse(bytes: &[u8]) -> Option<Record<'_>> {
     Some(match u8_at(bytes, 8)? {
         1 => {
-            let by_kernel = u8_at(bytes, 11)? != 0;
-            Record::Opened(head(bytes)?, Some(owner(bytes, 64)?).filter(|_| !by_kernel))
+            let flags = u8_at(bytes, 11)?;
+            let owner = Owner { untold: flags & UNTOLD != 0, ..owner(bytes, 64)? };
+            Record::Opened(head(bytes)?, (flags & BY_KERNEL == 0).then_some(owner))
         }
         2 => Record::Answered(head(bytes)?),
         3 => Record::Exchange(head(bytes)?, exchange(bytes, 64)?),
@@ -160,6 +167,7 @@ fn owner(bytes: &[u8], at: usize) -> Option<Owner> {
         pid: u32_at(bytes, at + 28)?,
         uid: u32_at(bytes, at + 32)?,
         net_namespace: u32_at(bytes, at + 36)?,
+        untold: false,
     })
 }
 
@@ -169,13 +177,14 @@ fn exchange(bytes: &[u8], at: usize) -> Option<Exchange> {
         last: u64_at(bytes, at + 8)?,
         bytes_out: u64_at(bytes, at + 16)?,
         bytes_in: u64_at(bytes, at + 24)?,
+        untold: u64_at(bytes, at + 32)? != 0,
     })
 }
 
 /// The exchange of a flow as the kernel's map holds it.
 pub(super) fn exchange_of(value: &FlowValue) -> Exchange {
-    let [_, start, last, bytes_out, bytes_in, ..] = *value;
-    Exchange { start, last, bytes_out, bytes_in }
+    let [_, start, last, bytes_out, bytes_in, untold, ..] = *value;
+    Exchange { start, last, bytes_out, bytes_in, untold: untold != 0 }
 }
 
 fn exec(bytes: &[u8]) -> Option<Exec<'_>> {
@@ -281,7 +290,7 @@ mod tests {
 
     #[test]
     fn records_cut_short_are_refused() {
-        for (kind, length) in [(1, 104), (2, 64), (3, 96), (4, 112), (17, 40), (18, 40)] {
+        for (kind, length) in [(1, 104), (2, 64), (3, 104), (4, 120), (17, 40), (18, 40)] {
             let whole = socket_record(kind, 17, length.max(64));
             assert!(parse(&whole[..length]).is_some(), "kind {kind}");
             assert!(parse(&whole[..length - 1]).is_none(), "kind {kind}");

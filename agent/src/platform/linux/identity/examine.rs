@@ -6,15 +6,17 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Advice, AtFlags, Mode, OFlags, StatxFlags};
-use sha2::Digest as _;
-use sonde_common::live::FileId;
+use sonde_common::live::{FileId, Unavailable};
 
+use super::digest::Digests;
+use super::packages::{Algorithm, Databases};
 use super::places::as_path;
-use super::process::{is_running, proc_path, version_of};
+use super::process::{file_status, is_running, proc_path, version_of};
 use crate::live::identity::facts::{Answer, ExecutableFacts, ExecutableKey, Request, Unhashed};
 use crate::live::identity::recent::Recent;
 
@@ -31,8 +33,14 @@ const LARGE: u64 = 16 << 20;
 #[derive(Debug)]
 pub struct Examiner {
     largest: u64,
+    root: PathBuf,
     known: Recent<(ExecutableKey, Box<[u8]>), Arc<ExecutableFacts>>,
     buffer: Vec<u8>,
+    /// The databases of this machine, read when they are first needed.
+    databases: Option<Databases>,
+    /// Those of the container that was looked at last, by its mount namespace.
+    container: Option<(u64, Databases)>,
+    edition: u64,
 }
 
 /// An executable that was opened.
@@ -40,52 +48,132 @@ struct Opened {
     file: File,
     key: ExecutableKey,
     links: u32,
+    /// Mount namespace, if it is not ours.
+    namespace: Option<u64>,
 }
 
 impl Examiner {
     /// One that hashes files of at most `largest` bytes.
     #[must_use]
     pub fn new(largest: u64) -> Self {
-        Self { largest, known: Recent::new(MAX_VERSIONS), buffer: Vec::new() }
+        Self::with_root(largest, PathBuf::from("/"))
+    }
+
+    /// The same with the package databases below another folder.
+    #[must_use]
+    pub fn with_root(largest: u64, root: PathBuf) -> Self {
+        Self {
+            largest,
+            root,
+            known: Recent::new(MAX_VERSIONS),
+            buffer: Vec::new(),
+            databases: None,
+            container: None,
+            edition: 0,
+        }
     }
 
     /// Answers one question. `stop` ends the reading of a long file.
     pub fn examine(&mut self, request: &Request, stop: &AtomicBool) -> Answer {
-        let edition = 0;
+        if self.databases.as_mut().is_some_and(Databases::refresh) {
+            self.edition += 1;
+            self.known.clear();
+        }
+        let answer = |key, facts, edition| Answer { id: request.id, key, facts, edition };
         let opened = match open(request) {
             Ok(opened) => opened,
             Err(cause) => {
-                let facts = ExecutableFacts {
-                    unhashed: Some(cause),
-                    in_memory: request.unlinked,
-                    ..Default::default()
-                };
-                return Answer { id: request.id, key: None, facts: Arc::new(facts), edition };
+                let in_memory = request.unlinked;
+                let facts = ExecutableFacts { unhashed: Some(cause), in_memory, ..Default::default() };
+                return answer(None, Arc::new(facts), self.edition);
             }
         };
         let known = (opened.key, request.image.clone());
         if let Some(facts) = self.known.get(&known) {
-            return Answer { id: request.id, key: Some(opened.key), facts: Arc::clone(facts), edition };
+            return answer(Some(opened.key), Arc::clone(facts), self.edition);
         }
-        let mut facts = ExecutableFacts { in_memory: opened.links == 0, ..Default::default() };
-        match self.sha256(&opened, stop) {
-            Ok(sha256) => facts.sha256 = sha256,
-            Err(cause) => facts.unhashed = Some(cause),
-        }
-        let facts = Arc::new(facts);
+        let facts = Arc::new(self.facts(request, &opened, stop));
         if !matches!(facts.unhashed, Some(Unhashed::Changed | Unhashed::Busy)) {
             self.known.insert(known, Arc::clone(&facts));
         }
-        Answer { id: request.id, key: Some(opened.key), facts, edition }
+        answer(Some(opened.key), facts, self.edition)
     }
 
-    fn sha256(&mut self, opened: &Opened, stop: &AtomicBool) -> Result<String, Unhashed> {
+    /// What cannot be read here.
+    #[must_use]
+    pub fn unavailable(&self) -> &[Unavailable] {
+        self.databases.as_ref().map_or(&[], Databases::unavailable)
+    }
+
+    fn facts(&mut self, request: &Request, opened: &Opened, stop: &AtomicBool) -> ExecutableFacts {
+        let unlinked = opened.links == 0;
+        let path = std::str::from_utf8(&request.image).unwrap_or_default();
+        let databases = self.databases_of(request, opened);
+        let complete = databases.is_some_and(Databases::complete);
+        let owner = databases.filter(|_| !request.unlinked).and_then(|databases| databases.owner(path));
+        let mut facts = ExecutableFacts::default();
+        // A file that a package owns and that lost its name while it ran was replaced by an update.
+        facts.in_memory = unlinked && owner.is_none();
+        let expected = owner.as_ref().and_then(|owner| owner.digest.as_ref());
+        let matches = match self.hash(opened, expected.map(|(algorithm, _)| *algorithm), stop) {
+            Ok((sha256, other)) => {
+                facts.sha256 = sha256;
+                expected.map(|(_, digest)| *digest == other)
+            }
+            Err(cause) => {
+                facts.unhashed = Some(cause);
+                None
+            }
+        };
+        match owner {
+            None => facts.signed = complete.then_some(false),
+            Some(owner) if unlinked => facts.package = format!("{} (replaced)", owner.package),
+            Some(owner) => {
+                facts.signed = matches;
+                facts.package = owner.package;
+                if matches == Some(false) {
+                    facts.package.push_str(" (modified)");
+                }
+            }
+        }
+        facts
+    }
+
+    /// The databases that the executable may be listed in.
+    fn databases_of(&mut self, request: &Request, opened: &Opened) -> Option<&Databases> {
+        let Some(namespace) = opened.namespace else {
+            if self.databases.is_none() {
+                self.databases = Databases::at(&self.root).ok();
+            }
+            return self.databases.as_ref();
+        };
+        let kept =
+            self.container.as_mut().is_some_and(|(of, databases)| *of == namespace && !databases.refresh());
+        if !kept {
+            self.container = None;
+            let databases = Databases::of_container(&proc_path(request.process.pid, "root")).ok()?;
+            // The root was that of this process, if it still runs.
+            if !is_running(request.process, request.boot) {
+                return None;
+            }
+            self.container = Some((namespace, databases));
+        }
+        self.container.as_ref().map(|(_, databases)| databases)
+    }
+
+    /// SHA-256 and the other digest of the whole file, if it stayed the same meanwhile.
+    fn hash(
+        &mut self,
+        opened: &Opened,
+        other: Option<Algorithm>,
+        stop: &AtomicBool,
+    ) -> Result<(String, String), Unhashed> {
         if opened.key.size > self.largest {
             return Err(Unhashed::TooLarge);
         }
         self.buffer.resize(CHUNK, 0);
-        let mut hash = sha2::Sha256::new();
-        // A file that grows while it is read does not end the reader.
+        let mut digests = Digests::new(other);
+        // A file that grows while it is read does not hold the reader.
         let mut left = opened.key.size;
         let mut file = &opened.file;
         let _ = rustix::fs::fadvise(file, 0, None, Advice::Sequential);
@@ -101,14 +189,14 @@ impl Examiner {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(_) => return Err(Unhashed::Unreadable),
             };
-            hash.update(chunk.get(..read).unwrap_or_default());
+            digests.update(chunk.get(..read).unwrap_or_default());
             left = left.saturating_sub(u64::try_from(read).unwrap_or(u64::MAX));
         }
         if opened.key.size >= LARGE {
             let _ = rustix::fs::fadvise(file, 0, None::<NonZeroU64>, Advice::DontNeed);
         }
         match version(file) {
-            Some((key, _)) if same_content(key, opened.key) => Ok(hex(&hash.finalize())),
+            Some((key, _)) if same_content(key, opened.key) => Ok(digests.finish()),
             _ => Err(Unhashed::Changed),
         }
     }
@@ -119,20 +207,18 @@ fn same_content(a: ExecutableKey, b: ExecutableKey) -> bool {
     (a.file, a.size, a.modified) == (b.file, b.size, b.modified)
 }
 
-/// Lower-case hex.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 fn version(file: &File) -> Option<(ExecutableKey, u32)> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
     let status = rustix::fs::statx(file, c"", flags, StatxFlags::BASIC_STATS).ok()?;
     let regular = rustix::fs::FileType::from_raw_mode(status.stx_mode.into()).is_file();
     regular.then(|| (version_of(&status), status.stx_nlink))
+}
+
+/// The mount namespace of a process, if it is not ours.
+fn foreign_namespace(pid: u32) -> Option<u64> {
+    let of = |path: &Path| file_status(path).map(|status| status.stx_ino);
+    let namespace = of(&proc_path(pid, "ns/mnt"))?;
+    (Some(namespace) != of(Path::new("/proc/self/ns/mnt"))).then_some(namespace)
 }
 
 /// Opens the executable of a process.
@@ -150,7 +236,7 @@ fn open(request: &Request) -> Result<Opened, Unhashed> {
                 std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()) == &*request.image
             });
             if request.file == FileId::default() || request.file == key.file || same_path {
-                return Ok(Opened { file, key, links });
+                return Ok(Opened { file, key, links, namespace: foreign_namespace(request.process.pid) });
             }
             cause = Unhashed::Changed;
         }
@@ -171,5 +257,5 @@ fn open(request: &Request) -> Result<Opened, Unhashed> {
     if key.file != request.file || key.changed > latest {
         return Err(Unhashed::Changed);
     }
-    Ok(Opened { file, key, links })
+    Ok(Opened { file, key, links, namespace: None })
 }

@@ -5,10 +5,15 @@
 
 pub mod accounts;
 pub mod cgroup;
+pub mod digest;
 pub mod examine;
+pub mod packages;
 pub mod places;
 pub mod process;
+pub mod root;
 
+#[cfg(test)]
+mod figures;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +29,13 @@ use std::path::Path;
 pub fn lower_priority() {
     // On Linux the process 0 is the calling thread. Without the right to it we are a little less polite, that is all.
     let _ = rustix::process::setpriority_process(None, 19);
+}
+
+/// Names this boot of the machine.
+#[must_use]
+pub fn boot_id() -> Option<String> {
+    let text = read_capped(Path::new("/proc/sys/kernel/random/boot_id"), 64).ok()?;
+    Some(std::str::from_utf8(&text).ok()?.trim().to_owned())
 }
 
 /// The first `cap` bytes of a file.

@@ -8,7 +8,9 @@ use sonde_common::process::{ImageLocation, ParentClass, ProcessKey};
 use sonde_common::program::Program;
 use sonde_common::time::Timestamp;
 
+use super::Examiner;
 use super::{find_process, process_key};
+use crate::live::identity::facts::{Request, Unhashed};
 use crate::live::identity::{Identities, IdentityOptions, Lookup};
 
 const BOOT: Timestamp = Timestamp::from_secs_nanos(1_700_000_000, 0);
@@ -84,7 +86,7 @@ fn program(identities: &mut Identities, key: ProcessKey) -> Program {
 
 fn sha256(path: &str) -> String {
     use sha2::Digest as _;
-    super::examine::hex(&sha2::Sha256::digest(std::fs::read(path).unwrap()))
+    super::digest::hex(&sha2::Sha256::digest(std::fs::read(path).unwrap()))
 }
 
 /// The children of a process by the processes' own words.
@@ -269,4 +271,90 @@ fn a_file_over_the_limit_is_named_but_not_hashed() {
     let info = program(&mut identities, running.key()).info;
     assert!(info.sha256.is_empty() && info.image.ends_with("sleep"));
     assert_eq!(identities.lost().unhashed.values().sum::<u64>(), 1);
+}
+
+/// What is asked of an executable that no process runs any more.
+fn request(path: &std::path::Path) -> Request {
+    let status = super::process::file_status(path).unwrap();
+    Request {
+        id: 7,
+        process: ProcessKey { pid: u32::MAX - 1, start: Timestamp::ZERO },
+        started: Timestamp::from_nanos(super::process::version_of(&status).changed),
+        boot: BOOT,
+        image: path.to_str().unwrap().as_bytes().into(),
+        file: super::process::file_id(&status),
+        unlinked: false,
+    }
+}
+
+#[test]
+fn a_file_is_signed_if_a_package_owns_it_unchanged() {
+    let root = tempfile::tempdir().unwrap();
+    let tool = root.path().canonicalize().unwrap().join("tool");
+    std::fs::write(&tool, "abc").unwrap();
+    let info = root.path().join("var/lib/dpkg/info");
+    std::fs::create_dir_all(&info).unwrap();
+    let name = tool.to_str().unwrap();
+    let status = "Package: sample\nStatus: install ok installed\nVersion: 1-2\n";
+    std::fs::write(root.path().join("var/lib/dpkg/status"), status).unwrap();
+    std::fs::write(info.join("sample.list"), format!("{name}\n")).unwrap();
+    // RFC 1321's example.
+    let sums = format!("900150983cd24fb0d6963f7d28e17f72  {}\n", &name[1..]);
+    std::fs::write(info.join("sample.md5sums"), sums).unwrap();
+    let never = std::sync::atomic::AtomicBool::new(false);
+    let mut examiner = Examiner::with_root(1 << 20, root.path().into());
+    let facts = examiner.examine(&request(&tool), &never).facts;
+    assert_eq!((facts.package.as_str(), facts.signed), ("sample 1-2", Some(true)));
+    std::fs::write(&tool, "abd").unwrap();
+    let facts = examiner.examine(&request(&tool), &never).facts;
+    assert_eq!((facts.package.as_str(), facts.signed), ("sample 1-2 (modified)", Some(false)));
+    let other = root.path().join("other");
+    std::fs::write(&other, "abc").unwrap();
+    let facts = examiner.examine(&request(&other), &never).facts;
+    assert_eq!((facts.package.as_str(), facts.signed), ("", Some(false)));
+    // Without any database nothing is known.
+    let bare = tempfile::tempdir().unwrap();
+    let facts = Examiner::with_root(1 << 20, bare.path().into()).examine(&request(&tool), &never).facts;
+    assert_eq!((facts.signed, facts.sha256.len()), (None, 64));
+}
+
+#[test]
+fn a_dead_process_s_file_is_not_hashed_when_it_is_another_one_by_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let tool = folder.path().join("tool");
+    std::fs::write(&tool, "abc").unwrap();
+    let never = std::sync::atomic::AtomicBool::new(false);
+    let mut examiner = Examiner::with_root(1 << 20, folder.path().into());
+    let asked = request(&tool);
+    assert_eq!(examiner.examine(&asked, &never).facts.unhashed, None);
+    let later = Request { started: asked.started.plus_nanos(-1_000_000_000), ..asked.clone() };
+    assert_eq!(examiner.examine(&later, &never).facts.unhashed, Some(Unhashed::Changed), "changed since");
+    std::fs::write(folder.path().join("new"), "abc").unwrap();
+    std::fs::rename(folder.path().join("new"), &tool).unwrap();
+    assert_eq!(examiner.examine(&asked, &never).facts.unhashed, Some(Unhashed::Changed), "replaced");
+    std::fs::remove_file(&tool).unwrap();
+    assert_eq!(examiner.examine(&asked, &never).facts.unhashed, Some(Unhashed::Gone));
+    assert_eq!(examiner.examine(&asked, &never).facts.unhashed, Some(Unhashed::Gone));
+}
+
+#[test]
+fn a_program_of_this_machine_is_owned_and_a_copy_of_it_is_not() {
+    if !std::path::Path::new("/var/lib/dpkg/status").exists() {
+        // What other package managers tell is tested with databases of the tests' own.
+        return;
+    }
+    let mut identities = identities();
+    let running = Running::start(Command::new("sleep").arg("60"));
+    identities.process(&running.started());
+    let info = program(&mut identities, running.key()).info;
+    assert!(info.package.starts_with("coreutils "), "{}", info.package);
+    assert_eq!(info.signed, Some(true));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sleep");
+    std::fs::copy("/bin/sleep", &path).unwrap();
+    let copy = Running::start(Command::new(&path).arg("60"));
+    identities.process(&copy.started());
+    let info = program(&mut identities, copy.key()).info;
+    assert_eq!((info.package.as_str(), info.signed), ("", Some(false)));
+    assert_eq!(info.location, Some(ImageLocation::Temporary));
 }

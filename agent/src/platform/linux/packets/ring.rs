@@ -56,7 +56,9 @@ impl RingOptions {
     }
 }
 
-/// Packets of all interfaces of a network namespace, those that come later included.
+/// Packets of all interfaces of a network namespace, those that come later included. A packet that passes several of them (a VLAN
+/// and what carries it, a bond and its parts, a container's bridge and the way out, there with another address) comes once for
+/// each.
 #[derive(Debug)]
 pub struct Ring {
     // Unmapped before the socket is closed.

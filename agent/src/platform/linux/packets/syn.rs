@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    use super::super::live_tests::opened;
+    use super::super::live_tests::{ENDS, address, opened, wired};
     use std::net::{TcpListener, TcpStream};
 
     #[test]
@@ -154,6 +154,30 @@ mod tests {
         let heard = watch.recv(Duration::from_millis(200)).unwrap();
         assert!(heard.is_none_or(|syn| syn.tuple.remote != remote), "{heard:?}");
         assert_eq!(watch.lost(), 0);
+    }
+
+    #[test]
+    fn what_nobody_hears_in_time_is_counted_and_nothing_comes_twice() {
+        const CALLS: u64 = 8000;
+        wired(
+            |_| {
+                let Some(mut watch) = opened(SynWatch::open()) else { return };
+                for (_, far) in ENDS {
+                    for _ in 0..CALLS / 2 {
+                        let remote = SocketAddr::new(address(far), 9);
+                        TcpStream::connect(remote).expect_err("nobody listens there");
+                    }
+                }
+                let mut heard = std::collections::HashSet::new();
+                while let Some(syn) = watch.recv(Duration::from_millis(100)).unwrap() {
+                    assert!(ENDS.iter().any(|(near, _)| syn.tuple.local.ip() == address(near)));
+                    heard.insert((syn.tuple, syn.time));
+                }
+                assert!(heard.len() > 500);
+                assert_eq!(heard.len() as u64 + watch.lost(), CALLS, "{} lost", watch.lost());
+            },
+            || {},
+        );
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -43,7 +44,7 @@ impl Seen {
 }
 
 /// All that comes until a block's time has passed twice.
-pub(super) fn drained(source: &mut dyn PacketSource) -> Vec<Seen> {
+fn drained(source: &mut dyn PacketSource) -> Vec<Seen> {
     let mut seen = Vec::new();
     let begin = Instant::now();
     while begin.elapsed() < 3 * RETIRE {
@@ -174,6 +175,53 @@ fn a_tagged_interface_and_one_that_comes_later_give_packets_like_others() {
             assert!(
                 tagged.iter().all(|packet| packet.with_packet(|packet| packet.payload == b"tagged").unwrap())
             );
+        },
+        || {},
+    );
+}
+
+/// A tunnel without a link header, whose other end is the file.
+fn tunnel(name: &str) -> io::Result<std::fs::File> {
+    let file = std::fs::File::options().read(true).write(true).open("/dev/net/tun")?;
+    // `struct ifreq` with a name and flags: a layer-3 tunnel without packet information.
+    let mut request = [0u8; 40];
+    request[..name.len()].copy_from_slice(name.as_bytes());
+    let flags = i16::try_from(libc::IFF_TUN | libc::IFF_NO_PI).unwrap();
+    request[16..18].copy_from_slice(&flags.to_ne_bytes());
+    // SAFETY: the request has the size of `struct ifreq` and lives through the call.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, request.as_mut_ptr()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(file) }
+}
+
+#[test]
+fn a_tunnel_without_link_header_gives_packets_of_both_directions() {
+    wired(
+        |ip| {
+            let Some(mut ring) = opened(Ring::open(&RingOptions::default())) else { return };
+            let Some(mut tunnel) =
+                opened(tunnel("tun0").map_err(|error| unavailable("tunnel", "open", &error)))
+            else {
+                return;
+            };
+            assert!(ip("address add 203.0.113.1/24 dev tun0") && ip("link set tun0 up"));
+            let socket = UdpSocket::bind("203.0.113.1:4000").unwrap();
+            socket.send_to(b"out", "203.0.113.9:53").unwrap();
+            let packet = sonde_tests::packet::Packet {
+                link: sonde_tests::packet::Link::RawIp,
+                addresses: sonde_tests::packet::Addresses::new(
+                    address("203.0.113.9"),
+                    address("203.0.113.1"),
+                ),
+                ip: sonde_tests::packet::IpFields::default(),
+                transport: sonde_tests::packet::Transport::Udp { source_port: 53, destination_port: 4000 },
+                payload: b"in",
+            };
+            tunnel.write_all(&packet.to_vec()).unwrap();
+            let mut seen = drained(&mut ring);
+            seen.retain(|packet| packet.ports().is_some_and(|(from, to)| from == 53 || to == 53));
+            let said: Vec<_> =
+                seen.iter().map(|packet| packet.with_packet(|packet| packet.payload.to_vec())).collect();
+            assert_eq!(said, [Some(b"out".to_vec()), Some(b"in".to_vec())]);
         },
         || {},
     );
