@@ -73,7 +73,7 @@ impl Sight {
         let mut sight = Self::default();
         for line in events {
             let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
-            match event["type"].as_str() {
+            match event.get("type").and_then(Value::as_str) {
                 Some("connection") => drop(sight.connection(&event)),
                 Some("process") => drop(sight.process(&event)),
                 _ => {}
@@ -206,7 +206,8 @@ pub fn matrix(scores: &BTreeMap<Kind, Score>) -> String {
             cells.get(&life).map_or_else(String::new, |score| share(score.percent(score.right)))
         });
     }
-    let counts: [(&str, fn(&Score) -> u32); 6] = [
+    type Count = (&'static str, fn(&Score) -> u32);
+    let counts: [Count; 6] = [
         ("**all: owner right**", |score| score.right),
         ("**all: wrong owner**", |score| score.wrong),
         ("**all: no owner**", |score| score.lives - score.right - score.wrong),
