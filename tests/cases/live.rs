@@ -3,7 +3,7 @@
 //! Each case makes its own lab and its own processes. Without privilege they say why they skip; with `CI=true` that is a
 //! failure. Times are compressed: callbacks come every 1.2 to 1.5 s, since calls within a second are one.
 
-#![expect(clippy::unwrap_used, reason = "a panic is a failed test here")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a panic is a failed test here")]
 
 #[path = "live/accuracy.rs"]
 mod accuracy;
