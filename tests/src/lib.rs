@@ -6,14 +6,17 @@
 //! out single packets and hears what the tracker says of them, and [`program`] runs the built program. [`logs`] tells days
 //! as other tools log them, [`pack`] packs files, [`golden`] holds outputs against files, and
 //! [`words`] tells whether they are safe to look at.
-#![forbid(unsafe_code)]
+// Only `emulate::raw` may: system calls that have no safe form.
+#![deny(unsafe_code)]
 
 pub mod capture;
 pub mod conversation;
 mod corpus;
+pub mod emulate;
 pub mod evtx;
 pub mod golden;
 pub mod logs;
+pub mod netns;
 pub mod pack;
 pub mod packet;
 pub mod payload;

@@ -1,0 +1,23 @@
+//! The emulator: beacons that really call, a server side that really answers, and short lives to measure attribution with.
+//!
+//! Everything it sends stays on loopback or inside a lab of [`crate::netns`]: [`guard`] checks each destination. [`shape`]
+//! draws the waits of a framework, [`schedule`] puts working hours, bursts and missed calls over them, [`call`] makes one
+//! callback, [`server`] answers. [`lifetime`] starts [`caller`]s that live for milliseconds, who
+//! write down what they were; [`accuracy`] compares that with what the [`sensor`] saw. [`raw`] holds the system calls that have no safe form.
+
+pub mod accuracy;
+pub mod beacon;
+pub mod call;
+pub mod caller;
+pub mod guard;
+pub mod lifetime;
+pub mod measure;
+pub mod program;
+mod raw;
+pub mod schedule;
+pub mod sensor;
+pub mod server;
+pub mod shape;
+mod tls;
+pub mod truth;
+mod wire;
