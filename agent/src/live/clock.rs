@@ -50,7 +50,12 @@ impl Clocks {
         } else {
             return None;
         };
-        Some(Gap { since: before.wall, until: self.wall, cause, lost: 0 })
+        // A clock that was set: from what it said before to what it says now, at the same moment.
+        let since = match cause {
+            GapCause::ClockSet => self.wall.plus_nanos(-self.stepped_since(before)),
+            _ => before.wall,
+        };
+        Some(Gap { since, until: self.wall, cause, lost: 0 })
     }
 }
 

@@ -246,6 +246,11 @@ impl Sensor {
             meter.drain(now, drained);
         }
         for event in drained.drain(..) {
+            if let (LiveEvent::Socket(event), Some(meter)) = (&event, &mut sources.meter)
+                && matches!(event.news, SocketNews::Opened(_))
+            {
+                meter.opened(event.socket, event.time);
+            }
             match event {
                 // Who a process is can be looked up at once: it may be gone soon.
                 LiveEvent::Process(event) => {
