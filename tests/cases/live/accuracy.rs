@@ -70,13 +70,30 @@ fn ebpf_names_every_owner_and_never_another() {
     assert!(all.percent(all.program) >= 99.5, "{all:?}");
 }
 
+/// TCP over IPv4 in this namespace, whose socket and process stand for five milliseconds at least.
+fn is_lasting(kind: &Kind) -> bool {
+    kind.tcp
+        && kind.family == 4
+        && kind.life_ms >= 5
+        && matches!(kind.means, Means::Plain)
+        && !matches!(kind.close, Close::Refused)
+}
+
 #[test]
 fn netlink_names_owners_that_live_five_milliseconds_and_never_another() {
     let Some(scores) = scores("netlink") else { return };
     let all = sum(&scores);
     assert_eq!(all.wrong, 0, "{all:?}");
     assert_eq!(all.wrong_program, 0, "{all:?}");
-    // TCP over IPv4 that lives 5 ms or longer on this namespace: the goal is 99 % of many, this is few on a busy machine.
-    let lasting = sum(scores.get(1..4).unwrap());
+    // The goal is 99 % of many; this is few, on a busy machine.
+    // A refused socket is gone from the kernel's table before anybody can look: it has no owner there.
+    let lasting: Vec<Score> = cells()
+        .iter()
+        .zip(&scores)
+        .filter(|(cell, _)| is_lasting(&cell.kind))
+        .map(|(_, score)| *score)
+        .collect();
+    assert_eq!(lasting.len(), 4);
+    let lasting = sum(&lasting);
     assert!(lasting.percent(lasting.right) >= 95.0, "{lasting:?}");
 }

@@ -27,6 +27,10 @@ fn a_connection_is_told_from_its_call_to_its_end_with_owner_and_bytes() {
     };
     (&stream).write_all(&7u32.to_le_bytes()).unwrap();
     (&stream).read_exact(&mut [0]).unwrap();
+    // It stays until it was looked for: how fast that is is measured elsewhere.
+    assert!(bench.drain_until(Duration::from_secs(2), |events| {
+        sockets(events).any(|event| event.tuple == tuple && matches!(event.news, SocketNews::Opened(_)))
+    }));
     drop(stream);
     let mut end: Option<Totals> = None;
     assert!(bench.drain_until(Duration::from_secs(2), |events| {
