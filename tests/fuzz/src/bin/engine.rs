@@ -135,7 +135,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             5 => {
                 let since = source.now;
                 source.now = source.input.moment(source.now);
-                let cause = source.input.pick(&[GapCause::Suspended, GapCause::ClockSet, GapCause::PacketsLost]);
+                let cause =
+                    source.input.pick(&[GapCause::Suspended, GapCause::ClockSet, GapCause::PacketsLost]);
                 give(source.now, Event::Gap(Gap { since, until: source.now, cause, lost: 0 }));
             }
             3 | 4 => {
