@@ -226,9 +226,10 @@ impl Sockets {
     }
 }
 
-/// Whether it asks a resolver, by datagrams.
+/// Whether it asks a resolver and is no connection that the tracker follows to its end: datagrams, and what stays here.
 fn is_question(tuple: &FiveTuple) -> bool {
-    tuple.transport == Transport::Udp && tuple.remote.port() == DNS_PORT
+    let followed = tuple.transport != Transport::Udp && !tuple.remote.ip().is_loopback();
+    tuple.remote.port() == DNS_PORT && !followed
 }
 
 /// The same socket where it is bound to no address: it sends from whichever fits.

