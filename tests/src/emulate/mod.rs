@@ -3,7 +3,7 @@
 //! Everything it sends stays on loopback or inside a lab of [`crate::netns`]: [`guard`] checks each destination. [`shape`]
 //! draws the waits of a framework, [`schedule`] puts working hours, bursts and missed calls over them, [`call`] makes one
 //! callback, [`server`] answers. [`lifetime`] starts [`caller`]s that live for milliseconds, who
-//! write down what they were; [`accuracy`] compares that with what the [`sensor`] saw. [`raw`] holds the system calls that have no safe form.
+//! write down what they were; [`accuracy`] compares that with what the [`sensor`] saw. `raw` holds the system calls that have no safe form.
 
 pub mod accuracy;
 pub mod beacon;
