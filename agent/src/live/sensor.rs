@@ -354,7 +354,7 @@ impl Sensor {
         let owners = flow.owners().counters();
         let since_start = flow.told();
         let tracking = flow.tracker().counters();
-        let followed = flow.tracker().followed();
+        let open = flow.tracker().open_connections();
         let tracker_bytes = flow.tracker().memory_bytes();
         let engine = flow.engine();
         let counters = engine.counters();
@@ -367,7 +367,7 @@ impl Sensor {
         told.alerts_emitted = since_start.alerts;
         told.alerts_suppressed = engine.allowed().iter().map(|entry| entry.suppressed).sum();
         told.memory_limit_bytes = self.config.limits.memory.bytes() as u64;
-        told.tracked = followed as u64;
+        told.tracked = open as u64;
         told.series = counters.beacon.series;
         told.memory_bytes = (tracker_bytes + engine.memory_bytes()) as u64;
         health.count_lost("socket and process events", lost.events);

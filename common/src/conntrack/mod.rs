@@ -182,10 +182,11 @@ impl Tracker {
         }
     }
 
-    /// Connections followed now, those included that ended a moment ago.
+    /// Connections of ours that are open or asked for now. Looks at all that are remembered.
     #[must_use]
-    pub const fn followed(&self) -> usize {
-        self.table.used()
+    pub fn open_connections(&self) -> usize {
+        let is_open = |slot: &&Slot| slot.state != State::Closed && !slot.is(mark::FOREIGN);
+        self.table.used().filter(is_open).count()
     }
 
     /// Memory held, in bytes, without what the allocator adds.

@@ -287,9 +287,9 @@ impl Table {
         u32::try_from(self.slots.len()).unwrap_or(NONE)
     }
 
-    /// Connections held.
-    pub(super) const fn used(&self) -> usize {
-        self.slots.len() - self.free.len()
+    /// All slots in use.
+    pub(super) fn used(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(|slot| slot.state != State::Free)
     }
 
     pub(super) const fn evicted(&self) -> u64 {
