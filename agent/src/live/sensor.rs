@@ -12,7 +12,7 @@ use sonde_common::live::{Gap, GapCause, LiveEvent, SocketEvent, SocketNews, Sock
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
 use tracing::{error, info, warn};
 
-use super::budget::{Budget, Shift};
+use super::budget::{Budget, Shift, Work};
 use super::clock::Clocks;
 use super::command::{Answer, Command};
 use super::desk;
@@ -238,11 +238,13 @@ impl Sensor {
     }
 
     fn drain(&mut self, now: Timestamp) {
-        let Self { sources, queue, identities, drained, health, interfaces, .. } = self;
+        let Self { sources, queue, identities, drained, health, interfaces, budget, .. } = self;
         if let Some(layer) = &mut sources.layer {
             layer.drain(now, drained);
         }
-        if let Some(meter) = &mut sources.meter {
+        if let Some(meter) = &mut sources.meter
+            && budget.allows(Work::SocketCounters)
+        {
             meter.drain(now, drained);
         }
         for event in drained.drain(..) {
@@ -399,6 +401,8 @@ impl Sensor {
             }
             None => {}
         }
+        // One thread reads executables for both, hash and package.
+        self.identities.set_frugal(!self.budget.allows(Work::Hashing));
     }
 
     /// Tells what is known, saves it, and ends.

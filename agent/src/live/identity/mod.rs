@@ -124,6 +124,7 @@ pub struct Identities {
     scripts: Recent<ScriptKey, Box<str>>,
     edition: u64,
     checked: Timestamp,
+    frugal: bool,
     losses: IdentityLosses,
 }
 
@@ -142,6 +143,7 @@ impl Identities {
             scripts: Recent::new(MAX_SCRIPTS),
             edition: 0,
             checked: Timestamp::from_nanos(i64::MIN),
+            frugal: false,
             losses: IdentityLosses::default(),
             options,
         }
@@ -174,6 +176,9 @@ impl Identities {
             return Lookup::Unknown;
         };
         if self.table.run(at).is_some_and(|run| run.program.is_none()) {
+            if self.frugal {
+                return self.program_now(key, now).map_or(Lookup::Unknown, Lookup::Ready);
+            }
             self.look(at);
             match self.table.run(at).map(|run| &run.executable) {
                 Some(Executable::Known(facts)) => {
@@ -204,6 +209,11 @@ impl Identities {
             self.give(at, &facts, now);
         }
         self.table.run(at)?.program.as_ref()
+    }
+
+    /// Whether executables are left unread, to save processor time: programs are known by their paths until then.
+    pub const fn set_frugal(&mut self, frugal: bool) {
+        self.frugal = frugal;
     }
 
     /// Takes what the thread found out, and forgets who is long dead.

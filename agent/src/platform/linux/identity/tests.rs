@@ -388,3 +388,14 @@ fn a_process_of_another_mount_namespace_is_looked_up_below_its_own_root() {
         identities = self::identities();
     }
 }
+
+#[test]
+fn a_frugal_sensor_reads_no_executable_and_names_programs_at_once() {
+    let mut identities = identities();
+    identities.set_frugal(true);
+    let running = Running::start(Command::new("sleep").arg("60"));
+    identities.process(&running.started());
+    let Lookup::Ready(program) = identities.program(running.key(), now()) else { panic!("not at once") };
+    assert!(!program.info.image.is_empty() && program.info.sha256.is_empty(), "{program:?}");
+    running.end();
+}
