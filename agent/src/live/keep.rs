@@ -70,7 +70,8 @@ impl Keeper {
             }
         });
         health.path = file.as_ref().map(|file| file.path().display().to_string());
-        let mut machine = Machine { boot_id: platform::clock::boot_id(), boot: clocks.boot() };
+        let mut machine =
+            Machine { boot_id: platform::identity::boot_id().unwrap_or_default(), boot: clocks.boot() };
         let mut engine = None;
         if let Some(file) = &file {
             let mut sections = file.load(clocks.wall).sections;

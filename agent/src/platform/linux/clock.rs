@@ -1,4 +1,4 @@
-//! The clocks, and what stays the same until the machine starts again.
+//! The machine's clocks.
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
@@ -19,13 +19,6 @@ fn nanos(time: Timespec) -> i64 {
     time.tv_sec.saturating_mul(NANOS_PER_SEC).saturating_add(time.tv_nsec)
 }
 
-/// What the kernel calls this run of the machine; empty where it does not say.
-#[must_use]
-pub fn boot_id() -> String {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.trim().chars().take(64).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +30,5 @@ mod tests {
         assert!(after.since_boot >= before.since_boot && after.awake >= before.awake);
         assert!(after.since_boot >= after.awake);
         assert_eq!(after.gap_since(&before), None);
-        assert_eq!(boot_id(), boot_id());
     }
 }

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod ebpf;
 pub mod identity;
 pub mod local_socket;
+pub mod mounts;
 pub mod namespaces;
 pub mod netlink;
 pub mod packets;

@@ -1,7 +1,6 @@
 //! Where a process belongs: from its own folder in /proc while it runs, else from the number of its control group.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirEntryExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use super::process::{is_running, proc_path};
 use super::read_capped;
 use crate::live::identity::facts::Place;
 use crate::live::identity::recent::Recent;
+use crate::platform::mounts;
 
 /// Control groups whose place is kept.
 const MAX_PLACES: usize = 4096;
@@ -37,7 +37,7 @@ pub struct Places {
 impl Default for Places {
     fn default() -> Self {
         let mounts = read_capped(Path::new("/proc/self/mountinfo"), MAX_TEXT).unwrap_or_default();
-        Self::below(unified_mount(&mounts))
+        Self::below(mounts::control_groups(&mounts).into_iter().next())
     }
 }
 
@@ -106,40 +106,6 @@ impl Places {
     }
 }
 
-/// Where control groups of version 2 are mounted, by the text of `/proc/self/mountinfo` (proc(5)).
-#[must_use]
-pub fn unified_mount(mounts: &[u8]) -> Option<PathBuf> {
-    mounts.split(|b| *b == b'\n').find_map(|line| {
-        let mut fields = line.split(|b| *b == b' ');
-        let mount = fields.nth(4)?;
-        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-        (kind == b"cgroup2").then(|| OsString::from_vec(unescape(mount)).into())
-    })
-}
-
-/// `\040` -> blank.
-fn unescape(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, after)) = rest.split_first() {
-        let octal = after.get(..3).filter(|_| *first == b'\\').and_then(|digits| {
-            let digits = std::str::from_utf8(digits).ok()?;
-            digits.bytes().all(|b| b.is_ascii_digit()).then(|| u8::from_str_radix(digits, 8).ok())?
-        });
-        match octal {
-            Some(byte) => {
-                out.push(byte);
-                rest = after.get(3..).unwrap_or_default();
-            }
-            None => {
-                out.push(*first);
-                rest = after;
-            }
-        }
-    }
-    out
-}
-
 /// Bytes of a path as text to open.
 pub(super) fn as_path(bytes: &[u8]) -> &Path {
     Path::new(std::ffi::OsStr::from_bytes(bytes))
@@ -148,16 +114,6 @@ pub(super) fn as_path(bytes: &[u8]) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn the_mount_of_version_2_is_found_wherever_it_is() {
-        let hybrid = b"40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd\n\
-            41 31 0:38 / /sys/fs/odd\\040name rw,relatime shared:9 - cgroup2 cgroup2 rw\n";
-        assert_eq!(unified_mount(hybrid), Some(PathBuf::from("/sys/fs/odd name")));
-        assert_eq!(unified_mount(b"1 2 3\n"), None);
-    }
-
     #[test]
     fn a_dead_process_is_placed_by_the_number_of_its_group() {
         let root = tempfile::tempdir().unwrap();
@@ -170,13 +126,5 @@ mod tests {
         assert_eq!(places.of(dead, Timestamp::ZERO, number, at(1)).unwrap().unit, "cron.service");
         assert_eq!(places.of(dead, Timestamp::ZERO, 1, at(1)), None);
         assert_eq!(places.of(dead, Timestamp::ZERO, 0, at(9)), None);
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_read_without_panic(text in "([ /\\\\0-9a-z-]|cgroup2|\n){0,200}") {
-            let _ = unified_mount(text.as_bytes());
-            prop_assert!(unescape(text.as_bytes()).len() <= text.len());
-        }
     }
 }

@@ -5,13 +5,15 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
+use crate::platform::mounts;
+
 /// Paths whose number is remembered; forgotten all together when there are more, as a host rarely has so many services.
 const MAX_REMEMBERED: usize = 1024;
 
 /// Numbers control groups.
 #[derive(Debug)]
 pub(super) struct Cgroups {
-    mount: Option<Vec<u8>>,
+    mount: Option<PathBuf>,
     numbers: HashMap<Vec<u8>, u64>,
 }
 
@@ -19,7 +21,7 @@ impl Cgroups {
     /// Finds where the unified hierarchy is mounted; without one every number is 0.
     pub(super) fn find() -> Self {
         let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
-        Self { mount: mount_point(&mounts), numbers: HashMap::new() }
+        Self { mount: mounts::control_groups(&mounts).into_iter().next(), numbers: HashMap::new() }
     }
 
     /// Number of the group that `/proc/PID/cgroup` names.
@@ -28,7 +30,7 @@ impl Cgroups {
         if let Some(&number) = self.numbers.get(path) {
             return number;
         }
-        let full = PathBuf::from(std::ffi::OsString::from_vec([mount.as_slice(), path].concat()));
+        let full = PathBuf::from(std::ffi::OsString::from_vec([mount.as_os_str().as_bytes(), path].concat()));
         // A group that is gone has no number any more, and a number may not be remembered that was not read.
         let Ok(folder) = std::fs::metadata(&full) else { return 0 };
         if self.numbers.len() >= MAX_REMEMBERED {
@@ -46,27 +48,9 @@ fn unified_path(lines: &[u8]) -> Option<&[u8]> {
     (path.starts_with(b"/") && !path.split(|&b| b == b'/').any(|part| part == b"..")).then_some(path)
 }
 
-/// Where `cgroup2` is mounted, by `/proc/self/mountinfo`: fields 5 and, behind the dash, the type.
-fn mount_point(mounts: &[u8]) -> Option<Vec<u8>> {
-    mounts.split(|&b| b == b'\n').find_map(|line| {
-        let at = line.windows(3).position(|w| w == b" - ")?;
-        let kind = line.get(at + 3..)?.split(|&b| b == b' ').next()?;
-        let path = line.get(..at)?.split(|&b| b == b' ').nth(4)?;
-        (kind == b"cgroup2").then(|| std::ffi::OsStr::from_bytes(path).as_bytes().to_vec())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_unified_hierarchy_is_found_wherever_it_is_mounted() {
-        let mounts = b"36 32 0:31 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
-            43 32 0:38 / /sys/fs/cgroup/unified rw,relatime shared:3 - cgroup2 cgroup2 rw\n";
-        assert_eq!(mount_point(mounts).unwrap(), b"/sys/fs/cgroup/unified");
-        assert_eq!(mount_point(b"36 32 0:31 / /x rw - tmpfs x rw\n - cgroup2\n"), None);
-    }
 
     #[test]
     fn a_group_is_named_by_its_unified_line_alone() {
