@@ -98,6 +98,173 @@ impl std::str::FromStr for FindingId {
 /// A word of ours. Borrowed where an alert is made, owned where one was read.
 pub type Word = Cow<'static, str>;
 
+/// What kind of finding it is: the rule that raised it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Connections to one destination in a rhythm.
+    #[default]
+    Beacon,
+    /// The same of one process, where several of its program take turns.
+    ProcessBeacon,
+    /// One schedule over several destinations: rotation, fail-over, names of the day.
+    Rotation,
+    /// Exchanges in a rhythm inside connections that stay open.
+    InConnection,
+    /// Connections in a rhythm through a proxy.
+    Proxied,
+    /// Callbacks to a server that is not there: refused or never answered.
+    DeadCallback,
+    /// Ever new names below one domain, asked for in a rhythm.
+    DnsCallback,
+    /// ICMP echoes in a rhythm.
+    IcmpCallback,
+    /// One connection that stays open unusually long.
+    LongConnection,
+    /// Very many connections to one destination.
+    Strobe,
+    /// The destination, name, fingerprint or certificate is on a feed.
+    Indicator,
+    /// A burst of names that look generated.
+    GeneratedNames,
+    /// A burst of names that do not exist.
+    NxdomainBurst,
+    /// Data carried in names and answers below one domain.
+    DnsTunnel,
+    /// Another resolver than the host's own, asked by a program that is no browser.
+    ResolverBypass,
+    /// A name whose addresses change quickly.
+    FastFlux,
+    /// A public name that leads to a private address.
+    Rebinding,
+}
+
+impl Class {
+    /// Name as in alerts.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Beacon => "beacon",
+            Self::ProcessBeacon => "process_beacon",
+            Self::Rotation => "rotation",
+            Self::InConnection => "in_connection",
+            Self::Proxied => "proxied",
+            Self::DeadCallback => "dead_callback",
+            Self::DnsCallback => "dns_callback",
+            Self::IcmpCallback => "icmp_callback",
+            Self::LongConnection => "long_connection",
+            Self::Strobe => "strobe",
+            Self::Indicator => "indicator",
+            Self::GeneratedNames => "generated_names",
+            Self::NxdomainBurst => "nxdomain_burst",
+            Self::DnsTunnel => "dns_tunnel",
+            Self::ResolverBypass => "resolver_bypass",
+            Self::FastFlux => "fast_flux",
+            Self::Rebinding => "rebinding",
+        }
+    }
+
+    /// Whether it was found by its rhythm, so that [`Evidence`] describes one.
+    #[must_use]
+    pub const fn is_beacon(self) -> bool {
+        matches!(
+            self,
+            Self::Beacon
+                | Self::ProcessBeacon
+                | Self::Rotation
+                | Self::InConnection
+                | Self::Proxied
+                | Self::DeadCallback
+                | Self::DnsCallback
+                | Self::IcmpCallback
+        )
+    }
+}
+
+/// What was counted of names and their answers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DnsEvidence {
+    /// Queries.
+    pub queries: u32,
+    /// Distinct names among them, as far as they were counted.
+    pub names: u32,
+    /// Queries answered that the name does not exist (RFC 1035 section 4.1.1, code 3).
+    pub nxdomain: u32,
+    /// Bytes of the names' parts below the registrable domain.
+    pub name_bytes: u64,
+    /// Mean entropy of those parts, in bits per character.
+    pub entropy_bits: Option<f64>,
+    /// Mean score of how generated the names look (see docs/detection.md).
+    pub generated_score: Option<f64>,
+    /// Queries by type, most frequent first, at most eight: `A`, `TXT`, `TYPE65`.
+    pub types: Vec<(String, u32)>,
+    /// Distinct addresses in the answers.
+    pub addresses: u32,
+    /// Smallest time to live of the answers, in seconds.
+    pub ttl_min_secs: Option<u32>,
+    /// The resolver that was asked.
+    pub resolver: Option<std::net::SocketAddr>,
+    /// Some of the names, oldest first, at most eight.
+    pub samples: Vec<String>,
+}
+
+/// An entry of a feed that something matched.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IndicatorMatch {
+    /// Kind of indicator: `ip`, `cidr`, `asn`, `domain`, `url_host`, `ja4`, `certificate_sha1`, `certificate_sha256`.
+    pub kind: Word,
+    /// The entry, as the feed has it.
+    pub value: String,
+    /// What matched it, as it was seen.
+    pub matched: String,
+    /// Name of the feed.
+    pub feed: String,
+    /// What the feed calls it (a malware family, a campaign).
+    pub label: String,
+    /// The feed's confidence, 0..=100.
+    pub confidence: Option<u8>,
+    /// MITRE ATT&CK group, such as `G0016`.
+    pub group: String,
+    /// MITRE ATT&CK software, such as `S0154`.
+    pub software: String,
+    /// Where to read more.
+    pub reference: String,
+    /// The entry holds from then…
+    pub valid_from: Option<Timestamp>,
+    /// …until then.
+    pub valid_until: Option<Timestamp>,
+    /// The entry came after what it matches was seen.
+    pub retrospective: bool,
+}
+
+/// The profile that an alert has to do with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProfileNote {
+    /// Its name, such as `datadog-agent`.
+    pub name: String,
+    /// What class of program it describes, such as `monitoring`.
+    pub class: String,
+    /// Whether program and destination are the profile's: if so and the profile excuses, the alert is held back.
+    pub matched: bool,
+    /// What does not fit, where it nearly matched.
+    pub mismatch: String,
+}
+
+/// The network that an address belongs to, where a database was given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AutonomousSystem {
+    /// Its number.
+    pub number: u32,
+    /// Its organisation.
+    pub organization: String,
+    /// Whether it rents servers to anyone: weak context, never a finding by itself.
+    pub hosting: bool,
+}
+
 /// Why an alert is emitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -119,6 +286,8 @@ pub struct Alert {
     pub revision: u32,
     /// Why it is emitted.
     pub change: Change,
+    /// What kind of finding it is.
+    pub class: Class,
     /// The host, as its source names it.
     pub host: String,
     /// Data time of the evaluation that this alert shows.
@@ -147,8 +316,14 @@ pub struct Alert {
     pub suppressed_by: Option<Suppressed>,
     /// Who was called.
     pub destination: Destination,
-    /// What was measured.
+    /// What was measured. Of a class that is no beacon: how often and when it was seen, and the bytes.
     pub evidence: Evidence,
+    /// What was counted of names, where the finding is about names.
+    pub dns: Option<DnsEvidence>,
+    /// Entries of feeds that it matches.
+    pub indicators: Vec<IndicatorMatch>,
+    /// The profile that matched, or nearly did.
+    pub profile: Option<ProfileNote>,
     /// ATT&CK techniques that the evidence supports.
     pub techniques: Vec<Technique>,
 }
@@ -209,6 +384,8 @@ pub struct Destination {
     pub protocol: AppProtocol,
     /// Client TLS fingerprint.
     pub ja4: Option<Ja4>,
+    /// Network of the address.
+    pub autonomous_system: Option<AutonomousSystem>,
     /// The destinations of one program's schedule (rotation, fail-over): at most six, sorted. Empty for a single one.
     pub group: Vec<String>,
 }
@@ -245,7 +422,7 @@ impl Level {
 }
 
 /// What was measured of a series of callbacks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// At which level the rhythm was found.
     pub level: Level,
@@ -299,7 +476,7 @@ pub struct Evidence {
 pub const HISTOGRAM_BINS: usize = 24;
 
 /// Intervals in equal bins of a logarithmic axis from `low_secs` to `high_secs`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
     /// Lower edge of the first bin, in seconds.
     pub low_secs: f64,

@@ -1,7 +1,8 @@
 //! Finding -> [`Alert`]: the sentence that explains it, the parts of its score, the techniques that its evidence supports.
 
-use crate::alert::{Alert, Destination, Evidence, Level, Process, Severity, Technique};
+use crate::alert::{Alert, Class, Destination, Evidence, Level, Process, Severity, Technique};
 use crate::context;
+use crate::detect::Finding;
 use crate::detect::beacon::evidence;
 use crate::detect::beacon::label::Label;
 use crate::detect::beacon::series::Series;
@@ -39,6 +40,7 @@ pub fn alert(host: &str, series: &Series, label: &Label, standing: &Standing) ->
         id: standing.id,
         revision: standing.revision,
         change: standing.change,
+        class: class(label, &evidence),
         host: host.to_owned(),
         time: standing.time.unwrap_or_else(|| label.peak.map_or(evidence.last_seen, |peak| peak.time)),
         detected: standing.detected,
@@ -58,7 +60,71 @@ pub fn alert(host: &str, series: &Series, label: &Label, standing: &Standing) ->
         techniques: techniques(label, severity),
         destination,
         evidence,
+        dns: None,
+        indicators: Vec::new(),
+        profile: None,
     }
+}
+
+/// The alert that something counted makes.
+#[must_use]
+pub fn counted(host: &str, finding: Finding, points: f64, severity: Severity, standing: &Standing) -> Alert {
+    Alert {
+        id: standing.id,
+        revision: standing.revision,
+        change: standing.change,
+        class: finding.class,
+        host: host.to_owned(),
+        time: standing.time.unwrap_or(finding.evidence.last_seen),
+        detected: standing.detected,
+        detected_after_callbacks: standing.detected_after,
+        severity,
+        score: score::scale(points),
+        points,
+        parts: finding.parts,
+        missing: finding.missing,
+        reason: finding.reason,
+        process: finding
+            .program
+            .map(|info| Process { key: finding.process, info: ProcessInfo::clone(&info) }),
+        attribution: finding.attribution,
+        suppressed_by: None,
+        destination: finding.destination,
+        evidence: finding.evidence,
+        dns: finding.dns,
+        indicators: finding.indicators,
+        profile: None,
+        techniques: if severity < Severity::Medium { Vec::new() } else { finding.techniques },
+    }
+}
+
+/// Notes where an alert's finding stands.
+pub fn stand(alert: &mut Alert, standing: &Standing) {
+    alert.revision = standing.revision;
+    alert.change = standing.change;
+    alert.time = standing.time.unwrap_or(alert.time);
+    alert.detected = standing.detected;
+    alert.detected_after_callbacks = standing.detected_after;
+}
+
+/// What kind of beacon it is: what most changes how it is looked into comes first.
+fn class(label: &Label, evidence: &Evidence) -> Class {
+    match label.level {
+        Level::Dns => Class::DnsCallback,
+        Level::Exchange => Class::InConnection,
+        _ if is_dead(evidence) => Class::DeadCallback,
+        _ if label.transport == Transport::Icmp => Class::IcmpCallback,
+        Level::Group if label.is_group() => Class::Rotation,
+        _ if !label.connect_host.is_empty() => Class::Proxied,
+        Level::Process => Class::ProcessBeacon,
+        Level::Connection | Level::Group => Class::Beacon,
+    }
+}
+
+/// Whether most callbacks failed.
+fn is_dead(evidence: &Evidence) -> bool {
+    let failed = evidence.refused.saturating_add(evidence.unanswered);
+    failed > 0 && u64::from(failed) * 2 >= u64::from(evidence.callbacks)
 }
 
 fn destination(label: &Label) -> Destination {
@@ -85,6 +151,7 @@ fn destination(label: &Label) -> Destination {
         transport: label.transport,
         protocol: label.protocol,
         ja4: label.ja4,
+        autonomous_system: None,
         group,
     }
 }
@@ -132,7 +199,7 @@ fn sentence(
         evidence.shape
     );
     let failed = evidence.refused.saturating_add(evidence.unanswered);
-    let dead = failed > 0 && u64::from(failed) * 2 >= u64::from(calls);
+    let dead = is_dead(evidence);
     if dead {
         let what =
             if evidence.refused >= evidence.unanswered { "refuses the connection" } else { "never answers" };

@@ -212,14 +212,19 @@ pub fn severity(bans: f64, points: f64, ceiling: Severity) -> Severity {
     if bans < MIN_BANS {
         return Severity::Info;
     }
-    let severity = match scale(points) {
+    severity_of(points).min(ceiling)
+}
+
+/// The name of a score by itself.
+#[must_use]
+pub fn severity_of(points: f64) -> Severity {
+    match scale(points) {
         score if score >= 0.95 => Severity::Critical,
         // Exactly the specification's strict threshold: S > 1.0.
         _ if points > 1.0 => Severity::High,
         _ if points > ALERT_POINTS => Severity::Medium,
         _ => Severity::Low,
-    };
-    severity.min(ceiling)
+    }
 }
 
 /// Every part of a score with its points, largest first, and what was missing.

@@ -7,8 +7,11 @@ mod amount;
 mod attribution;
 mod capture;
 mod control;
+mod detectors;
+mod feeds;
 mod limits;
 mod log;
+mod profiles;
 mod run;
 mod state;
 mod text;
@@ -19,8 +22,11 @@ pub use self::amount::{Bytes, Whole};
 pub use self::attribution::{AttributionSettings, CommandLines, EventRingBytes, HashBytes, LayerChoice};
 pub use self::capture::{CaptureMode, CaptureSettings, Interface, RingBytes};
 pub use self::control::ControlSettings;
+pub use self::detectors::DetectorSettings;
+pub use self::feeds::FeedSettings;
 pub use self::limits::{CpuPercent, HeldEvents, Limits, MemorySize, MemorySizeError};
 pub use self::log::{LogLevel, LogSettings, LogTarget};
+pub use self::profiles::ProfileSettings;
 pub use self::run::RunSettings;
 pub use self::state::{SaveInterval, StateSettings};
 pub use self::text::{Account, Place};
@@ -36,6 +42,12 @@ pub struct Config {
     pub capture: CaptureSettings,
     /// Whose connections are, in the live sensor.
     pub attribution: AttributionSettings,
+    /// Which detectors are on.
+    pub detectors: DetectorSettings,
+    /// Lists of known-bad infrastructure.
+    pub feeds: FeedSettings,
+    /// Programs that tick by nature.
+    pub profiles: ProfileSettings,
     /// What the live sensor remembers over a restart.
     pub state: StateSettings,
     /// How others talk to the live sensor.

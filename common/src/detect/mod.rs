@@ -1,6 +1,12 @@
 //! Detectors: what a host did in, findings out. The engine resolves names and programs first, then asks each detector.
+//!
+//! The [beacon detector](beacon) times series and is scored by the engine. All others count something, and hand out a
+//! [`Finding`] with its parts: they implement [`Detector`] and stand in [`all`].
 
 pub mod beacon;
+mod finding;
+
+pub use self::finding::Finding;
 
 use crate::event::{ConnectionEvent, DnsEvent};
 use crate::process::ProcessKey;
@@ -33,4 +39,52 @@ pub enum What<'a> {
     Connection(&'a ConnectionEvent<'a>),
     /// A DNS query.
     Query(&'a DnsEvent<'a>),
+}
+
+/// Something that a detector may ask of the host.
+pub trait Host {
+    /// Days for which a registrable domain, or an address where the domain is empty, was known here before; `None` if that
+    /// cannot be told yet.
+    fn known_days(&self, registrable: &str, ip: Option<std::net::IpAddr>) -> Option<f64>;
+}
+
+/// A detector that counts.
+pub trait Detector: std::fmt::Debug + Send {
+    /// Short name, under which its state is saved.
+    fn name(&self) -> &'static str;
+
+    /// Takes an event in; hands out what it finds. One subject may be handed out again and again: the engine emits it only
+    /// when there is news.
+    fn observe(&mut self, seen: &Seen<'_>, host: &dyn Host, found: &mut dyn FnMut(Finding));
+
+    /// Changes its budget; what no longer fits leaves by its eviction rule.
+    fn set_memory(&mut self, memory_bytes: usize);
+
+    /// Memory held, in bytes.
+    fn memory_bytes(&self) -> usize;
+
+    /// What was forgotten for want of memory.
+    fn evicted(&self) -> u64;
+
+    /// Moves all times, when the clock was set.
+    fn shift(&mut self, nanos: i64);
+
+    /// What it knows, as bytes that [`restore`](Self::restore) takes; empty where forgetting it costs a few minutes.
+    fn save(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Takes back what it knew. The bytes may be damaged: then it begins anew and says so.
+    fn restore(&mut self, bytes: &[u8]) -> bool {
+        bytes.is_empty()
+    }
+}
+
+/// All detectors but the beacon detector, sharing `memory_bytes` equally.
+#[must_use]
+pub fn all(memory_bytes: usize) -> Vec<Box<dyn Detector>> {
+    let mut all: Vec<Box<dyn Detector>> = Vec::new();
+    let share = memory_bytes / all.len().max(1);
+    all.iter_mut().for_each(|detector| detector.set_memory(share));
+    all
 }

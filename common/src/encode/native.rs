@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::{json, rounded};
 use crate::alert::{
-    Alert, Change, Evidence, HISTOGRAM_BINS, Level, Process, Severity, Suppressed, Technique, Word,
+    Alert, AutonomousSystem, Change, Class, DnsEvidence, Evidence, HISTOGRAM_BINS, IndicatorMatch, Level,
+    Process, ProfileNote, Severity, Suppressed, Technique, Word,
 };
 use crate::event::AppProtocol;
 use crate::net::Transport;
@@ -18,7 +19,7 @@ use crate::process::{Attribution, ImageLocation, ParentClass};
 use crate::time::Timestamp;
 
 /// Version of the form: the first number rises when a field changes its meaning or goes, the second when one is added.
-pub const SCHEMA_VERSION: &str = "1.0";
+pub const SCHEMA_VERSION: &str = "1.1";
 /// Version of the Elastic Common Schema whose names are used.
 pub const ECS_VERSION: &str = "8.11.0";
 
@@ -174,6 +175,20 @@ struct EcsDestination<'a> {
     domain: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     registered_domain: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#as: Option<EcsAs<'a>>,
+}
+
+#[derive(Serialize)]
+struct EcsAs<'a> {
+    number: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    organization: Option<Organization<'a>>,
+}
+
+#[derive(Serialize)]
+struct Organization<'a> {
+    name: &'a str,
 }
 
 #[derive(Serialize)]
@@ -220,8 +235,20 @@ struct UserAgent<'a> {
 
 #[derive(Serialize)]
 struct Threat<'a> {
-    framework: &'static str,
-    technique: Techniques<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    framework: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    technique: Option<Techniques<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<Reference<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    software: Option<Reference<'a>>,
+}
+
+/// Something that ATT&CK has a number for.
+#[derive(Serialize)]
+struct Reference<'a> {
+    id: &'a str,
 }
 
 #[derive(Serialize)]
@@ -252,8 +279,18 @@ struct Sonde<'a> {
     detected: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detected_after_callbacks: Option<u32>,
-    level: Level,
+    class: Class,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level: Option<Level>,
     evidence: Measured<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns: Option<Counted<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    indicators: Vec<OnFeed<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<ProfileFields<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hosting: Option<bool>,
     destination: Names<'a>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     group: &'a [String],
@@ -312,6 +349,63 @@ struct Measured<'a> {
     bytes_in: u64,
     refused: u32,
     unanswered: u32,
+}
+
+/// What was counted of names.
+#[derive(Serialize)]
+struct Counted<'a> {
+    queries: u32,
+    names: u32,
+    nxdomain: u32,
+    name_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entropy_bits: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generated_score: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    types: Vec<QueryType<'a>>,
+    addresses: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl_min_secs: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resolver: Option<std::net::SocketAddr>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    samples: &'a [String],
+}
+
+#[derive(Serialize)]
+struct QueryType<'a> {
+    name: &'a str,
+    queries: u32,
+}
+
+#[derive(Serialize)]
+struct OnFeed<'a> {
+    kind: &'a str,
+    value: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    matched: &'a str,
+    feed: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    label: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confidence: Option<u8>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reference: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_from: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_until: Option<Timestamp>,
+    retrospective: bool,
+}
+
+#[derive(Serialize)]
+struct ProfileFields<'a> {
+    name: &'a str,
+    class: &'a str,
+    matched: bool,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    mismatch: &'a str,
 }
 
 #[derive(Serialize)]
@@ -373,7 +467,7 @@ impl<'a> Document<'a> {
             ecs: Version { version: ECS_VERSION },
             event: Event::new(alert),
             message: &alert.reason,
-            rule: Rule::new(level),
+            rule: Rule::new(alert.class),
             host: (!alert.host.is_empty())
                 .then(|| Host { name: &alert.host, ip: alert.host.parse().ok().map(|ip| [ip]) }),
             process: process.and_then(EcsProcess::new),
@@ -390,19 +484,20 @@ impl<'a> Document<'a> {
                 port: (destination.port != 0).then_some(destination.port),
                 domain: if is_domain(&destination.name) { &destination.name } else { "" },
                 registered_domain: &destination.registrable_domain,
+                r#as: destination.autonomous_system.as_ref().map(EcsAs::new),
             },
             network: Network {
                 transport: destination.transport,
                 protocol: protocol(level, destination.protocol),
             },
             dns: some_text(&destination.registrable_domain)
-                .filter(|_| level == Level::Dns)
+                .filter(|_| level == Level::Dns || alert.dns.is_some())
                 .map(|registered_domain| Dns { question: Question { registered_domain } }),
             tls: (!destination.sni.is_empty() || !ja4.is_empty())
                 .then(|| Tls { client: TlsClient { server_name: &destination.sni, ja4 } }),
             url: some_text(url_domain).map(|domain| Url { domain, port: url_port }),
             user_agent: some_text(&destination.user_agent).map(|original| UserAgent { original }),
-            threat: Threat::new(&alert.techniques),
+            threat: Threat::new(alert),
             sonde: Sonde::new(alert),
         }
     }
@@ -433,32 +528,92 @@ impl Event {
 }
 
 impl Rule {
-    const fn new(level: Level) -> Self {
-        let (id, name, description) = match level {
-            Level::Connection => (
+    const fn new(class: Class) -> Self {
+        let (id, name, description) = match class {
+            Class::Beacon => (
                 "sonde.beacon.connection",
                 "Beacon: connections",
                 "A program connects to one destination in a rhythm, and what is known of the two is suspicious.",
             ),
-            Level::Process => (
+            Class::ProcessBeacon => (
                 "sonde.beacon.process",
                 "Beacon: connections of one process",
                 "Several processes of a program connect to one destination in turn, one of them in a rhythm of its own, and what is known of the two is suspicious.",
             ),
-            Level::Group => (
+            Class::Rotation => (
                 "sonde.beacon.group",
                 "Beacon: connections to several destinations",
                 "A program connects in one rhythm to destinations that take turns, and what is known of them is suspicious.",
             ),
-            Level::Exchange => (
+            Class::InConnection => (
                 "sonde.beacon.exchange",
                 "Beacon: exchanges inside a connection",
                 "A program exchanges data in a rhythm inside connections that it keeps open, and what is known of it and its destination is suspicious.",
             ),
-            Level::Dns => (
+            Class::Proxied => (
+                "sonde.beacon.proxied",
+                "Beacon: connections through a proxy",
+                "A program connects through a proxy to one destination in a rhythm, and what is known of the two is suspicious.",
+            ),
+            Class::DeadCallback => (
+                "sonde.beacon.dead",
+                "Beacon: callbacks to a server that is not there",
+                "A program calls in a rhythm a server that refuses or never answers, and what is known of the two is suspicious.",
+            ),
+            Class::DnsCallback => (
                 "sonde.beacon.dns",
                 "Beacon: DNS queries",
                 "A program asks in a rhythm for new names below one domain, and what is known of the two is suspicious.",
+            ),
+            Class::IcmpCallback => (
+                "sonde.beacon.icmp",
+                "Beacon: ICMP echoes",
+                "A program sends ICMP echoes in a rhythm, and what is known of it and its destination is suspicious.",
+            ),
+            Class::LongConnection => (
+                "sonde.connection.long",
+                "Long connection",
+                "A program keeps a connection open unusually long, and what is known of it and its destination is suspicious.",
+            ),
+            Class::Strobe => (
+                "sonde.connection.strobe",
+                "Strobe",
+                "A program connects to one destination very often, and what is known of the two is suspicious.",
+            ),
+            Class::Indicator => (
+                "sonde.indicator",
+                "Known-bad infrastructure",
+                "A destination, name, fingerprint or certificate is on a feed of known-bad ones.",
+            ),
+            Class::GeneratedNames => (
+                "sonde.dns.generated",
+                "Generated names",
+                "A program asks for a burst of names that look generated, and most do not exist.",
+            ),
+            Class::NxdomainBurst => (
+                "sonde.dns.nxdomain",
+                "Burst of names that do not exist",
+                "A program asks for many different domains that do not exist within a short time.",
+            ),
+            Class::DnsTunnel => (
+                "sonde.dns.tunnel",
+                "DNS tunnel",
+                "Names below one domain, or their answers, carry more data than names do.",
+            ),
+            Class::ResolverBypass => (
+                "sonde.dns.bypass",
+                "Resolver bypassed",
+                "A program that is no browser asks a resolver that is not this host's.",
+            ),
+            Class::FastFlux => (
+                "sonde.dns.fast_flux",
+                "Fast flux",
+                "A name leads to ever other addresses in unrelated networks, each for a short time.",
+            ),
+            Class::Rebinding => (
+                "sonde.dns.rebinding",
+                "Private answer for a public name",
+                "A public name leads to an address inside this network.",
             ),
         };
         Self { id, name, description }
@@ -500,14 +655,77 @@ impl<'a> User<'a> {
 }
 
 impl<'a> Threat<'a> {
+    fn new(alert: &'a Alert) -> Option<Self> {
+        let first = |id: fn(&IndicatorMatch) -> &str| {
+            alert.indicators.iter().map(id).find(|id| !id.is_empty()).map(|id| Reference { id })
+        };
+        let this = Self {
+            framework: (!alert.techniques.is_empty()).then_some("MITRE ATT&CK"),
+            technique: Techniques::new(&alert.techniques),
+            group: first(|indicator| &indicator.group),
+            software: first(|indicator| &indicator.software),
+        };
+        (this.technique.is_some() || this.group.is_some() || this.software.is_some()).then_some(this)
+    }
+}
+
+impl<'a> Techniques<'a> {
     fn new(techniques: &'a [Technique]) -> Option<Self> {
         (!techniques.is_empty()).then(|| Self {
-            framework: "MITRE ATT&CK",
-            technique: Techniques {
-                id: techniques.iter().map(|technique| &*technique.id).collect(),
-                name: techniques.iter().map(|technique| &*technique.name).collect(),
-            },
+            id: techniques.iter().map(|technique| &*technique.id).collect(),
+            name: techniques.iter().map(|technique| &*technique.name).collect(),
         })
+    }
+}
+
+impl<'a> EcsAs<'a> {
+    fn new(network: &'a AutonomousSystem) -> Self {
+        let organization = some_text(&network.organization).map(|name| Organization { name });
+        Self { number: network.number, organization }
+    }
+}
+
+impl<'a> Counted<'a> {
+    fn new(dns: &'a DnsEvidence) -> Self {
+        let DnsEvidence { queries, names, nxdomain, name_bytes, entropy_bits, generated_score, .. } = dns;
+        let DnsEvidence { types, addresses, ttl_min_secs, resolver, samples, .. } = dns;
+        Self {
+            queries: *queries,
+            names: *names,
+            nxdomain: *nxdomain,
+            name_bytes: *name_bytes,
+            entropy_bits: entropy_bits.and_then(|bits| rounded(bits, SECS_DECIMALS)),
+            generated_score: generated_score.and_then(|score| rounded(score, SECS_DECIMALS)),
+            types: types.iter().map(|(name, queries)| QueryType { name, queries: *queries }).collect(),
+            addresses: *addresses,
+            ttl_min_secs: *ttl_min_secs,
+            resolver: *resolver,
+            samples,
+        }
+    }
+}
+
+impl<'a> OnFeed<'a> {
+    fn new(found: &'a IndicatorMatch) -> Self {
+        Self {
+            kind: &found.kind,
+            value: &found.value,
+            matched: if found.matched == found.value { "" } else { &found.matched },
+            feed: &found.feed,
+            label: &found.label,
+            confidence: found.confidence,
+            reference: &found.reference,
+            valid_from: found.valid_from,
+            valid_until: found.valid_until,
+            retrospective: found.retrospective,
+        }
+    }
+}
+
+impl<'a> ProfileFields<'a> {
+    fn new(profile: &'a ProfileNote) -> Self {
+        let ProfileNote { name, class, matched, mismatch } = profile;
+        Self { name, class, matched: *matched, mismatch }
     }
 }
 
@@ -537,8 +755,13 @@ impl<'a> Sonde<'a> {
             evaluated: alert.time,
             detected: alert.detected,
             detected_after_callbacks: alert.detected.map(|_| alert.detected_after_callbacks),
-            level: alert.evidence.level,
-            evidence: Measured::new(&alert.evidence),
+            class: alert.class,
+            level: alert.class.is_beacon().then_some(alert.evidence.level),
+            evidence: Measured::new(&alert.evidence, alert.class),
+            dns: alert.dns.as_ref().map(Counted::new),
+            indicators: alert.indicators.iter().map(OnFeed::new).collect(),
+            profile: alert.profile.as_ref().map(ProfileFields::new),
+            hosting: destination.autonomous_system.as_ref().map(|network| network.hosting),
             destination: Names {
                 name: &destination.name,
                 fqdn: &destination.fqdn,
@@ -555,7 +778,7 @@ impl<'a> Sonde<'a> {
 }
 
 impl<'a> Measured<'a> {
-    fn new(evidence: &'a Evidence) -> Self {
+    fn new(evidence: &'a Evidence, class: Class) -> Self {
         let Evidence {
             level: _,
             bans,
@@ -585,7 +808,7 @@ impl<'a> Measured<'a> {
         let measured = *interval_median_secs > 0.0;
         let edges = (rounded(histogram.low_secs, SECS_DECIMALS), rounded(histogram.high_secs, SECS_DECIMALS));
         Self {
-            bans: rounded(*bans, SECS_DECIMALS),
+            bans: rounded(*bans, SECS_DECIMALS).filter(|_| class.is_beacon()),
             test,
             shape,
             matched: found.then_some(*matched),
@@ -809,9 +1032,9 @@ mod tests {
             r#""rule":{"id":"sonde.beacon.connection","name":"Beacon: connections","description":"A program connects "#,
             r#"to one destination in a rhythm, and what is known of the two is suspicious."},"#,
             r#""destination":{"address":"198.51.100.9","ip":"198.51.100.9"},"network":{"transport":"icmp"},"#,
-            r#""sonde":{"schema":{"version":"1.0"},"version":"VERSION","id":"0000000000000000000000000000000b","#,
+            r#""sonde":{"schema":{"version":"1.1"},"version":"VERSION","id":"0000000000000000000000000000000b","#,
             r#""revision":1,"change":"final","severity":"info","score":0.0052,"points":-6.1875,"#,
-            r#""evaluated":"2026-03-02T09:00:00.000000000Z","level":"connection","#,
+            r#""evaluated":"2026-03-02T09:00:00.000000000Z","class":"beacon","level":"connection","#,
             r#""evidence":{"bans":0.0,"callbacks":3,"missed":0,"first_seen":"2026-03-02T08:00:00.000000000Z","#,
             r#""last_seen":"2026-03-02T08:30:00.000000000Z","dwell_secs":1800.0,"bytes_out":0,"bytes_in":0,"#,
             r#""refused":0,"unanswered":0},"destination":{"name":"198.51.100.9"}}}"#,

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::model::alert::{
-    Alert, Change, Destination, Evidence, FindingId, HISTOGRAM_BINS, Histogram, Level, Process, ScorePart,
-    Severity, Suppressed, Technique,
+    Alert, AutonomousSystem, Change, Class, Destination, DnsEvidence, Evidence, FindingId, HISTOGRAM_BINS,
+    Histogram, IndicatorMatch, Level, Process, ProfileNote, ScorePart, Severity, Suppressed, Technique,
 };
 use super::model::event::{AppProtocol, Ja4};
 use super::model::net::Transport;
@@ -55,6 +55,7 @@ pub(crate) fn bare() -> Alert {
         id: FindingId(0xb),
         revision: 1,
         change: Change::Final,
+        class: Class::Beacon,
         host: String::new(),
         time: at("2026-03-02T09:00:00Z"),
         detected: None,
@@ -100,6 +101,9 @@ pub(crate) fn bare() -> Alert {
             unanswered: 0,
         },
         techniques: Vec::new(),
+        dns: None,
+        indicators: Vec::new(),
+        profile: None,
     }
 }
 
@@ -116,6 +120,7 @@ pub(crate) fn implant() -> Alert {
         id: FindingId(0x6f1c_0b0e_9d27_4c58_a3e4_7b12_58c9_d06f),
         revision: 2,
         change: Change::Updated,
+        class: Class::Beacon,
         host: "web-07".to_owned(),
         time: at("2026-03-02T11:40:02.038Z"),
         detected: Some(at("2026-03-02T09:42:11.250Z")),
@@ -195,6 +200,9 @@ pub(crate) fn implant() -> Alert {
             unanswered: 1,
         },
         techniques: vec![WEB, ENCRYPTED],
+        dns: None,
+        indicators: Vec::new(),
+        profile: None,
     }
 }
 
@@ -245,6 +253,15 @@ pub(crate) fn rotation() -> Alert {
         ],
         ..Destination::default()
     };
+    alert.class = Class::Rotation;
+    alert.profile = Some(ProfileNote {
+        name: "powershell-update".to_owned(),
+        class: "updater".to_owned(),
+        matched: false,
+        mismatch: "the destination is not the vendor's".to_owned(),
+    });
+    alert.destination.autonomous_system =
+        Some(AutonomousSystem { number: 64_500, organization: "Example Hosting".to_owned(), hosting: true });
     alert.evidence.level = Level::Group;
     alert.evidence.interval_median_secs = 1861.4;
     alert.evidence.jitter_mad_ratio = 0.212;
@@ -280,6 +297,7 @@ pub(crate) fn in_connection() -> Alert {
         user_agent: "Mozilla/5.0 (Windows NT 10.0; Win64; x64)".to_owned(),
         ..Destination::default()
     };
+    alert.class = Class::InConnection;
     alert.evidence.level = Level::Exchange;
     alert.evidence.interval_median_secs = 5.0614;
     alert.evidence.jitter_mad_ratio = 0.0041;
@@ -322,6 +340,7 @@ pub(crate) fn dns() -> Alert {
     alert.attribution = Attribution { method: Method::Ebpf, quality: Quality::KernelExact };
     alert.suppressed_by = Some(Suppressed { entry: 3, reason: "our own resolver test".to_owned() });
     (alert.evidence.gaps, alert.evidence.gap_secs) = (2, 61);
+    alert.class = Class::DnsCallback;
     alert.evidence.level = Level::Dns;
     alert.evidence.interval_median_secs = 10.02;
     alert.evidence.jitter_mad_ratio = 0.093;
@@ -329,6 +348,72 @@ pub(crate) fn dns() -> Alert {
     alert.evidence.first_seen = at("2026-03-02T11:06:00Z");
     alert.evidence.histogram =
         histogram(5.0, 20.0, &[(9, 5), (10, 12), (11, 20), (12, 17), (13, 8), (14, 2)]);
+    alert
+}
+
+/// Data carried in names.
+pub(crate) fn tunnel() -> Alert {
+    let mut alert = dns();
+    alert.id = FindingId(0x07);
+    alert.class = Class::DnsTunnel;
+    alert.points = 1.5;
+    alert.score = 0.864;
+    alert.parts =
+        vec![part("volume", 9.5, "412 distinct names below kq3z.example in 10 min, 21 KiB of them")];
+    alert.reason = "nslookup.exe carries data in names below kq3z.example.".to_owned();
+    alert.suppressed_by = None;
+    alert.evidence = Evidence {
+        callbacks: 420,
+        first_seen: at("2026-03-02T11:06:00Z"),
+        last_seen: at("2026-03-02T11:16:00Z"),
+        ..Evidence::default()
+    };
+    alert.dns = Some(DnsEvidence {
+        queries: 420,
+        names: 412,
+        nxdomain: 3,
+        name_bytes: 21_500,
+        entropy_bits: Some(3.81),
+        generated_score: Some(9.25),
+        types: vec![("TXT".to_owned(), 400), ("A".to_owned(), 20)],
+        addresses: 1,
+        ttl_min_secs: Some(5),
+        resolver: Some(([192, 0, 2, 53], 53).into()),
+        samples: vec!["a1b2c3d4e5f6.kq3z.example".to_owned()],
+    });
+    alert
+}
+
+/// A destination that is on a feed.
+pub(crate) fn on_feed() -> Alert {
+    let mut alert = implant();
+    alert.id = FindingId(0x08);
+    alert.class = Class::Indicator;
+    alert.severity = Severity::Critical;
+    alert.points = 4.0;
+    alert.score = 0.984;
+    alert.parts = vec![part("indicator", 4.0, "telemetry-edge.example is on the feed `house list`")];
+    alert.reason = "updater called cdn.telemetry-edge.example, which the feed `house list` names.".to_owned();
+    alert.evidence = Evidence {
+        callbacks: 1,
+        first_seen: at("2026-03-02T11:06:00Z"),
+        last_seen: at("2026-03-02T11:06:00Z"),
+        ..Evidence::default()
+    };
+    alert.indicators = vec![IndicatorMatch {
+        kind: "domain".into(),
+        value: "telemetry-edge.example".to_owned(),
+        matched: "cdn.telemetry-edge.example".to_owned(),
+        feed: "house list".to_owned(),
+        label: "ExampleRAT".to_owned(),
+        confidence: Some(90),
+        group: "G0016".to_owned(),
+        software: "S0154".to_owned(),
+        reference: "https://feeds.example/1".to_owned(),
+        valid_from: Some(at("2026-03-01T00:00:00Z")),
+        valid_until: Some(at("2026-06-01T00:00:00Z")),
+        retrospective: true,
+    }];
     alert
 }
 
@@ -409,5 +494,5 @@ pub(crate) fn long_names() -> Alert {
 
 /// Every kind of alert, highest score first.
 pub(crate) fn all() -> Vec<Alert> {
-    vec![rotation(), implant(), dns(), in_connection(), hostile(), long_names(), bare()]
+    vec![on_feed(), rotation(), implant(), tunnel(), dns(), in_connection(), hostile(), long_names(), bare()]
 }

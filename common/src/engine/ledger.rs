@@ -12,6 +12,7 @@ use siphasher::sip128::{Hasher128 as _, SipHasher24};
 use super::LEDGER_SHARE;
 use super::state::{Reader, StateError, Writer};
 use crate::alert::{Alert, Change, FindingId, Level, Severity};
+use crate::detect::Finding;
 use crate::detect::beacon::label::Label;
 use crate::detect::beacon::texts;
 use crate::time::{NANOS_PER_SEC, Timestamp};
@@ -22,6 +23,8 @@ const MAX_FINDINGS: usize = 4096;
 const REPEAT_AFTER: i64 = 86_400 * NANOS_PER_SEC;
 /// Layout of what the id is made of: raise it, and every id changes.
 const ID_VERSION: u8 = 1;
+/// Stands for the series of a finding that has none.
+pub(super) const NO_SERIES: u64 = 0;
 
 /// What alerts as they were may take, at least: a few of them, however many hosts share the memory.
 const MIN_MEMORY: usize = 16 << 10;
@@ -211,7 +214,8 @@ impl Ledger {
                 entry.emitted = now;
                 entry.emitted_callbacks = callbacks;
             }
-            return (better || emit).then(|| entry.standing(Change::Updated, Some(now), emit));
+            return (better || emit || series == NO_SERIES)
+                .then(|| entry.standing(Change::Updated, Some(now), emit));
         }
         if !self.has_room_for(points) {
             self.evicted += 1;
@@ -352,5 +356,19 @@ pub(super) fn finding_id(host: &str, label: &Label) -> FindingId {
             hash.write(&label.port.to_le_bytes());
         }
     }
+    FindingId(hash.finish128().as_u128())
+}
+
+/// The id of what a detector counted: host, program, class and subject.
+pub(super) fn counted_id(host: &str, finding: &Finding) -> FindingId {
+    let mut hash = SipHasher24::new();
+    hash.write_u8(ID_VERSION);
+    hash.write(host.as_bytes());
+    hash.write_u8(0xff);
+    hash.write(&finding.program_key.to_le_bytes());
+    hash.write_u8(b'f');
+    hash.write(finding.class.as_str().as_bytes());
+    hash.write_u8(0xff);
+    hash.write(finding.subject.as_bytes());
     FindingId(hash.finish128().as_u128())
 }

@@ -10,8 +10,12 @@ use hashbrown::HashMap;
 use serde::Serialize;
 use serde::de::Deserialize;
 
-use super::{Engine, EngineCounters, KNOWN_SHARE, NAMES_SHARE, PROCESSES_SHARE, Processes, Scope};
+use super::judge::Judge;
+use super::{
+    DETECTORS_SHARE, Engine, EngineCounters, KNOWN_SHARE, NAMES_SHARE, PROCESSES_SHARE, Processes, Scope,
+};
 use super::{beacons_share, ledger::Ledger};
+use crate::detect;
 use crate::detect::beacon::BeaconDetector;
 use crate::event::{HostFacts, MAX_NAME_BYTES};
 use crate::names::PassiveNames;
@@ -24,7 +28,7 @@ use crate::time::Timestamp;
 /// What the bytes are.
 const KIND: [u8; 8] = *b"sondeEng";
 /// Version of their layout: any change of a type that is saved raises it.
-pub const STATE_VERSION: u32 = 1;
+pub const STATE_VERSION: u32 = 2;
 
 /// Why a state could not be restored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -143,7 +147,8 @@ impl Engine {
     }
 
     fn save_parts(&self, out: &mut Writer<'_>) {
-        let Self { scope, names, processes, beacons, ledger, suppressions, counters: _ } = self;
+        let Self { judge, names, processes, beacons, detectors, counters: _ } = self;
+        let Judge { scope, ledger, suppressions, knowledge: _ } = judge;
         out.put(&scope.host);
         out.put(&(scope.facts.history, scope.facts.observed_since, scope.now));
         out.put(&self.counters());
@@ -176,6 +181,10 @@ impl Engine {
         beacons.save(&programs, out);
         ledger.save(out);
         out.put(suppressions);
+        out.count(detectors.len());
+        for detector in detectors {
+            out.put(&(detector.name(), detector.save()));
+        }
     }
 
     /// The engine that was saved, within `memory_bytes`: in less than it had, the least valuable leaves.
@@ -191,14 +200,8 @@ impl Engine {
         }
         let (history, observed_since, now): (bool, Timestamp, Timestamp) = from.take("host")?;
         let counters: EngineCounters = from.take("counters")?;
-        let mut scope = Scope {
-            host,
-            facts: HostFacts { history, observed_since },
-            now,
-            known: HashMap::default(),
-            known_bytes: 0,
-            known_capacity: memory_bytes / KNOWN_SHARE,
-        };
+        let mut scope = Scope::new(host, memory_bytes / KNOWN_SHARE);
+        (scope.facts, scope.now) = (HostFacts { history, observed_since }, now);
 
         let programs = Programs::restore(from)?;
         let mut processes = Processes { capacity: memory_bytes / PROCESSES_SHARE, ..Processes::default() };
@@ -237,21 +240,32 @@ impl Engine {
         if !suppressions.is_sound() {
             return Err(StateError::Damaged("known-good entries"));
         }
+        let mut detectors = detect::all(memory_bytes / DETECTORS_SHARE);
+        for _ in 0..from.count("detectors")? {
+            let (name, bytes): (&str, Vec<u8>) = from.take("detector")?;
+            // One that is no more is let go of.
+            let detector = detectors.iter_mut().find(|detector| detector.name() == name);
+            if detector.is_some_and(|detector| !detector.restore(&bytes)) {
+                return Err(StateError::Damaged("detector"));
+            }
+        }
         if !from.rest.is_empty() {
             return Err(StateError::Damaged("what stands behind the end"));
         }
-        Ok(Self { scope, names, processes, beacons, ledger, suppressions, counters })
+        let mut judge = Judge::new(scope, 0);
+        (judge.ledger, judge.suppressions) = (ledger, suppressions);
+        Ok(Self { judge, names, processes, beacons, detectors, counters })
     }
 
     /// The host that this is the engine of.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.scope.host
+        &self.judge.scope.host
     }
 
     /// Data time of the latest event.
     #[must_use]
     pub const fn now(&self) -> Timestamp {
-        self.scope.now
+        self.judge.scope.now
     }
 }

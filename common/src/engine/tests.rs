@@ -6,8 +6,13 @@ mod memory;
 mod state;
 mod suppressed;
 
+use std::net::IpAddr;
+
+use super::processes::weight;
 use super::*;
-use crate::process::ProcessInfo;
+use crate::config::Config;
+use crate::event::HostId;
+use crate::process::{ProcessInfo, ProcessKey};
 
 const MEMORY: usize = 1 << 20;
 
@@ -43,9 +48,9 @@ fn known_destinations_beyond_their_share_are_counted() {
         observe(&mut engine, Event::KnownDestination { name: &name, age_days: 9.0 });
         observe(&mut engine, Event::KnownDestination { name: &name, age_days: 10.0 });
     }
-    let held: usize = engine.scope.known.keys().map(|name| name.len()).sum();
+    let held: usize = engine.judge.scope.known.keys().map(|name| name.len()).sum();
     assert!(held > 0 && held <= MEMORY / KNOWN_SHARE, "{held} bytes");
-    assert_eq!(engine.counters().known_refused, 2 * (5000 - engine.scope.known.len() as u64));
+    assert_eq!(engine.counters().known_refused, 2 * (5000 - engine.judge.scope.known.len() as u64));
 }
 
 #[test]

@@ -268,7 +268,10 @@ mod tests {
             rustix::net::getpeername(&socket).unwrap().map(|a| SocketAddr::try_from(a).unwrap()),
             Some(address)
         );
-        drop(listener);
+        // Bound and never listening: a port that was only given back may be taken by another test.
+        let closed = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&closed, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = SocketAddr::try_from(rustix::net::getsockname(&closed).unwrap()).unwrap();
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         let error = uring_connect(socket.as_fd(), address).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);

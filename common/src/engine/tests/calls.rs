@@ -1,11 +1,13 @@
 //! An engine and those who call: made-up observations of one host, told in seconds.
 
+use std::net::IpAddr;
+
 use super::*;
 use crate::alert::Alert;
-use crate::event::{AppProtocol, DnsEvent, Totals};
+use crate::event::{AppProtocol, DnsEvent, HostId, Totals};
 use crate::live::{Gap, GapCause};
 use crate::net::{FiveTuple, Transport};
-use crate::process::{Attribution, ImageLocation, Method, Quality};
+use crate::process::{Attribution, ImageLocation, Method, ProcessKey, Quality};
 
 pub(super) const MINUTE: i64 = 60;
 pub(super) const HOUR: i64 = 3600;

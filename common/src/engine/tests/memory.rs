@@ -2,6 +2,7 @@
 
 use super::calls::{Calls, MINUTE};
 use super::*;
+use crate::detect::beacon::texts;
 use crate::net::{FiveTuple, Transport};
 use crate::process::{Attribution, ImageLocation, ProcessInfo};
 
@@ -55,7 +56,7 @@ fn programs_with_endless_command_lines_leave_the_limit_and_the_beacons_alone() {
         labels += 1;
     }
     let held: usize = held.values().sum();
-    assert!(labels > 300, "no series had to leave for another's texts: {labels}");
+    assert!(labels > 250, "no series had to leave for another's texts: {labels}");
     assert!(held <= MEMORY / 4, "{held} bytes of programs");
     assert!(calls.engine.memory_bytes() <= MEMORY, "{}", calls.engine.memory_bytes());
     assert_eq!((calls.only().id, calls.only().evidence.callbacks), (before.id, 90));
@@ -74,7 +75,7 @@ fn alerts_as_they_were_stay_within_their_share() {
         }
     }
     assert!(calls.emitted.len() >= 200, "{}", calls.emitted.len());
-    let ledger = calls.engine.ledger.memory_bytes();
+    let ledger = calls.engine.judge.ledger.memory_bytes();
     assert!(ledger <= MEMORY / LEDGER_SHARE + 300 * 256, "{ledger}");
     assert!(calls.engine.memory_bytes() <= MEMORY + 300 * 256, "{}", calls.engine.memory_bytes());
 }

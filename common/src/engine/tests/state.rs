@@ -1,11 +1,13 @@
 //! A sensor that is stopped and goes on is one that was never stopped.
 
+use std::net::IpAddr;
+
 use proptest::prelude::*;
 
 use super::calls::{Calls, HOUR, MINUTE};
 use super::*;
 use crate::live::GapCause;
-use crate::process::{ImageLocation, ProcessInfo};
+use crate::process::{ImageLocation, ProcessInfo, ProcessKey};
 use crate::seal::{SEAL_BYTES, SealError};
 
 fn saved(engine: &Engine) -> Vec<u8> {

@@ -2,6 +2,8 @@
 
 use super::calls::{Calls, MINUTE, secs};
 use super::*;
+use crate::alert::Change;
+use crate::event::HostFacts;
 use crate::suppress::{ProgramFile, ProgramRule};
 
 fn draft(path: &str, expires: Option<Timestamp>) -> Draft {

@@ -1,0 +1,199 @@
+//! The engines of all hosts in an input.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Engine, EngineCounters, is_listed, rank};
+use crate::alert::Alert;
+use crate::config::Config;
+use crate::event::{HostId, Observation};
+use crate::knowledge::Knowledge;
+
+/// Hosts followed at a time, however large the budget.
+pub const MAX_HOSTS: usize = 65_536;
+/// Budget of a host, at least: some fifty series and their sightings. As many hosts are followed as have room for it.
+const MIN_HOST_MEMORY: usize = 48 * 1024;
+
+/// The engines of all hosts in an input, under one memory setting that they share equally.
+#[derive(Debug)]
+pub struct Engines {
+    engines: Vec<(HostKey, Engine)>,
+    index: BTreeMap<HostKey, usize>,
+    /// Place of the host of the latest event: the next one is mostly its, too.
+    latest: usize,
+    memory_bytes: usize,
+    seed: (u64, u64),
+    knowledge: Option<Arc<Knowledge>>,
+    hosts_evicted: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum HostKey {
+    Address(IpAddr),
+    Name(Box<str>),
+}
+
+impl HostKey {
+    fn is(&self, host: HostId<'_>) -> bool {
+        match (self, host) {
+            (Self::Address(ours), HostId::Address(ip)) => *ours == ip,
+            (Self::Name(ours), HostId::Name(name)) => **ours == *name,
+            _ => false,
+        }
+    }
+}
+
+impl From<HostId<'_>> for HostKey {
+    fn from(host: HostId<'_>) -> Self {
+        match host {
+            HostId::Address(ip) => Self::Address(ip),
+            HostId::Name(name) => Self::Name(name.into()),
+        }
+    }
+}
+
+impl Engines {
+    /// No host yet. `seed` as in [`BeaconDetector::new`].
+    #[must_use]
+    pub const fn new(config: &Config, seed: (u64, u64)) -> Self {
+        Self::with_memory(config.limits.memory.detection_bytes(), seed)
+    }
+
+    /// No host yet, within a part of the memory.
+    #[must_use]
+    pub const fn with_memory(memory_bytes: usize, seed: (u64, u64)) -> Self {
+        Self {
+            engines: Vec::new(),
+            index: BTreeMap::new(),
+            latest: 0,
+            memory_bytes,
+            seed,
+            knowledge: None,
+            hosts_evicted: 0,
+        }
+    }
+
+    /// Puts what people told in the place of what they told before.
+    pub fn set_knowledge(&mut self, knowledge: &Arc<Knowledge>) {
+        for (_, engine) in &mut self.engines {
+            engine.set_knowledge(knowledge);
+        }
+        self.knowledge = Some(Arc::clone(knowledge));
+    }
+
+    /// Takes one observation.
+    pub fn observe(&mut self, observation: &Observation<'_>, sink: &mut impl FnMut(Alert)) {
+        let known = self.engines.get(self.latest).is_some_and(|(key, _)| key.is(observation.host));
+        if !known {
+            self.latest = self.place_of(observation.host);
+        }
+        if let Some((_, engine)) = self.engines.get_mut(self.latest) {
+            engine.observe(observation, sink);
+        }
+    }
+
+    /// The place of a host's engine, made if there is none.
+    fn place_of(&mut self, host: HostId<'_>) -> usize {
+        let key = HostKey::from(host);
+        if let Some(&place) = self.index.get(&key) {
+            return place;
+        }
+        let count = self.engines.len();
+        let share = share(self.memory_bytes, count + 1);
+        let mut engine = Engine::new(host.to_string(), share, self.seed);
+        if let Some(knowledge) = &self.knowledge {
+            engine.set_knowledge(knowledge);
+        }
+        if count >= max_hosts(self.memory_bytes) {
+            let place = self.victim();
+            self.hosts_evicted += 1;
+            if let Some(old) = self.engines.get_mut(place) {
+                self.index.remove(&old.0);
+                *old = (key.clone(), engine);
+            }
+            self.index.insert(key, place);
+            return place;
+        }
+        // Shares shrink as hosts appear, at each doubling, so that the tables are not cut for every new host.
+        if (count + 1).is_power_of_two() {
+            for (_, engine) in &mut self.engines {
+                engine.set_memory(share);
+            }
+        }
+        self.engines.push((key.clone(), engine));
+        self.index.insert(key, count);
+        count
+    }
+
+    /// The host to forget for a new one: without a finding before one with, then the one silent for longest.
+    fn victim(&self) -> usize {
+        let worth = |(_, (_, engine)): &(usize, &(HostKey, Engine))| {
+            (!engine.judge.ledger.is_empty(), engine.judge.scope.now)
+        };
+        self.engines.iter().enumerate().min_by_key(worth).map_or(0, |(place, _)| place)
+    }
+
+    /// Number of hosts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.engines.len()
+    }
+
+    /// Whether no host was seen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.engines.is_empty()
+    }
+
+    /// Sums over all hosts.
+    #[must_use]
+    pub fn counters(&self) -> EngineCounters {
+        let mut sum = EngineCounters { hosts_evicted: self.hosts_evicted, ..Default::default() };
+        for (_, engine) in &self.engines {
+            sum.add(&engine.counters());
+        }
+        sum
+    }
+
+    /// Memory held, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.engines.iter().map(|(_, engine)| engine.memory_bytes()).sum()
+    }
+
+    /// The final state of each finding, highest score first; ties by host, program, destination, then id.
+    #[must_use]
+    pub fn alerts(&self) -> Vec<Alert> {
+        let mut alerts: Vec<_> = self.engines.iter().flat_map(|(_, engine)| engine.alerts()).collect();
+        rank(&mut alerts);
+        alerts
+    }
+
+    /// How many series were evaluated at least once and are followed still.
+    #[must_use]
+    pub fn scored(&self) -> u64 {
+        let scored = |engine: &Engine| {
+            engine.beacons.iter().filter(|(_, series, label)| is_listed(series, label)).count() as u64
+        };
+        self.engines.iter().map(|(_, engine)| scored(engine)).sum()
+    }
+
+    /// A row for each series that was evaluated at least once, highest score first.
+    #[must_use]
+    pub fn series(&self) -> Vec<Alert> {
+        let mut rows: Vec<_> = self.engines.iter().flat_map(|(_, engine)| engine.series()).collect();
+        rank(&mut rows);
+        rows
+    }
+}
+
+/// The budget of one of `hosts` hosts: equal shares, at the next power of two.
+fn share(memory_bytes: usize, hosts: usize) -> usize {
+    (memory_bytes / hosts.next_power_of_two()).max(MIN_HOST_MEMORY)
+}
+
+/// Hosts that have room, but at least one.
+fn max_hosts(memory_bytes: usize) -> usize {
+    (memory_bytes / MIN_HOST_MEMORY).clamp(1, MAX_HOSTS)
+}
