@@ -51,6 +51,17 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// A port that refuses as long as the socket is held: bound and never listening. One that was only given back may be
+/// taken by another test.
+fn closed_port() -> (rustix::fd::OwnedFd, String) {
+    let socket =
+        rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &std::net::SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let address = rustix::net::getsockname(&socket).unwrap();
+    let address = std::net::SocketAddr::try_from(address).unwrap().to_string();
+    (socket, address)
+}
+
 #[test]
 fn every_transport_is_answered() {
     for transport in ["tcp", "tls", "http", "https", "dns", "udp"] {
@@ -82,7 +93,7 @@ fn check_ins_inside_one_connection_share_its_port() {
 
 #[test]
 fn refusals_and_cuts_are_told_as_such() {
-    let closed = format!("127.0.0.1:{}", free_port());
+    let (_held, closed) = closed_port();
     let calls = truth(&run(&["beacon", "--transport", "tcp", "--to", &closed, "--count", "1"]));
     assert_eq!(calls[0]["outcome"], "refused");
     let cut = format!("127.0.0.1:{}", free_port());
@@ -138,7 +149,7 @@ fn short_lives_write_down_who_they_were() {
     let port = free_port();
     let to = format!("127.0.0.1:{port}");
     let _server = Server::start(&[format!("mute:{to}"), format!("udp:{to}")]);
-    let closed = format!("127.0.0.1:{}", free_port());
+    let (_held, closed) = closed_port();
     let folder = scratch.path().to_str().unwrap();
     let kinds: [(&str, &[&str]); 6] = [
         (&to, &["--close", "graceful"]),
