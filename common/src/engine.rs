@@ -204,6 +204,9 @@ impl Engine {
                 self.counters.known_refused += u64::from(!self.judge.scope.learn(name, age_days));
             }
             Event::Connection(event) => self.connection(event, sink),
+            Event::Resolvers(resolvers) => {
+                self.detectors.iter_mut().for_each(|detector| detector.resolvers(resolvers));
+            }
             Event::Gap(_) => {}
             Event::Dns(query) => {
                 self.counters.queries += 1;

@@ -18,6 +18,8 @@ use crate::time::Timestamp;
 pub const MAX_NAME_BYTES: usize = 255;
 /// Longest User-Agent that is kept, in bytes.
 pub const MAX_USER_AGENT_BYTES: usize = 256;
+/// Resolvers of a host that are kept: most systems take three, Windows a few for each interface.
+pub const MAX_RESOLVERS: usize = 32;
 /// How the name of a host is kept.
 pub const HOST_TEXT: Rule = Rule { cap: MAX_NAME_BYTES, lower_case: false, strip_dot: false };
 /// … a name that was resolved.
@@ -70,6 +72,8 @@ pub enum Event<'a> {
         /// Days known.
         age_days: f64,
     },
+    /// The resolvers that this host is set up to ask, all of them: an earlier list holds no more.
+    Resolvers(&'a [IpAddr]),
     /// A connection, or news of it.
     Connection(ConnectionEvent<'a>),
     /// A DNS query and what came back.

@@ -283,7 +283,11 @@ fn keep(observation: &sonde_common::event::Observation<'_>) -> Option<Told> {
             addresses: event.addresses.to_vec(),
             ttl_secs: event.ttl_secs,
         }))),
-        Event::Host(_) | Event::Process(..) | Event::KnownDestination { .. } | Event::Gap(_) => None,
+        Event::Host(_)
+        | Event::Process(..)
+        | Event::KnownDestination { .. }
+        | Event::Resolvers(_)
+        | Event::Gap(_) => None,
     }
 }
 

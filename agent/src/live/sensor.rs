@@ -34,6 +34,8 @@ const HELD: i64 = 250_000_000;
 const IDENTITY_WAIT: i64 = 2 * NANOS_PER_SEC;
 /// Time between two looks at the machine's addresses.
 const ADDRESSES_EVERY: i64 = 5 * NANOS_PER_SEC;
+/// … at the resolvers that it is set up to ask.
+const RESOLVERS_EVERY: i64 = 60 * NANOS_PER_SEC;
 /// … between two updates of what the sensor says of itself.
 const HEALTH_EVERY: i64 = NANOS_PER_SEC;
 /// … between two health lines in the log.
@@ -58,9 +60,12 @@ pub struct Sensor {
     /// The clocks at the latest round.
     clocks: Clocks,
     lost: Lost,
+    /// Those that the host is set up to ask, as last read.
+    resolvers: Option<Result<Vec<std::net::IpAddr>, String>>,
     interfaces: Interfaces,
     drained: Vec<LiveEvent>,
     next_addresses: Timestamp,
+    next_resolvers: Timestamp,
     next_health: Timestamp,
     next_log: Timestamp,
 }
@@ -118,9 +123,11 @@ impl Sensor {
             began: Instant::now(),
             clocks,
             lost: Lost::default(),
+            resolvers: None,
             interfaces: Interfaces::look(&config.capture.interfaces),
             drained: Vec::new(),
             next_addresses: clocks.wall,
+            next_resolvers: clocks.wall,
             next_health: clocks.wall,
             next_log: clocks.wall.plus_nanos(HEALTH_LOG_EVERY),
         };
@@ -159,6 +166,19 @@ impl Sensor {
             }
         }
         self.stop();
+    }
+
+    /// Tells which resolvers the host is set up to ask, when they have changed: a laptop takes up those of each network.
+    fn look_for_resolvers(&mut self) {
+        let found = platform::resolvers();
+        if self.resolvers.as_ref() == Some(&found) {
+            return;
+        }
+        match &found {
+            Ok(addresses) => self.flow.tell(self.clocks.wall, Event::Resolvers(addresses)),
+            Err(why) => warn!(%why, "which resolvers are the host's own is learnt from who asks which"),
+        }
+        self.resolvers = Some(found);
     }
 
     fn answer(&mut self, request: &super::command::Request) -> Answer {
@@ -216,6 +236,10 @@ impl Sensor {
             self.next_addresses = clocks.wall.plus_nanos(ADDRESSES_EVERY);
             self.interfaces = Interfaces::look(&self.config.capture.interfaces);
             self.flow.set_addresses(&self.interfaces.addresses);
+        }
+        if clocks.wall >= self.next_resolvers || clocks.wall < before.wall {
+            self.next_resolvers = clocks.wall.plus_nanos(RESOLVERS_EVERY);
+            self.look_for_resolvers();
         }
         let until = clocks.wall.plus_nanos(-HELD);
         // While something waits, time may not pass it by.

@@ -57,6 +57,9 @@ pub trait Detector: std::fmt::Debug + Send {
     /// when there is news.
     fn observe(&mut self, seen: &Seen<'_>, host: &dyn Host, found: &mut dyn FnMut(Finding));
 
+    /// Takes in the resolvers that the host is set up to ask.
+    fn resolvers(&mut self, _addresses: &[std::net::IpAddr]) {}
+
     /// Changes its budget; what no longer fits leaves by its eviction rule.
     fn set_memory(&mut self, memory_bytes: usize);
 

@@ -11,5 +11,8 @@ pub mod netlink;
 pub mod packets;
 pub mod paths;
 pub mod privileges;
+mod resolvers;
 pub mod service;
 pub mod usage;
+
+pub use self::resolvers::resolvers;

@@ -32,4 +32,4 @@ const SHORT_TEXT: Rule = Rule { cap: 4 << 10, lower_case: false, strip_dot: fals
 const DNS_PORT: u16 = 53;
 
 /// The values of `type`, as errors list them.
-const TYPES: &str = "host, process, known_destination, connection, dns, gap";
+const TYPES: &str = "host, process, known_destination, resolvers, connection, dns, gap";

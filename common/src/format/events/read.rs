@@ -13,7 +13,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use super::{DNS_PORT, HEADER_TYPE, MAX_ADDRESSES, MAX_LINE_BYTES, SHORT_TEXT, TYPES, VERSION};
 use crate::event::{
     AppProtocol, CLAIM_TEXT, ConnectionEvent, DOMAIN_TEXT, DnsEvent, Event, HOST_TEXT, HostFacts, HostId,
-    Ja4, Names, Observation, Outcome, Phase, Totals, USER_AGENT_TEXT,
+    Ja4, MAX_RESOLVERS, Names, Observation, Outcome, Phase, Totals, USER_AGENT_TEXT,
 };
 use crate::live::{Gap, GapCause};
 use crate::net::{FiveTuple, Transport};
@@ -275,6 +275,7 @@ enum Kind {
     Host,
     Process,
     KnownDestination,
+    Resolvers,
     Connection,
     Dns,
     Gap,
@@ -294,6 +295,7 @@ impl<'de> Deserialize<'de> for Kind {
                     "host" => Kind::Host,
                     "process" => Kind::Process,
                     "known_destination" => Kind::KnownDestination,
+                    "resolvers" => Kind::Resolvers,
                     "connection" => Kind::Connection,
                     "dns" => Kind::Dns,
                     "gap" => Kind::Gap,
@@ -433,6 +435,7 @@ impl<'a> Record<'a> {
             Kind::Host => "host",
             Kind::Process => "process",
             Kind::KnownDestination => "known_destination",
+            Kind::Resolvers => "resolvers",
             Kind::Connection => "connection",
             Kind::Dns => "dns",
             Kind::Gap => "gap",
@@ -459,6 +462,9 @@ impl<'a> Record<'a> {
                 },
                 age_days: self.age_days.ok_or_else(|| missing("age_days"))?,
             },
+            Kind::Resolvers => {
+                Event::Resolvers(kept.addresses.get(..MAX_RESOLVERS).unwrap_or(&kept.addresses))
+            }
             Kind::Connection => Event::Connection(self.connection(kept, time, missing)?),
             Kind::Dns => Event::Dns(DnsEvent {
                 start: self.start.unwrap_or(time),

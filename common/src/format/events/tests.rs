@@ -101,6 +101,7 @@ fn every_example_of_the_documentation_reads_and_writes_back_equal() {
                     Event::Process(..) => "process",
                     Event::KnownDestination { .. } => "known_destination",
                     Event::Dns(_) => "dns",
+                    Event::Resolvers(_) => "resolvers",
                     Event::Gap(_) => "gap",
                     Event::Connection(connection) => match connection.phase {
                         Phase::Opened => "opened",
@@ -356,6 +357,7 @@ enum SampleEvent {
         numbers: (u16, Option<u16>, u32),
         addresses: Vec<IpAddr>,
     },
+    Resolvers(Vec<IpAddr>),
     Gap(Gap),
 }
 
@@ -371,6 +373,7 @@ impl Sample {
             }
             SampleEvent::Process(key, info) => Event::Process(*key, info),
             SampleEvent::Known(name, age_days) => Event::KnownDestination { name, age_days: *age_days },
+            SampleEvent::Resolvers(addresses) => Event::Resolvers(addresses),
             SampleEvent::Gap(gap) => Event::Gap(*gap),
             SampleEvent::Connection {
                 tuple,
@@ -587,6 +590,7 @@ fn event() -> impl Strategy<Value = SampleEvent> {
         (name().prop_filter("a name", |name| !name.is_empty()), float())
             .prop_map(|(name, age)| SampleEvent::Known(name, age)),
         gap().prop_map(SampleEvent::Gap),
+        prop::collection::vec(any::<IpAddr>(), 0..=8).prop_map(SampleEvent::Resolvers),
         ((tuple, time(), process.clone(), attribution(), names), (port(), protocol, ja4, phase())).prop_map(
             |((tuple, start, process, attribution, names), (port, protocol, ja4, phase))| {
                 SampleEvent::Connection {

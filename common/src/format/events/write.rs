@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::{DNS_PORT, HEADER_TYPE, MAX_ADDRESSES, MAX_PROCESS_TEXT_BYTES, SHORT_TEXT, VERSION};
 use crate::event::{
-    AppProtocol, ConnectionEvent, DnsEvent, Event, HostId, Ja4, MAX_NAME_BYTES, MAX_USER_AGENT_BYTES,
-    Observation, Outcome, Phase, Totals,
+    AppProtocol, ConnectionEvent, DnsEvent, Event, HostId, Ja4, MAX_NAME_BYTES, MAX_RESOLVERS,
+    MAX_USER_AGENT_BYTES, Observation, Outcome, Phase, Totals,
 };
 use crate::net::FiveTuple;
 use crate::process::{Attribution, MAX_ANCESTORS, ProcessInfo, ProcessKey};
@@ -51,6 +51,10 @@ pub fn write_line(observation: &Observation<'_>, out: &mut Vec<u8>) {
             line.word("type", "known_destination");
             line.text("name", name, MAX_NAME_BYTES);
             line.float("age_days", age_days);
+        }
+        Event::Resolvers(addresses) => {
+            line.word("type", "resolvers");
+            line.addresses(addresses.get(..MAX_RESOLVERS).unwrap_or(addresses));
         }
         Event::Connection(connection) => line.connection(time, &connection),
         Event::Dns(dns) => line.dns(time, &dns),
@@ -184,17 +188,22 @@ impl Line<'_> {
         if let Some(code) = dns.response_code {
             self.number("response_code", code);
         }
-        if !dns.addresses.is_empty() {
-            self.name("addresses");
-            for (index, ip) in dns.addresses.iter().take(MAX_ADDRESSES).enumerate() {
-                self.put(if index == 0 { b"[" } else { b"," });
-                self.ip_value(*ip);
-            }
-            self.put(b"]");
-        }
+        self.addresses(dns.addresses);
         if dns.ttl_secs != 0 {
             self.number("ttl_secs", dns.ttl_secs);
         }
+    }
+
+    fn addresses(&mut self, addresses: &[IpAddr]) {
+        if addresses.is_empty() {
+            return;
+        }
+        self.name("addresses");
+        for (index, ip) in addresses.iter().take(MAX_ADDRESSES).enumerate() {
+            self.put(if index == 0 { b"[" } else { b"," });
+            self.ip_value(*ip);
+        }
+        self.put(b"]");
     }
 
     /// Both ends. A source that does not know our end says "unspecified": that is left out, and the community ID with it.
