@@ -61,11 +61,13 @@ pub enum Test {
     R2,
     /// Most intervals within 19 % of the one before.
     R3,
+    /// Calls at random, but at one rate over hours. Not a test of the intervals kept, see the series' pace.
+    Steady,
 }
 
 impl Test {
     /// All tests in order of precedence.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::W1,
         Self::W2,
         Self::W3,
@@ -79,6 +81,7 @@ impl Test {
         Self::T3,
         Self::R2,
         Self::R3,
+        Self::Steady,
     ];
 
     /// Short name, such as `w2`.
@@ -98,6 +101,7 @@ impl Test {
             Self::T3 => "t3",
             Self::R2 => "r2",
             Self::R3 => "r3",
+            Self::Steady => "steady",
         }
     }
 
@@ -118,12 +122,19 @@ impl Test {
             Self::T3 => "two intervals with moderate jitter",
             Self::R2 => "an interval that drifts slowly",
             Self::R3 => "an interval that drifts",
+            Self::Steady => "a steady pace at random intervals",
         }
     }
 
     /// Whether the test assumes a single period, so that an interval of twice that period is a missed callback.
     const fn has_one_period(self) -> bool {
-        !matches!(self, Self::T2 | Self::T3 | Self::R2 | Self::R3)
+        !matches!(self, Self::T2 | Self::T3 | Self::R2 | Self::R3 | Self::Steady)
+    }
+
+    /// Whether the intervals vary by more than what delays a timer: as a sleep with jitter does.
+    #[must_use]
+    pub const fn is_jittered(self) -> bool {
+        matches!(self, Self::W3 | Self::W4 | Self::W5 | Self::W6 | Self::F3 | Self::T3 | Self::Steady)
     }
 }
 
