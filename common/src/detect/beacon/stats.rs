@@ -544,9 +544,9 @@ mod tests {
 
     #[test]
     fn names_and_words_tell_the_tests_apart() {
-        let unique = |words: [&str; 13]| words.iter().collect::<std::collections::BTreeSet<_>>().len();
-        assert_eq!(unique(Test::ALL.map(Test::name)), 13);
-        assert_eq!(unique(Test::ALL.map(Test::shape)), 13);
+        let unique = |words: [&str; 14]| words.iter().collect::<std::collections::BTreeSet<_>>().len();
+        assert_eq!(unique(Test::ALL.map(Test::name)), 14);
+        assert_eq!(unique(Test::ALL.map(Test::shape)), 14);
         for test in Test::ALL {
             assert_eq!(serde_json::to_string(&test).unwrap(), format!("\"{}\"", test.name()));
             assert_eq!(format!("{test:?}").to_lowercase(), test.name());
