@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use sonde_common::engine::Engine;
 use sonde_tests::flood::{BEACONS, Flood, SPAN, memory_for, run};
 
 /// Name and flood of each row.
@@ -34,5 +35,7 @@ fn main() -> anyhow::Result<()> {
             out.flush()?;
         }
     }
+    let usual = Engine::new(String::new(), 64 << 20, (1, 2)).max_series();
+    writeln!(out, "\nWith 64 MiB, as is usual, one host has room for {usual} series.")?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The beacon statistics: slices of quantised intervals and sizes in, small structs out.
 //!
 //! Everything works on [quanta](quantise), 1024 to the octave, so that windows are exact integer comparisons and a
-//! series fits in 256 bytes. No function here allocates, keeps state or looks at the clock.
+//! series fits in 288 bytes. No function here allocates, keeps state or looks at the clock.
 
 use serde::{Deserialize, Serialize};
 
