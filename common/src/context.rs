@@ -3,7 +3,7 @@
 use crate::alert::{Level, Severity};
 use crate::detect::beacon::label::Label;
 use crate::detect::beacon::series::{MAX_SIZES, Series};
-use crate::detect::beacon::stats;
+use crate::detect::beacon::stats::{self, Timing};
 use crate::domain::is_popular;
 use crate::event::{AppProtocol, HostFacts};
 use crate::net::{Transport, is_internal};
@@ -22,10 +22,12 @@ const SMALL_BYTES: f64 = 4096.0;
 /// Share of replies within one narrow window that makes them constant.
 const CONSTANT_SHARE: f64 = 0.6;
 
-/// The facts of one series.
+/// The facts of one series, for which the tests found `timing`.
 #[must_use]
+#[expect(clippy::too_many_arguments, reason = "each is one thing that is known, and there is one caller")]
 pub fn facts(
     series: &Series,
+    timing: &Timing,
     label: &Label,
     program: Option<&Program>,
     registrable: &str,
@@ -64,6 +66,7 @@ pub fn facts(
     facts.set(Fact::NewDestination, new);
     facts.set(Fact::Unpopular, Some(unpopular));
     facts.set(Fact::ConstantReply, if dns { Some(false) } else { has_constant_reply(series) });
+    facts.set(Fact::Jittered, Some(timing.test.is_some_and(stats::Test::is_jittered)));
     facts.set(Fact::Established, all([old, new.map(|new| !new), signed]));
     facts
 }

@@ -167,6 +167,12 @@ impl Engine {
         }
     }
 
+    /// The most series that there is room for.
+    #[must_use]
+    pub fn max_series(&self) -> usize {
+        self.beacons.max_series()
+    }
+
     /// Memory held, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

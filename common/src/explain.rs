@@ -6,6 +6,7 @@ use crate::detect::Finding;
 use crate::detect::beacon::evidence;
 use crate::detect::beacon::label::Label;
 use crate::detect::beacon::series::Series;
+use crate::detect::beacon::stats::Test;
 use crate::domain::registrable;
 use crate::engine::Standing;
 use crate::event::AppProtocol;
@@ -162,7 +163,20 @@ fn rhythm(evidence: &Evidence) -> String {
         return "no rhythm".to_owned();
     }
     let period = human::interval(evidence.period_secs);
-    format!("{} of {} intervals fit {}, around {period}", evidence.matched, evidence.of, evidence.shape)
+    format!("{}, around {period}", fit(evidence))
+}
+
+/// How much of the evidence says so.
+fn fit(evidence: &Evidence) -> String {
+    let Evidence { matched, of, shape, .. } = evidence;
+    if is_steady(evidence) {
+        return format!("{of} stretches of at least half an hour fit {shape}");
+    }
+    format!("{matched} of {of} intervals fit {shape}")
+}
+
+fn is_steady(evidence: &Evidence) -> bool {
+    evidence.test == Test::Steady.name()
 }
 
 fn sentence(
@@ -190,13 +204,17 @@ fn sentence(
     }
     let period = human::interval(evidence.period_secs);
     let jitter = evidence.jitter_mad_ratio * 100.0;
-    let how = if jitter < 0.5 { "almost to the tick".to_owned() } else { format!("± {jitter:.0} %") };
+    let how = if is_steady(evidence) {
+        "on average".to_owned()
+    } else if jitter < 0.5 {
+        "almost to the tick".to_owned()
+    } else {
+        format!("± {jitter:.0} %")
+    };
     let mut text = format!(
-        "{caller} {} {whom} about every {period} ({how}), {calls} times in {dwell}: {} of {} intervals fit {}.",
+        "{caller} {} {whom} about every {period} ({how}), {calls} times in {dwell}: {}.",
         verb(label, true),
-        evidence.matched,
-        evidence.of,
-        evidence.shape
+        fit(evidence)
     );
     let failed = evidence.refused.saturating_add(evidence.unanswered);
     let dead = is_dead(evidence);

@@ -35,7 +35,7 @@ class Split:
     """What the event file says of hosts and programs, and the labels."""
 
     def __init__(self, event_lines, label_lines):
-        self.days, self.epoch = 0, 0
+        self.days, self.epoch, self.host_days = 0, 0, {}
         self.program = {}
         host = None
         for line in event_lines:
@@ -48,6 +48,7 @@ class Split:
             elif record["k"] == "host":
                 host = record["h"]
                 self.days += record["days"]
+                self.host_days[host] = record["days"]
             elif record["k"] == "proc":
                 self.program[host, record["p"]] = record["exe"]
         self.family, self.malicious, self.benign = {}, defaultdict(list), defaultdict(list)

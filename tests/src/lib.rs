@@ -14,6 +14,7 @@ pub mod conversation;
 mod corpus;
 pub mod emulate;
 pub mod evtx;
+pub mod flood;
 pub mod golden;
 pub mod logs;
 pub mod netns;

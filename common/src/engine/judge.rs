@@ -52,6 +52,7 @@ impl Judge {
         let known_days = self.scope.known_days(domain, label.ip);
         let facts = context::facts(
             series,
+            &timing,
             label,
             seen.program,
             domain,

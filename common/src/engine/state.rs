@@ -28,7 +28,7 @@ use crate::time::Timestamp;
 /// What the bytes are.
 const KIND: [u8; 8] = *b"sondeEng";
 /// Version of their layout: any change of a type that is saved raises it.
-pub const STATE_VERSION: u32 = 2;
+pub const STATE_VERSION: u32 = 3;
 
 /// Why a state could not be restored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod gaps;
 pub mod ghost;
 pub mod label;
+mod pace;
 mod saved;
 pub mod series;
 pub mod stats;
@@ -40,6 +41,9 @@ use crate::time::Timestamp;
 
 /// Share of the budget that goes to first sightings: the table that does the work in a flood (scorer specification 5).
 const GHOST_SHARE: usize = 8;
+/// They get this much of a small budget as well, as long as it is no more than a third: a flood is as large on a small
+/// sensor (4 MiB in scorer specification 2.6).
+const GHOST_LEAST: usize = 4 << 20;
 /// What the texts of one series take: names of common length. Longer ones, and the programs', leave room for fewer series.
 const TEXTS_PER_SERIES: usize = 160;
 /// What one series takes: its state, its key and its label.
@@ -84,7 +88,7 @@ impl BeaconDetector {
         let mut texts = Texts::default();
         texts.set_room(capacity * TEXTS_PER_SERIES);
         Self {
-            ghosts: GhostTable::new(memory_bytes / GHOST_SHARE),
+            ghosts: GhostTable::new(Self::ghost_bytes(memory_bytes)),
             table: SeriesTable::new(capacity),
             texts,
             gaps: Gaps::default(),
@@ -92,13 +96,23 @@ impl BeaconDetector {
         }
     }
 
+    fn ghost_bytes(memory_bytes: usize) -> usize {
+        (memory_bytes / GHOST_SHARE).max(GHOST_LEAST.min(memory_bytes / 3))
+    }
+
     fn capacity(memory_bytes: usize) -> usize {
-        (memory_bytes - memory_bytes / GHOST_SHARE) / BYTES_PER_SERIES
+        (memory_bytes - Self::ghost_bytes(memory_bytes)) / BYTES_PER_SERIES
+    }
+
+    /// The most series that there is room for.
+    #[must_use]
+    pub fn max_series(&self) -> usize {
+        self.table.capacity()
     }
 
     /// Changes the budget; what no longer fits leaves by the eviction rule.
     pub fn set_memory(&mut self, memory_bytes: usize, now: Timestamp) {
-        self.ghosts.set_capacity(memory_bytes / GHOST_SHARE);
+        self.ghosts.set_capacity(Self::ghost_bytes(memory_bytes));
         let capacity = Self::capacity(memory_bytes);
         self.texts.set_room(capacity * TEXTS_PER_SERIES);
         let Self { table, texts, .. } = self;
@@ -383,7 +397,8 @@ impl BeaconDetector {
         }
         self.texts.changed(before, label.text_bytes());
         if let Update::NewCheckIn { evaluate: true } = update {
-            let timing = series.timing();
+            // Many destinations together call steadily without any schedule, so a group is judged by its rhythm alone.
+            let timing = if level == Level::Group { series.rhythm() } else { series.timing() };
             if timing.bans >= crate::score::MIN_BANS {
                 regular(self, Evaluated { slot, timing });
             }

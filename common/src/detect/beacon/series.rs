@@ -1,4 +1,4 @@
-//! One series of callbacks in at most 256 bytes, updated in constant time.
+//! One series of callbacks in at most 288 bytes, updated in constant time.
 //!
 //! It keeps the last 64 intervals and the sizes of the last 16 closed check-ins as [quanta](super::stats::quantise). It does
 //! not know whose series it is: that is the cold label beside it in the [table](super::table).
@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::pace::Pace;
 use super::stats::{self, MAX_INTERVALS, MIN_SAMPLE, Timing, dequantise, quantise};
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
@@ -35,7 +36,7 @@ const PAUSE_BOTTOM: u16 = PAUSE_TOP - 44_103 / PAUSE_STEP;
 /// Largest relative error of a pause: one and a half steps and half a quantum, 2^(2/1024) - 1.
 const PAUSE_ERROR: f64 = 0.001_354_8;
 
-const _: () = assert!(size_of::<Series>() <= 256, "a series has a budget of 256 bytes");
+const _: () = assert!(size_of::<Series>() <= 288, "a series has a budget of 288 bytes");
 
 /// What an event meant for its series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,7 @@ pub struct Series {
     /// Intervals that are none, and for how many seconds the sensor was blind in them.
     gaps: u32,
     gap_secs: u32,
+    pace: Pace,
 }
 
 /// A series as it is saved: what of its rings is written, in the order in which it lies there.
@@ -93,6 +95,7 @@ pub(super) struct Saved {
     closed: Vec<(u16, u16)>,
     destinations: Vec<u16>,
     gaps: (u32, u32),
+    pace: Pace,
 }
 
 /// Whether a series is evaluated when it has so many intervals: often at first, then every 64 (scorer specification
@@ -121,6 +124,7 @@ impl Series {
             destination_count: 0,
             gaps: 0,
             gap_secs: 0,
+            pace: Pace::new(first),
         }
     }
 
@@ -157,7 +161,9 @@ impl Series {
 
     fn open_check_in(&mut self, start: Timestamp, blind: Option<u32>) {
         let closed = ring_index(self.check_ins - 1);
-        let quanta = quantise(nanos_f64(start.since(self.check_in)) / 1e6);
+        let since = start.since(self.check_in);
+        let quanta = quantise(nanos_f64(since) / 1e6);
+        self.pace.call(start, since, blind.is_some());
         if let Some(interval) = self.intervals.get_mut(closed % MAX_INTERVALS) {
             *interval = if blind.is_some() { PAUSE_TOP - quanta / PAUSE_STEP } else { quanta };
         }
@@ -278,19 +284,22 @@ impl Series {
             closed: self.closed_out.iter().copied().zip(self.closed_in).take(written).collect(),
             destinations: self.destinations().to_vec(),
             gaps: (self.gaps, self.gap_secs),
+            pace: self.pace,
         }
     }
 
     /// The series that was saved, unless it is one that cannot have been.
     pub(super) fn restored(saved: &Saved) -> Option<Self> {
-        let Saved { first, check_in, last, check_ins, open, intervals, closed, destinations, gaps } = saved;
+        let Saved { first, check_in, last, check_ins, open, intervals, closed, destinations, gaps, pace } =
+            saved;
         let written = ring_index(check_ins.checked_sub(1)?);
         let sound = first <= check_in
             && check_in <= last
             && intervals.len() == written.min(MAX_INTERVALS)
             && closed.len() == written.min(MAX_SIZES)
             && destinations.len() <= MAX_DESTINATIONS
-            && gaps.0 < *check_ins;
+            && gaps.0 < *check_ins
+            && pace.is_sound();
         if !sound {
             return None;
         }
@@ -302,6 +311,7 @@ impl Series {
             open_in: open.1,
             gaps: gaps.0,
             gap_secs: gaps.1,
+            pace: *pace,
             ..Self::new(*first)
         };
         series.intervals.iter_mut().zip(intervals).for_each(|(place, interval)| *place = *interval);
@@ -318,6 +328,7 @@ impl Series {
         for time in [&mut self.first, &mut self.check_in, &mut self.last] {
             *time = time.plus_nanos(nanos);
         }
+        self.pace.shift(nanos);
     }
 
     /// Start of the first check-in.
@@ -364,10 +375,26 @@ impl Series {
         buffer.get(..count.min(MAX_INTERVALS)).unwrap_or_default()
     }
 
-    /// Timing evidence of the intervals kept.
+    /// Evidence of a rhythm in the intervals kept.
+    #[must_use]
+    pub fn rhythm(&self) -> Timing {
+        stats::timing(self.intervals(&mut [0; MAX_INTERVALS]))
+    }
+
+    /// Timing evidence: that of a rhythm, or, where that is less, that of a steady pace.
     #[must_use]
     pub fn timing(&self) -> Timing {
-        stats::timing(self.intervals(&mut [0; MAX_INTERVALS]))
+        let (rhythm, pace) = (self.rhythm(), self.pace.steadiness());
+        if pace.bans <= rhythm.bans {
+            return rhythm;
+        }
+        Timing {
+            bans: pace.bans,
+            test: Some(stats::Test::Steady),
+            matched: pace.blocks,
+            of: pace.blocks,
+            period_secs: pace.interval_secs,
+        }
     }
 
     /// Known sizes sent in the latest 16 closed check-ins, oldest first, as quanta of bytes.

@@ -1,7 +1,7 @@
 //! The beacon statistics: slices of quantised intervals and sizes in, small structs out.
 //!
 //! Everything works on [quanta](quantise), 1024 to the octave, so that windows are exact integer comparisons and a
-//! series fits in 256 bytes. No function here allocates, keeps state or looks at the clock.
+//! series fits in 288 bytes. No function here allocates, keeps state or looks at the clock.
 
 use serde::{Deserialize, Serialize};
 
@@ -61,11 +61,13 @@ pub enum Test {
     R2,
     /// Most intervals within 19 % of the one before.
     R3,
+    /// Calls at random, but at one rate over hours. Not a test of the intervals kept, see the series' pace.
+    Steady,
 }
 
 impl Test {
     /// All tests in order of precedence.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::W1,
         Self::W2,
         Self::W3,
@@ -79,6 +81,7 @@ impl Test {
         Self::T3,
         Self::R2,
         Self::R3,
+        Self::Steady,
     ];
 
     /// Short name, such as `w2`.
@@ -98,6 +101,7 @@ impl Test {
             Self::T3 => "t3",
             Self::R2 => "r2",
             Self::R3 => "r3",
+            Self::Steady => "steady",
         }
     }
 
@@ -118,12 +122,19 @@ impl Test {
             Self::T3 => "two intervals with moderate jitter",
             Self::R2 => "an interval that drifts slowly",
             Self::R3 => "an interval that drifts",
+            Self::Steady => "a steady pace at random intervals",
         }
     }
 
     /// Whether the test assumes a single period, so that an interval of twice that period is a missed callback.
     const fn has_one_period(self) -> bool {
-        !matches!(self, Self::T2 | Self::T3 | Self::R2 | Self::R3)
+        !matches!(self, Self::T2 | Self::T3 | Self::R2 | Self::R3 | Self::Steady)
+    }
+
+    /// Whether the intervals vary by more than what delays a timer: as a sleep with jitter does.
+    #[must_use]
+    pub const fn is_jittered(self) -> bool {
+        matches!(self, Self::W3 | Self::W4 | Self::W5 | Self::W6 | Self::F3 | Self::T3 | Self::Steady)
     }
 }
 
@@ -533,9 +544,9 @@ mod tests {
 
     #[test]
     fn names_and_words_tell_the_tests_apart() {
-        let unique = |words: [&str; 13]| words.iter().collect::<std::collections::BTreeSet<_>>().len();
-        assert_eq!(unique(Test::ALL.map(Test::name)), 13);
-        assert_eq!(unique(Test::ALL.map(Test::shape)), 13);
+        let unique = |words: [&str; 14]| words.iter().collect::<std::collections::BTreeSet<_>>().len();
+        assert_eq!(unique(Test::ALL.map(Test::name)), 14);
+        assert_eq!(unique(Test::ALL.map(Test::shape)), 14);
         for test in Test::ALL {
             assert_eq!(serde_json::to_string(&test).unwrap(), format!("\"{}\"", test.name()));
             assert_eq!(format!("{test:?}").to_lowercase(), test.name());
