@@ -6,13 +6,14 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::{Detector, Finding, Host, Seen, What};
 use super::caller::{self, Parts};
 use super::resolvers::{Resolvers, Standing};
 use super::services;
-use super::table::{Table, Weigh};
-use super::tunnel::technique;
-use super::{hash, octets};
+use super::table::{Saved, Table, Weigh};
+use super::{hash, octets, technique};
 use crate::alert::{Class, Destination, DnsEvidence, Evidence, Severity};
 use crate::domain::registrable;
 use crate::event::{ConnectionEvent, DnsEvent, Phase};
@@ -55,7 +56,7 @@ impl Way {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Entry {
     first: Timestamp,
     last: Timestamp,
@@ -67,6 +68,10 @@ struct Entry {
 impl Weigh for Entry {
     fn heap_bytes(&self) -> usize {
         0
+    }
+
+    fn is_sound(&self) -> bool {
+        self.first <= self.last
     }
 
     fn shift(&mut self, nanos: i64) {
@@ -104,7 +109,7 @@ impl Detector for BypassDetector {
     fn observe(&mut self, seen: &Seen<'_>, host: &dyn Host, found: &mut dyn FnMut(Finding)) {
         let asked = match seen.what {
             What::Query(query) => plain(query),
-            What::Connection(event) => encrypted(seen, event),
+            What::Connection(event) => by_port(seen, event),
         };
         let Some(asked) = asked else { return };
         if asked.way != Way::Https {
@@ -158,6 +163,22 @@ impl Detector for BypassDetector {
         self.entries.shift(nanos);
         self.resolvers.shift(nanos);
     }
+
+    fn save(&self) -> Vec<u8> {
+        let saved = self.entries.saved().map(|entries| (entries, &self.resolvers));
+        saved.and_then(|saved| postcard::to_allocvec(&saved).ok()).unwrap_or_default()
+    }
+
+    fn restore(&mut self, bytes: &[u8]) -> bool {
+        if bytes.is_empty() {
+            return true;
+        }
+        let Ok((entries, resolvers)) = postcard::from_bytes::<(Saved<Entry>, Resolvers)>(bytes) else {
+            return false;
+        };
+        self.resolvers = resolvers;
+        self.resolvers.is_sound() && self.entries.restore(entries)
+    }
 }
 
 /// A question in plain.
@@ -180,7 +201,7 @@ fn plain<'a>(query: &DnsEvent<'a>) -> Option<Asked<'a>> {
 }
 
 /// A connection to a resolver, as far as its port and name tell one.
-fn encrypted<'a>(seen: &Seen<'a>, event: &ConnectionEvent<'_>) -> Option<Asked<'a>> {
+fn by_port<'a>(seen: &Seen<'a>, event: &ConnectionEvent<'_>) -> Option<Asked<'a>> {
     if !matches!(event.phase, Phase::Opened | Phase::Whole(_)) {
         return None;
     }
@@ -188,6 +209,8 @@ fn encrypted<'a>(seen: &Seen<'a>, event: &ConnectionEvent<'_>) -> Option<Asked<'
     let port = if proxied == 0 { event.tuple.remote.port() } else { proxied };
     let ip = event.tuple.remote.ip();
     let way = match port {
+        // Where the source shows no questions, as most logs of connections.
+        DNS_PORT if proxied == 0 && !(is_no_peer(ip) && !ip.is_loopback()) => Way::Plain,
         TLS_PORT if event.tuple.transport != Transport::Icmp => Way::Tls,
         // By name; by address only where nothing else is said.
         HTTPS_PORT if services::is_resolver_name(seen.name) => Way::Https,
@@ -202,7 +225,7 @@ fn encrypted<'a>(seen: &Seen<'a>, event: &ConnectionEvent<'_>) -> Option<Asked<'
         ip,
         port,
         transport: event.tuple.transport,
-        name: seen.name,
+        name: if way == Way::Plain { "" } else { seen.name },
         question: "",
         attribution: event.attribution,
     })
@@ -301,145 +324,4 @@ fn finding(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::scene::{self, Question, Scene};
-    use super::*;
-    use crate::time::NANOS_PER_SEC;
-
-    const OWN: &str = "192.0.2.1";
-
-    /// A host where three programs ask its resolver.
-    fn host() -> Scene<BypassDetector> {
-        let mut scene = Scene::new(BypassDetector::default());
-        for image in ["/usr/bin/a", "/usr/bin/b", "/usr/bin/c"] {
-            let program = scene::program(image);
-            let question = Question {
-                program: Some(&program),
-                resolver: OWN,
-                name: "www.site.net",
-                ..Question::default()
-            };
-            scene.ask(&question);
-        }
-        scene
-    }
-
-    /// A program that asks another resolver, while others go on with the host's own.
-    fn ask(scene: &mut Scene<BypassDetector>, program: &Program, resolver: &str, times: u32) {
-        let other = scene::program("/usr/bin/a");
-        for nth in 0..times {
-            let at = 10.0 + f64::from(nth);
-            scene.ask(&Question {
-                at,
-                program: Some(&other),
-                resolver: OWN,
-                name: "a.site.net",
-                ..Question::default()
-            });
-            scene.ask(&Question {
-                at,
-                program: Some(program),
-                resolver,
-                name: "c2.evil.example",
-                ..Question::default()
-            });
-        }
-    }
-
-    /// Of which nothing speaks but that it is new here.
-    fn installed_today() -> Program {
-        Program::of(crate::process::ProcessInfo { age_days: Some(0.5), ..scene::info("/opt/x/agent") })
-    }
-
-    #[test]
-    fn plain_questions_to_another_resolver_are_medium_by_themselves_and_high_with_context() {
-        let mut scene = host();
-        ask(&mut scene, &installed_today(), "203.0.113.9", 20);
-        assert_eq!(scene.severity(), Some(Severity::Medium));
-        assert_eq!(scene.found.len(), 3, "at 5, 10 and 20 questions");
-        assert!(scene.found[0].reason.contains("although this host's resolver is 192.0.2.1"));
-        let mut scene = host();
-        ask(&mut scene, &scene::implant(), "203.0.113.9", 20);
-        assert_eq!(scene.severity(), Some(Severity::High));
-    }
-
-    #[test]
-    fn the_hosts_own_resolvers_browsers_resolvers_and_established_programs_are_quiet() {
-        let mut scene = host();
-        ask(&mut scene, &scene::implant(), OWN, 20);
-        ask(&mut scene, &scene::implant(), "127.0.0.53", 20);
-        ask(&mut scene, &scene::program("/usr/sbin/unbound"), "203.0.113.9", 20);
-        let mut scene = host();
-        ask(&mut scene, &scene::program("/usr/bin/dig"), "203.0.113.10", 20);
-        let browser = Program::of(crate::process::ProcessInfo {
-            browser: Some(true),
-            ..scene::info("/usr/bin/firefox")
-        });
-        scene.connect(50.0, Some(&browser), "1.1.1.1:443", "mozilla.cloudflare-dns.com");
-        scene.connect(50.0, Some(&scene::program("/usr/sbin/systemd-resolved")), "9.9.9.9:853", "");
-        scene.history = true;
-        for at in 0..9 {
-            let program = scene::program("/usr/bin/agent");
-            scene.connect(f64::from(at) + 60.0, Some(&program), "8.8.8.8:443", "dns.google");
-        }
-        assert_eq!(scene.severity(), None, "{:#?}", scene.found);
-    }
-
-    #[test]
-    fn a_host_that_moved_to_another_network_is_quiet() {
-        let mut scene = host();
-        let program = installed_today();
-        for nth in 0..50 {
-            let at = 100.0 + f64::from(nth);
-            let question = Question {
-                at,
-                program: Some(&program),
-                resolver: "198.51.100.1",
-                name: "a.site.net",
-                ..Question::default()
-            };
-            scene.ask(&question);
-        }
-        assert_eq!(scene.found.len(), 0);
-    }
-
-    #[test]
-    fn encrypted_dns_of_a_stranger_is_found_by_name_port_and_address() {
-        for (to, name) in [
-            ("203.0.113.7:443", "dns.google"),
-            ("9.9.9.9:443", ""),
-            ("203.0.113.7:853", ""),
-            ("1.1.1.1:443", "1.1.1.1"),
-        ] {
-            let mut scene = host();
-            for at in 0..4 {
-                scene.connect(f64::from(at), Some(&scene::implant()), to, name);
-            }
-            assert_eq!(scene.severity(), Some(Severity::High), "{to} {name}");
-        }
-        // A web site at a resolver's address has a name of its own, and whoever has no process is not known to be none.
-        let mut scene = host();
-        scene.connect(0.0, Some(&scene::implant()), "1.1.1.1:443", "www.site.net");
-        scene.connect(0.0, None, "1.1.1.1:443", "dns.google");
-        assert_eq!(scene.found.len(), 0);
-    }
-
-    #[test]
-    fn a_browsers_name_in_a_temporary_folder_is_no_browser() {
-        let mut info = scene::implant().info.as_ref().clone();
-        info.image = "/tmp/firefox".into();
-        info.browser = Some(true);
-        let mut scene = host();
-        scene.connect(0.0, Some(&Program::of(info)), "1.1.1.1:443", "mozilla.cloudflare-dns.com");
-        assert_eq!(scene.severity(), Some(Severity::High));
-    }
-
-    /// The resolver is judged where it is asked, so the loss of an old time matters not.
-    #[test]
-    fn old_questions_count_when_the_clock_is_set() {
-        let mut scene = host();
-        scene.detector.shift(-3_600 * NANOS_PER_SEC);
-        ask(&mut scene, &installed_today(), "203.0.113.9", 6);
-        assert_eq!(scene.severity(), Some(Severity::Medium));
-    }
-}
+mod tests;

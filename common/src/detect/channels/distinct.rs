@@ -3,6 +3,8 @@
 //! Linear counting (Whang, Vander-Zanden, Taylor 1990) in its streaming form: a name whose bit is not yet set is new, and
 //! stands for as many names as there are bits for each one still free, since so many of its like were taken for seen.
 
+use serde::{Deserialize, Serialize};
+
 /// Names that are kept one by one, as hashes.
 const MAX_EXACT: usize = 16;
 /// Words of the bit map: 2,048 bits, which count to some 9,000 names with an error of a few percent.
@@ -10,7 +12,7 @@ const WORDS: usize = 32;
 const BITS: u32 = 2048;
 
 /// A set of names that knows how many it holds.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Distinct {
     /// Hashes of the names.
     Few(Vec<u64>),
@@ -45,8 +47,8 @@ impl Distinct {
                 if !mark(map, hash) {
                     return 0.0;
                 }
-                let free = BITS - *set;
-                *set += 1;
+                let free = BITS.saturating_sub(*set);
+                *set = set.saturating_add(1);
                 f64::from(BITS) / f64::from(free.max(1))
             }
         }
@@ -54,8 +56,17 @@ impl Distinct {
 
     pub(super) fn heap_bytes(&self) -> usize {
         match self {
-            Self::Few(hashes) => hashes.capacity() * size_of::<u64>(),
+            Self::Few(hashes) if hashes.is_empty() => 0,
+            Self::Few(_) => MAX_EXACT * size_of::<u64>(),
             Self::Many(..) => size_of::<[u64; WORDS]>(),
+        }
+    }
+
+    /// Whether it is within its caps.
+    pub(super) const fn is_sound(&self) -> bool {
+        match self {
+            Self::Few(hashes) => hashes.len() <= MAX_EXACT,
+            Self::Many(_, set) => *set <= BITS,
         }
     }
 }

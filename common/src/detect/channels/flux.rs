@@ -6,12 +6,13 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::{Detector, Finding, Host, Seen, What};
 use super::caller::{self, Parts};
 use super::services;
-use super::table::{Table, Weigh};
-use super::tunnel::technique;
-use super::{hash, octets};
+use super::table::{Saved, Table, Weigh, list_bytes};
+use super::{hash, octets, technique};
 use crate::alert::{Class, Destination, DnsEvidence, Evidence, Severity};
 use crate::domain::is_popular;
 use crate::event::DnsEvent;
@@ -39,14 +40,14 @@ const MAX_TOLD_APART: usize = 64;
 /// What every finding starts from.
 const BIAS: f64 = -1.0;
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Entry {
     since: Timestamp,
     last: Timestamp,
     /// Fingerprint of the latest answer's addresses.
     latest: u64,
     /// Addresses in answers that differed from the one before.
-    shown: usize,
+    shown: u32,
     fresh: u32,
     answers: u32,
     ttl_min: u32,
@@ -54,12 +55,16 @@ struct Entry {
     addresses: Vec<u64>,
     networks: Vec<u64>,
     /// Addresses when it was last handed out.
-    told: usize,
+    told: u32,
 }
 
 impl Weigh for Entry {
     fn heap_bytes(&self) -> usize {
-        (self.addresses.capacity() + self.networks.capacity()) * size_of::<u64>()
+        list_bytes::<u64>(self.addresses.len()) + list_bytes::<u64>(self.networks.len())
+    }
+
+    fn is_sound(&self) -> bool {
+        self.since <= self.last && self.addresses.len().max(self.networks.len()) <= MAX_TOLD_APART
     }
 
     fn shift(&mut self, nanos: i64) {
@@ -89,10 +94,10 @@ impl Detector for FluxDetector {
         let key = hash(&[&program, query.query.as_bytes()]);
         let start = query.start;
         let Some(entry) = self.entries.entry(key, seen.time, || Entry::new(start)) else { return };
-        if entry.take(query) && entry.is_flux() && entry.addresses.len() >= entry.told.saturating_mul(2) {
+        if entry.take(query) && entry.is_flux() && count(&entry.addresses) >= entry.told.saturating_mul(2) {
             let parts = entry.parts(seen, host);
             if parts.points() > crate::score::ALERT_POINTS {
-                entry.told = entry.addresses.len();
+                entry.told = count(&entry.addresses);
                 found(entry.finding(seen, query, parts));
             }
         }
@@ -114,6 +119,16 @@ impl Detector for FluxDetector {
     fn shift(&mut self, nanos: i64) {
         self.entries.shift(nanos);
     }
+
+    fn save(&self) -> Vec<u8> {
+        let saved = self.entries.saved();
+        saved.and_then(|saved| postcard::to_allocvec(&saved).ok()).unwrap_or_default()
+    }
+
+    fn restore(&mut self, bytes: &[u8]) -> bool {
+        bytes.is_empty()
+            || postcard::from_bytes::<Saved<Entry>>(bytes).is_ok_and(|saved| self.entries.restore(saved))
+    }
 }
 
 /// The network of an address: its large operator, else the half of the address that registries mostly give out at once. Of
@@ -133,6 +148,10 @@ fn push(list: &mut Vec<u64>, value: u64) -> bool {
         list.push(value);
     }
     new
+}
+
+fn count(list: &[u64]) -> u32 {
+    u32::try_from(list.len()).unwrap_or(u32::MAX)
 }
 
 impl Entry {
@@ -160,7 +179,7 @@ impl Entry {
         let public = || query.addresses.iter().filter(|&&ip| !is_internal(ip));
         // The same set in another order is the same answer.
         let latest = public().fold(1, |sum: u64, &ip| sum.wrapping_add(hash(&[&octets(ip)])));
-        self.last = query.start;
+        self.last = self.last.max(query.start);
         self.answers = self.answers.saturating_add(1);
         self.ttl_min = self.ttl_min.min(query.ttl_secs);
         self.ttl_max = self.ttl_max.max(query.ttl_secs);
@@ -174,7 +193,7 @@ impl Entry {
             fresh |= push(&mut self.addresses, hash(&[&octets(ip)]));
             push(&mut self.networks, network(ip));
         }
-        self.fresh += u32::from(fresh);
+        self.fresh = self.fresh.saturating_add(fresh.into());
         fresh
     }
 
@@ -184,7 +203,7 @@ impl Entry {
             && self.networks.len() >= MIN_NETWORKS
             && self.fresh >= MIN_FRESH
             && self.last.since(self.since) >= MIN_DWELL
-            && self.addresses.len().saturating_mul(2) >= self.shown
+            && count(&self.addresses).saturating_mul(2) >= self.shown
             && self.ttl_max <= LONGEST_TTL
     }
 
@@ -246,7 +265,7 @@ impl Entry {
             dns: Some(DnsEvidence {
                 queries: self.answers,
                 names: 1,
-                addresses: u32::try_from(self.addresses.len()).unwrap_or(u32::MAX),
+                addresses: count(&self.addresses),
                 ttl_min_secs: (self.ttl_max > 0).then_some(self.ttl_min),
                 resolver: query.resolver,
                 samples: vec![query.query.to_owned()],

@@ -8,6 +8,7 @@ mod bypass;
 mod caller;
 mod distinct;
 mod flux;
+mod names;
 mod rebinding;
 mod resolvers;
 #[cfg(test)]
@@ -25,6 +26,8 @@ use std::hash::Hasher as _;
 use std::net::IpAddr;
 
 use siphasher::sip::SipHasher24;
+
+use crate::alert::Technique;
 
 /// Longest sample of a name that an alert shows is the name itself; so many samples.
 const MAX_SAMPLES: usize = 8;
@@ -45,4 +48,9 @@ fn octets(ip: IpAddr) -> [u8; 16] {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
         IpAddr::V6(v6) => v6.octets(),
     }
+}
+
+/// An ATT&CK technique.
+fn technique(id: &'static str, name: &'static str) -> Technique {
+    Technique { id: id.into(), name: name.into() }
 }

@@ -6,10 +6,12 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::{Detector, Finding, Host, Seen, What};
 use super::caller::{self, Parts};
 use super::services;
-use super::table::{Table, Weigh};
+use super::table::{Saved, Table, Weigh, list_bytes};
 use super::{hash, octets};
 use crate::alert::{Class, Destination, DnsEvidence, Evidence, Severity};
 use crate::domain::is_popular;
@@ -31,7 +33,7 @@ const MAX_INSIDE: usize = 64;
 /// What every name starts from: inside answers are mostly honest.
 const BIAS: f64 = -2.0;
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Entry {
     first: Timestamp,
     answers: u32,
@@ -49,6 +51,10 @@ struct Entry {
 impl Weigh for Entry {
     fn heap_bytes(&self) -> usize {
         0
+    }
+
+    fn is_sound(&self) -> bool {
+        true
     }
 
     fn shift(&mut self, nanos: i64) {
@@ -117,8 +123,8 @@ impl Detector for RebindingDetector {
     }
 
     fn memory_bytes(&self) -> usize {
-        let domains: usize = self.inside.iter().map(|(_, domains)| domains.capacity() * 8).sum();
-        self.entries.memory_bytes() + self.inside.capacity() * size_of::<(IpAddr, Vec<u64>)>() + domains
+        let domains: usize = self.inside.iter().map(|(_, domains)| list_bytes::<u64>(domains.len())).sum();
+        self.entries.memory_bytes() + list_bytes::<(IpAddr, Vec<u64>)>(self.inside.len()) + domains
     }
 
     fn evicted(&self) -> u64 {
@@ -127,6 +133,24 @@ impl Detector for RebindingDetector {
 
     fn shift(&mut self, nanos: i64) {
         self.entries.shift(nanos);
+    }
+
+    fn save(&self) -> Vec<u8> {
+        let saved = self.entries.saved().map(|entries| (entries, &self.inside));
+        saved.and_then(|saved| postcard::to_allocvec(&saved).ok()).unwrap_or_default()
+    }
+
+    fn restore(&mut self, bytes: &[u8]) -> bool {
+        if bytes.is_empty() {
+            return true;
+        }
+        let Ok((entries, inside)) = postcard::from_bytes::<(Saved<Entry>, Vec<(IpAddr, Vec<u64>)>)>(bytes)
+        else {
+            return false;
+        };
+        self.inside = inside;
+        let sound = self.inside.iter().all(|(_, domains)| domains.len() <= DOMAINS_OF_A_FILTER);
+        sound && self.inside.len() <= MAX_INSIDE && self.entries.restore(entries)
     }
 }
 
@@ -250,7 +274,7 @@ impl Entry {
             evidence: Evidence {
                 callbacks: self.answers,
                 first_seen: self.first,
-                last_seen: query.start,
+                last_seen: query.start.max(self.first),
                 ..Evidence::default()
             },
             dns: Some(DnsEvidence {

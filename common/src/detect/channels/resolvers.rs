@@ -3,8 +3,11 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::hash;
 use super::services::is_resolver_program;
+use super::table::list_bytes;
 use crate::program::Program;
 use crate::time::Timestamp;
 
@@ -26,7 +29,7 @@ pub(super) enum Standing {
     Unknown,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Resolver {
     scope: u64,
     ip: IpAddr,
@@ -47,7 +50,7 @@ impl Resolver {
 }
 
 /// The resolvers of a host and its containers.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Resolvers {
     list: Vec<Resolver>,
 }
@@ -130,8 +133,13 @@ impl Resolvers {
         list.first().map(|resolver| resolver.ip)
     }
 
-    pub(super) fn heap_bytes(&self) -> usize {
-        self.list.capacity() * size_of::<Resolver>()
+    pub(super) const fn heap_bytes(&self) -> usize {
+        list_bytes::<Resolver>(self.list.len())
+    }
+
+    /// Whether there are no more than there may be.
+    pub(super) const fn is_sound(&self) -> bool {
+        self.list.len() <= MAX_RESOLVERS
     }
 
     pub(super) fn shift(&mut self, nanos: i64) {

@@ -3,8 +3,14 @@
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
+
+/// What a list of so many takes, which doubles as it grows.
+pub(super) const fn list_bytes<T>(len: usize) -> usize {
+    if len == 0 { 0 } else { len.next_power_of_two() * size_of::<T>() + 4 * size_of::<T>() }
+}
 
 /// Neighbours compared to find one to evict.
 const EVICTION_SAMPLE: usize = 8;
@@ -13,10 +19,20 @@ const INDEX_BYTES: usize = 40;
 
 /// Something that owns memory outside itself.
 pub(super) trait Weigh {
-    /// Bytes that it owns on the heap.
+    /// Bytes that it owns on the heap, as told by what it holds: the same before it was saved and after.
     fn heap_bytes(&self) -> usize;
+    /// Whether it can be what it was saved as: within its caps, and its figures are numbers.
+    fn is_sound(&self) -> bool;
     /// Moves its times, when the clock was set.
     fn shift(&mut self, nanos: i64);
+}
+
+/// A table as it is saved: where the search for the next to leave goes on, how many left, and the entries in their places.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Saved<V> {
+    hand: u32,
+    evicted: u64,
+    slots: Vec<(u64, Timestamp, V)>,
 }
 
 #[derive(Debug)]
@@ -48,11 +64,6 @@ impl<V> Default for Table<V> {
 impl<V: Weigh> Table<V> {
     /// What an entry is taken to weigh beside its heap: its place in a list that doubles, and in the index.
     const BYTES_PER_ENTRY: usize = 2 * size_of::<Slot<V>>() + INDEX_BYTES;
-
-    pub(super) fn get_mut(&mut self, key: u64) -> Option<&mut V> {
-        let at = *self.index.get(&key)?;
-        self.slots.get_mut(at).map(|slot| &mut slot.value)
-    }
 
     /// The entry of a key, made if there is none. Whoever changes it [settles](Self::settle) it afterwards.
     pub(super) fn entry(&mut self, key: u64, now: Timestamp, make: impl FnOnce() -> V) -> Option<&mut V> {
@@ -108,15 +119,38 @@ impl<V: Weigh> Table<V> {
 
     pub(super) fn set_memory(&mut self, memory_bytes: usize) {
         self.memory_bytes = memory_bytes;
-        while self.weight() > self.memory_bytes && !self.slots.is_empty() {
+        while self.weight() > self.memory_bytes && self.slots.len() > 1 {
             self.evict(None);
         }
         self.slots.shrink_to_fit();
         self.index.shrink_to_fit();
     }
 
-    pub(super) fn memory_bytes(&self) -> usize {
-        self.heap + self.slots.capacity() * size_of::<Slot<V>>() + self.index.allocation_size()
+    pub(super) const fn memory_bytes(&self) -> usize {
+        self.weight()
+    }
+
+    /// As it is saved; `None` if there is nothing to save.
+    pub(super) fn saved(&self) -> Option<Saved<&V>> {
+        let slots: Vec<_> = self.slots.iter().map(|slot| (slot.key, slot.used, &slot.value)).collect();
+        let hand = u32::try_from(self.hand).unwrap_or(0);
+        (!slots.is_empty()).then_some(Saved { hand, evicted: self.evicted, slots })
+    }
+
+    /// Takes back what was saved, as much as has room; whether it made sense.
+    pub(super) fn restore(&mut self, saved: Saved<V>) -> bool {
+        for (key, used, value) in saved.slots {
+            if !value.is_sound() || self.index.insert(key, self.slots.len()).is_some() {
+                return false;
+            }
+            let heap = value.heap_bytes();
+            self.heap += heap;
+            self.slots.push(Slot { key, used, heap, value });
+        }
+        self.hand = usize::try_from(saved.hand).unwrap_or(0);
+        self.evicted = saved.evicted;
+        self.set_memory(self.memory_bytes);
+        true
     }
 
     pub(super) const fn evicted(&self) -> u64 {
@@ -137,7 +171,11 @@ mod tests {
 
     impl Weigh for String {
         fn heap_bytes(&self) -> usize {
-            self.capacity()
+            self.len()
+        }
+
+        fn is_sound(&self) -> bool {
+            self.len() < 100
         }
 
         fn shift(&mut self, _: i64) {}
@@ -156,13 +194,19 @@ mod tests {
             }
             assert!(table.memory_bytes() <= 20_000, "{}", table.memory_bytes());
         }
-        assert!(table.get_mut(0).is_some(), "what is used stays");
+        assert!(table.index.contains_key(&0), "what is used stays");
         assert_eq!(table.evicted() + table.slots.len() as u64, 10_001);
         assert!(table.slots.iter().enumerate().all(|(at, slot)| table.index[&slot.key] == at));
         table.set_memory(2_000);
         assert!(table.memory_bytes() <= 2_000 && !table.slots.is_empty());
+        let bytes = postcard::to_allocvec(&table.saved()).unwrap();
+        let mut again = Table::<String> { memory_bytes: 2_000, ..Table::default() };
+        assert!(again.restore(postcard::from_bytes::<Option<_>>(&bytes).unwrap().unwrap()));
+        assert_eq!(postcard::to_allocvec(&again.saved()).unwrap(), bytes);
+        assert_eq!((again.memory_bytes(), again.evicted()), (table.memory_bytes(), table.evicted()));
         table.set_memory(0);
-        assert_eq!((table.memory_bytes(), table.slots.len()), (0, 0));
-        assert!(table.entry(7, Timestamp::ZERO, String::new).is_some(), "one has room in any budget");
+        assert_eq!(table.slots.len(), 1, "one has room in any budget");
+        assert!(table.entry(7, Timestamp::ZERO, String::new).is_some());
+        assert_eq!(table.slots.len(), 1);
     }
 }

@@ -3,16 +3,17 @@
 //! What tells a tunnel from a service that is asked about many things is weighed, not presumed: how long the names are, which
 //! record types carry the way back, what the answers are, whose the domain is, and who asks whom.
 
-use std::net::IpAddr;
+use serde::{Deserialize, Serialize};
 
 use super::super::{Detector, Finding, Host, Seen, What};
 use super::caller::{self, Parts};
 use super::distinct::Distinct;
+use super::names::{entropy, is_carrier, is_listed, type_name, wire_bytes, zone};
 use super::resolvers::{Resolvers, Standing};
 use super::services;
-use super::table::{Table, Weigh};
-use super::{MAX_SAMPLES, hash, octets};
-use crate::alert::{Class, Destination, DnsEvidence, Evidence, Severity, Technique};
+use super::table::{Saved, Table, Weigh, list_bytes};
+use super::{MAX_SAMPLES, hash, octets, technique};
+use crate::alert::{Class, Destination, DnsEvidence, Evidence, Severity};
 use crate::domain::{is_popular, literal_address};
 use crate::event::{DnsEvent, MAX_NAME_BYTES};
 use crate::human;
@@ -43,7 +44,7 @@ const EXFILTRATION_BYTES: f64 = 20_000.0;
 const MAX_TYPES: usize = 8;
 
 /// Names, answers and types of one window.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Window {
     since: Timestamp,
     queries: u32,
@@ -67,11 +68,12 @@ struct Window {
     next: f64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Entry {
     zone: Box<str>,
     window: Window,
     first: Timestamp,
+    last: Timestamp,
     queries: u32,
     bytes: f64,
     /// Bytes in all when it was last handed out.
@@ -84,13 +86,24 @@ impl Weigh for Entry {
         let samples: usize = self.samples.iter().map(|name| name.len()).sum();
         self.zone.len()
             + self.window.distinct.heap_bytes()
-            + self.window.types.capacity() * size_of::<(u16, u32)>()
-            + self.samples.capacity() * size_of::<Box<str>>()
+            + list_bytes::<(u16, u32)>(self.window.types.len())
+            + list_bytes::<Box<str>>(self.samples.len())
             + samples
+    }
+
+    fn is_sound(&self) -> bool {
+        let Window { names, bytes, entropy, next, .. } = self.window;
+        let numbers = [names, bytes, entropy, next, self.bytes, self.told.map_or(0.0, |(told, _)| told)];
+        numbers.iter().all(|number| number.is_finite())
+            && self.window.distinct.is_sound()
+            && self.window.types.len() <= MAX_TYPES
+            && self.samples.len() <= MAX_SAMPLES
+            && self.samples.iter().chain([&self.zone]).all(|name| name.len() <= MAX_NAME_BYTES)
     }
 
     fn shift(&mut self, nanos: i64) {
         self.first = self.first.plus_nanos(nanos);
+        self.last = self.last.plus_nanos(nanos);
         self.window.since = self.window.since.plus_nanos(nanos);
         if let Some((_, told)) = &mut self.told {
             *told = told.plus_nanos(nanos);
@@ -155,50 +168,22 @@ impl Detector for TunnelDetector {
         self.entries.shift(nanos);
         self.resolvers.shift(nanos);
     }
-}
 
-/// The domain that a name lies below, and the part below it; `None` where there is no such part, and for look-ups of
-/// addresses.
-///
-/// A name whose last label holds a digit lies below no domain at all, since no top-level domain has one (RFC 3696 section 2)
-/// but those in other scripts: some tunnels ask their own server for such names. They lie below the empty domain.
-fn zone<'a>(registrable: &'a str, name: &'a str) -> Option<(&'a str, &'a str)> {
-    let top = name.rsplit('.').next().unwrap_or(name);
-    if top.bytes().any(|byte| byte.is_ascii_digit()) && !top.starts_with("xn--") && name.contains('.') {
-        return Some(("", name));
+    fn save(&self) -> Vec<u8> {
+        let saved = self.entries.saved().map(|entries| (entries, &self.resolvers));
+        saved.and_then(|saved| postcard::to_allocvec(&saved).ok()).unwrap_or_default()
     }
-    let below = name.strip_suffix(registrable)?.strip_suffix('.')?;
-    (!below.is_empty() && !registrable.ends_with(".arpa")).then_some((registrable, below))
-}
 
-/// Types that a host's programs hardly ask for, and whose answers hold whatever the server likes. Those that validating
-/// resolvers and directories ask for all day (DS, DNSKEY, SRV…) are none of them.
-fn is_carrier(query_type: u16) -> bool {
-    const ORDINARY: [u16; 18] = [1, 2, 6, 12, 28, 33, 35, 43, 44, 46, 47, 48, 50, 52, 64, 65, 255, 257];
-    ORDINARY.binary_search(&query_type).is_err()
-}
-
-/// Bytes of a part of a name as they were sent: an escape (`\DDD`) stands for one.
-fn wire_bytes(name: &str) -> f64 {
-    let escapes = name.bytes().filter(|&byte| byte == b'\\').count();
-    f64::from(u32::try_from(name.len().saturating_sub(3 * escapes)).unwrap_or(u32::MAX))
-}
-
-/// Entropy of the characters of a name, dots left out, in bits per character.
-fn entropy(name: &str) -> f64 {
-    let mut counts = [0u32; 256];
-    let mut length = 0u32;
-    for byte in name.bytes().filter(|&byte| byte != b'.') {
-        if let Some(count) = counts.get_mut(usize::from(byte)) {
-            *count += 1;
-            length += 1;
+    fn restore(&mut self, bytes: &[u8]) -> bool {
+        if bytes.is_empty() {
+            return true;
         }
+        let Ok((entries, resolvers)) = postcard::from_bytes::<(Saved<Entry>, Resolvers)>(bytes) else {
+            return false;
+        };
+        self.resolvers = resolvers;
+        self.resolvers.is_sound() && self.entries.restore(entries)
     }
-    let share = |&count: &u32| {
-        let share = f64::from(count) / f64::from(length);
-        -share * share.log2()
-    };
-    counts.iter().filter(|&&count| count > 0).map(share).sum()
 }
 
 impl Entry {
@@ -207,6 +192,7 @@ impl Entry {
             zone: zone.into(),
             window: Window { since: start, next: MIN_BYTES, ..Window::default() },
             first: start,
+            last: start,
             queries: 0,
             bytes: 0.0,
             told: None,
@@ -217,26 +203,29 @@ impl Entry {
     /// Counts a query; whether it brought the window to where it is looked at.
     fn count(&mut self, below: &str, query: &DnsEvent<'_>) -> bool {
         self.queries = self.queries.saturating_add(1);
+        self.first = self.first.min(query.start);
+        self.last = self.last.max(query.start);
         if !(0..WINDOW).contains(&query.start.since(self.window.since)) {
             self.window = Window { since: query.start, next: MIN_BYTES, ..Window::default() };
         }
         let Window { distinct, types, .. } = &mut self.window;
         let stands_for = distinct.insert(hash(&[below.as_bytes()]));
         if let Some((_, count)) = types.iter_mut().find(|(known, _)| *known == query.query_type) {
-            *count += 1;
+            *count = count.saturating_add(1);
         } else if types.len() < MAX_TYPES {
             types.push((query.query_type, 1));
         }
         let window = &mut self.window;
         window.queries = window.queries.saturating_add(1);
-        window.carriers += u32::from(is_carrier(query.query_type));
-        window.nxdomain += u32::from(query.response_code == Some(3));
-        window.answered += u32::from(query.response_code.is_some());
+        window.carriers = window.carriers.saturating_add(u32::from(is_carrier(query.query_type)));
+        window.nxdomain = window.nxdomain.saturating_add(u32::from(query.response_code == Some(3)));
+        window.answered = window.answered.saturating_add(u32::from(query.response_code.is_some()));
         if let Some(first) = query.addresses.first() {
             window.ttl_min =
                 Some(window.ttl_min.map_or(query.ttl_secs, |smallest| smallest.min(query.ttl_secs)));
-            window.loopback += u32::from(is_listed(*first));
-            window.inside += u32::from(!is_listed(*first) && is_internal(*first));
+            window.loopback = window.loopback.saturating_add(u32::from(is_listed(*first)));
+            window.inside =
+                window.inside.saturating_add(u32::from(!is_listed(*first) && is_internal(*first)));
         }
         let carried: u64 = query.addresses.iter().map(|ip| if ip.is_ipv4() { 4 } else { 16 }).sum();
         window.address_bytes = window.address_bytes.saturating_add(carried);
@@ -399,7 +388,7 @@ impl Entry {
             evidence: Evidence {
                 callbacks: self.queries,
                 first_seen: self.first,
-                last_seen: query.start,
+                last_seen: self.last,
                 bytes_out: whole(self.bytes),
                 ..Evidence::default()
             },
@@ -422,16 +411,6 @@ impl Entry {
     }
 }
 
-/// Whether lists of reputation answer so (RFC 5782 section 2.1): somewhere in 127.0.0.0/8, but not its first address, which
-/// blocking resolvers give.
-fn is_listed(ip: IpAddr) -> bool {
-    ip.is_loopback() && ip != IpAddr::from([127, 0, 0, 1])
-}
-
-pub(super) fn technique(id: &'static str, name: &'static str) -> Technique {
-    Technique { id: id.into(), name: name.into() }
-}
-
 /// Rounded to a whole number.
 #[expect(
     clippy::cast_possible_truncation,
@@ -440,28 +419,6 @@ pub(super) fn technique(id: &'static str, name: &'static str) -> Technique {
 )]
 fn whole(value: f64) -> u64 {
     value.round() as u64
-}
-
-/// Name of a record type as alerts show it; those without a name here as RFC 3597 writes them.
-pub(super) fn type_name(query_type: u16) -> String {
-    const NAMES: [(u16, &str); 14] = [
-        (1, "A"),
-        (2, "NS"),
-        (5, "CNAME"),
-        (6, "SOA"),
-        (10, "NULL"),
-        (12, "PTR"),
-        (15, "MX"),
-        (16, "TXT"),
-        (25, "KEY"),
-        (28, "AAAA"),
-        (33, "SRV"),
-        (64, "SVCB"),
-        (65, "HTTPS"),
-        (255, "ANY"),
-    ];
-    let known = NAMES.iter().find(|(number, _)| *number == query_type);
-    known.map_or_else(|| format!("TYPE{query_type}"), |(_, name)| (*name).to_owned())
 }
 
 #[cfg(test)]
