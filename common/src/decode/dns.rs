@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Probe;
 use super::cursor::Cursor;
-use super::name::NameBuf;
+use super::name::{NameBuf, TextBuf};
 
 /// Most addresses that are kept of one answer.
 pub const MAX_ADDRESSES: usize = 16;
@@ -19,6 +19,8 @@ pub const MAX_ANSWER_RECORDS: usize = 64;
 pub const MAX_POINTERS: usize = 32;
 /// Longest name on the wire, in bytes (RFC 1035 section 3.1).
 const MAX_WIRE_NAME_BYTES: usize = 255;
+/// Longest name as text, every byte of it escaped.
+const MAX_ESCAPED_NAME_BYTES: usize = 4 * MAX_WIRE_NAME_BYTES;
 
 /// Record type A.
 const TYPE_A: u16 = 1;
@@ -141,6 +143,12 @@ pub fn message(payload: &[u8]) -> Result<Message, DnsError> {
         return Ok(message);
     }
     let question = read_name(payload, HEADER_BYTES, |label| message.name.push_label(label))?;
+    if message.name.is_truncated() {
+        // Binary labels take up to four characters a byte. Of such a name the end is kept, where its domain stands.
+        let mut whole = TextBuf::<MAX_ESCAPED_NAME_BYTES>::new();
+        read_name(payload, HEADER_BYTES, |label| whole.push_label(label))?;
+        message.name = whole.end();
+    }
     if message.name.is_empty() {
         message.name = NameBuf::from_host(b".");
     }

@@ -71,6 +71,20 @@ impl<const N: usize> TextBuf<N> {
         self.truncated
     }
 
+    /// The end of the text, as much of it as fits: what a name lies below stands there. No escape is cut in two.
+    pub(crate) fn end<const M: usize>(&self) -> TextBuf<M> {
+        let mut text = self.as_str();
+        while text.len() > M {
+            let unit = if text.starts_with('\\') { 4 } else { 1 };
+            text = text.get(unit..).unwrap_or_default();
+        }
+        let text = if text.len() < self.len { text.trim_start_matches('.') } else { text };
+        let mut end = TextBuf::new();
+        end.push_plain(text.as_bytes());
+        end.truncated = self.truncated || text.len() < self.len;
+        end
+    }
+
     /// Free text such as a User-Agent: printable ASCII as it is, other bytes and the backslash escaped.
     #[must_use]
     pub fn from_text(text: &[u8]) -> Self {
@@ -225,6 +239,19 @@ mod tests {
         assert_eq!(TextBuf::<7>::from_text(b"abc\xffd").as_str(), "abc\\255");
         let host = [&[b'a'; 254][..], b".b"].concat();
         assert_eq!(NameBuf::from_host(&host).as_str(), "a".repeat(254), "no dot at the end");
+    }
+
+    #[test]
+    fn of_a_long_binary_name_the_end_is_kept_whole() {
+        let mut whole = TextBuf::<1020>::new();
+        for label in [&[200; 63][..], &[201; 63], b"t", b"evil", b"example"] {
+            whole.push_label(label);
+        }
+        let end: NameBuf = whole.end();
+        assert!(end.is_truncated() && end.as_str().ends_with("\\201.t.evil.example"), "{end:?}");
+        assert!(end.as_str().starts_with('\\') && end.as_str().len() > 255 - 4);
+        let short: NameBuf = TextBuf::<1020>::from_text(b"abc").end();
+        assert_eq!((short.as_str(), short.is_truncated()), ("abc", false));
     }
 
     proptest! {

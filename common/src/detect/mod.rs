@@ -4,6 +4,7 @@
 //! [`Finding`] with its parts: they implement [`Detector`] and stand in [`all`].
 
 pub mod beacon;
+pub mod channels;
 mod finding;
 
 pub use self::finding::Finding;
@@ -86,7 +87,12 @@ pub trait Detector: std::fmt::Debug + Send {
 /// All detectors but the beacon detector, sharing `memory_bytes` equally.
 #[must_use]
 pub fn all(memory_bytes: usize) -> Vec<Box<dyn Detector>> {
-    let mut all: Vec<Box<dyn Detector>> = Vec::new();
+    let mut all: Vec<Box<dyn Detector>> = vec![
+        Box::new(channels::TunnelDetector::default()),
+        Box::new(channels::BypassDetector::default()),
+        Box::new(channels::FluxDetector::default()),
+        Box::new(channels::RebindingDetector::default()),
+    ];
     let share = memory_bytes / all.len().max(1);
     all.iter_mut().for_each(|detector| detector.set_memory(share));
     all

@@ -63,12 +63,13 @@ pub fn is_sound(alert: &Alert) {
     assert!((0.0..=1.0).contains(&alert.score));
     let sum: f64 = alert.parts.iter().map(|part| part.points).sum();
     assert!((sum - alert.points).abs() < 1e-6, "parts add up to {sum}: {alert:?}");
-    assert_eq!(alert.severity == Severity::Info, evidence.bans < MIN_BANS, "{alert:?}");
-    // Without a program, only a bare public address may be more than medium.
-    if alert.severity > Severity::Medium {
-        assert!(alert.process.is_some() || alert.destination.registrable_domain.is_empty(), "{alert:?}");
-        assert!(alert.points > 1.0);
+    if alert.class.is_beacon() {
+        assert_eq!(alert.severity == Severity::Info, evidence.bans < MIN_BANS, "{alert:?}");
+        // Without a program, only a bare public address may be more than medium.
+        let judged = alert.process.is_some() || alert.destination.registrable_domain.is_empty();
+        assert!(alert.severity <= Severity::Medium || judged, "{alert:?}");
     }
+    assert!(alert.severity <= Severity::Medium || alert.points > 1.0, "{alert:?}");
     assert!(evidence.matched <= evidence.of, "{alert:?}");
     assert!(evidence.first_seen <= evidence.last_seen && evidence.recent.is_sorted(), "{alert:?}");
     let json = native::to_json(alert);
