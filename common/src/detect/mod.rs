@@ -5,6 +5,7 @@
 
 pub mod beacon;
 mod finding;
+pub mod nxdomain;
 
 pub use self::finding::Finding;
 
@@ -110,7 +111,7 @@ pub trait Detector: std::fmt::Debug + Send {
 /// All detectors but the beacon detector, sharing `memory_bytes` equally.
 #[must_use]
 pub fn all(memory_bytes: usize) -> Vec<Box<dyn Detector>> {
-    let mut all: Vec<Box<dyn Detector>> = Vec::new();
+    let mut all: Vec<Box<dyn Detector>> = vec![Box::new(nxdomain::MissingNames::default())];
     let share = memory_bytes / all.len().max(1);
     all.iter_mut().for_each(|detector| detector.set_memory(share));
     all
