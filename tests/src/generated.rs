@@ -112,7 +112,7 @@ impl Generator {
 
 fn word(rng: &mut Rng) -> &'static str {
     static LIST: LazyLock<Vec<&str>> = LazyLock::new(|| WORDS.split_whitespace().collect());
-    rng.pick(&LIST)
+    rng.pick::<&str>(LIST.as_slice())
 }
 
 /// Distinct labels of ordinary names, sorted: those that the model was trained on, or those that it never saw.

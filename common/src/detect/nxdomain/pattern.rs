@@ -115,7 +115,9 @@ impl Sums {
         let count = f64::from(self.count);
         let mean = self.score / count;
         let letters = count * bans_per_name(mean);
-        let turns = stats::bans(self.turns.0.into(), self.turns.1.into(), alternating_share(), PENALTY_TURNS);
+        // Three short words that take turns are three names, not proof.
+        let turns = stats::bans(self.turns.0.into(), self.turns.1.into(), alternating_share(), PENALTY_TURNS)
+            .min(self.turns.1.into());
         let (test, bans) = if turns > letters { (Test::Turns, turns) } else { (Test::Letters, letters) };
         // A few names prove no more than their number.
         let most = MAX_BANS.min(count);
