@@ -48,6 +48,19 @@ fn psl_icann(name: &str) -> &str {
     name.get(label..).unwrap_or(name)
 }
 
+/// Whether a registrable domain lies below a public suffix, so that anyone may have registered it. Not so single labels,
+/// suffixes themselves, names of a site (`corp.local`), reverse look-ups (`arpa`), and `onion` (RFC 7686), which is never
+/// asked of a resolver by intent.
+#[must_use]
+pub fn is_registered_by_anyone(registrable: &str) -> bool {
+    psl::suffix(registrable.as_bytes()).is_some_and(|suffix| {
+        // A suffix of the list's private part is a name that a company has registered.
+        let below = suffix.typ() == Some(psl::Type::Private)
+            || (suffix.is_known() && suffix.as_bytes().len() < registrable.len());
+        below && !registrable.ends_with(".arpa") && !registrable.ends_with(".onion")
+    })
+}
+
 /// Whether a registrable domain is widely used.
 #[must_use]
 pub fn is_popular(registrable: &str) -> bool {
@@ -84,6 +97,18 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(registrable(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_can_register_is_known() {
+        for yes in ["example.com", "example.co.uk", "github.io", "cloudfront.net", "b\u{fc}cher.de"] {
+            assert!(is_registered_by_anyone(yes), "{yes}");
+        }
+        for no in
+            ["", "com", "co.uk", "localhost", "corp.local", "host.lan", "4.3.in-addr.arpa", "x.onion", "."]
+        {
+            assert!(!is_registered_by_anyone(no), "{no}");
         }
     }
 

@@ -331,7 +331,8 @@ fn detect(
         beacons.observe(seen, |beacons, evaluated| judge.series(beacons, evaluated, seen, sink));
     }
     let mut found = Vec::new();
-    for detector in detectors {
+    let switches = judge.knowledge.detectors;
+    for detector in detectors.iter_mut().filter(|detector| detector.prong().is_on(switches)) {
         detector.observe(seen, &judge.scope, &mut |finding| found.push(finding));
     }
     found.into_iter().for_each(|finding| judge.finding(finding, sink));

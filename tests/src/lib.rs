@@ -5,7 +5,7 @@
 //! its `corpus` streams the benchmark capture. The binary `sonde-gen` is a thin front to it. For the cases, [`wire`] spells
 //! out single packets and hears what the tracker says of them, and [`program`] runs the built program. [`logs`] tells days
 //! as other tools log them, [`pack`] packs files, [`golden`] holds outputs against files, and
-//! [`words`] tells whether they are safe to look at.
+//! [`words`] tells whether they are safe to look at. [`generated`] makes up names as malware does.
 // Only `emulate::raw` may: system calls that have no safe form.
 #![deny(unsafe_code)]
 
@@ -15,6 +15,7 @@ mod corpus;
 pub mod emulate;
 pub mod evtx;
 pub mod flood;
+pub mod generated;
 pub mod golden;
 pub mod logs;
 pub mod netns;

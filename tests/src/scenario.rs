@@ -15,6 +15,7 @@ use sonde_common::time::Timestamp;
 use crate::capture::{CaptureFormat, CaptureWriter, WHOLE_FRAMES};
 use crate::conversation::{self as talk, Lookup, Route, TcpTalk, Timeline, after};
 use crate::corpus;
+use crate::generated::Generator;
 use crate::payload::{Answer, CIPHERS_GO, CIPHERS_SCHANNEL, ClientHello, Rcode, RecordType};
 use crate::rng::Rng;
 use crate::truth::{Beacon, Truth};
@@ -39,6 +40,7 @@ pub const SCENARIOS: &[(&str, &str)] = &[
     ("proxied", "TLS beacon through an HTTP proxy (CONNECT)"),
     ("rotation", "one client fingerprint, 60 s, over five destinations"),
     ("dns-callback", "TXT questions for new sub-names of one domain every 30 s"),
+    ("generated-names", "40 names of the day that do not exist, one that does, and a callback there"),
     ("icmp-callback", "echo requests with data every 60 s"),
     ("http", "plain HTTP beacon, 60 s, 10 % jitter"),
     ("quic", "QUIC beacon, 60 s, 10 % jitter"),
@@ -478,6 +480,7 @@ impl Script {
             "proxied" => self.proxied(),
             "rotation" => self.rotation(),
             "dns-callback" => self.dns_callback(),
+            "generated-names" => self.generated_names(),
             "icmp-callback" => self.icmp_callback(),
             "http" => self.http(),
             "quic" => self.quic(),
@@ -586,6 +589,26 @@ impl Script {
             let (kind, rcode) = (RecordType::Txt, Rcode::NoError);
             let lookup = Lookup { name: &name, kind, rcode, ttl_secs: 1, answers: &answers };
             talk::dns(&mut stage.timeline, time, route, &mut stage.rng, &lookup);
+        });
+    }
+
+    /// A program looks for its server under names of the day, one every few seconds, and finds it.
+    fn generated_names(&mut self) {
+        let mut rng = self.stage.rng.fork();
+        let mut time = after(self.start, Duration::from_secs(3));
+        for _ in 0..40 {
+            let name = Generator::Base36.domain(&mut rng);
+            self.at(time, move |stage, time| {
+                let route = stage.route(HOST.into(), RESOLVER);
+                let (kind, rcode) = (RecordType::A, Rcode::NxDomain);
+                let lookup = Lookup { name: &name, kind, rcode, ttl_secs: 900, answers: &[] };
+                talk::dns(&mut stage.timeline, time, route, &mut stage.rng, &lookup);
+            });
+            time = after(time, rng.between(Duration::from_secs(2), Duration::from_secs(5)));
+        }
+        let name = Generator::Base36.domain(&mut rng);
+        self.at(time, move |stage, time| {
+            tls_callback(stage, time, HOST.into(), Target::C2.server, &name);
         });
     }
 

@@ -6,9 +6,11 @@
 pub mod beacon;
 pub mod channels;
 mod finding;
+pub mod nxdomain;
 
 pub use self::finding::Finding;
 
+use crate::config::DetectorSettings;
 use crate::event::{ConnectionEvent, DnsEvent};
 use crate::process::ProcessKey;
 use crate::program::Program;
@@ -49,10 +51,36 @@ pub trait Host {
     fn known_days(&self, registrable: &str, ip: Option<std::net::IpAddr>) -> Option<f64>;
 }
 
+/// Which of the three prongs a detector belongs to, so by which switch it is off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prong {
+    /// Regular callbacks, of every class.
+    Beacons,
+    /// Destinations on the user's feeds.
+    Indicators,
+    /// Suspicious names, answers and resolvers.
+    Dns,
+}
+
+impl Prong {
+    /// Whether it is switched on.
+    #[must_use]
+    pub const fn is_on(self, settings: DetectorSettings) -> bool {
+        match self {
+            Self::Beacons => settings.beacons,
+            Self::Indicators => settings.indicators,
+            Self::Dns => settings.dns,
+        }
+    }
+}
+
 /// A detector that counts.
 pub trait Detector: std::fmt::Debug + Send {
     /// Short name, under which its state is saved.
     fn name(&self) -> &'static str;
+
+    /// The switch that it obeys.
+    fn prong(&self) -> Prong;
 
     /// Takes an event in; hands out what it finds. One subject may be handed out again and again: the engine emits it only
     /// when there is news.
@@ -92,6 +120,7 @@ pub fn all(memory_bytes: usize) -> Vec<Box<dyn Detector>> {
         Box::new(channels::BypassDetector::default()),
         Box::new(channels::FluxDetector::default()),
         Box::new(channels::RebindingDetector::default()),
+        Box::new(nxdomain::MissingNames::default()),
     ];
     let share = memory_bytes / all.len().max(1);
     all.iter_mut().for_each(|detector| detector.set_memory(share));

@@ -106,6 +106,10 @@ impl Detector for BypassDetector {
         "resolver_bypass"
     }
 
+    fn prong(&self) -> crate::detect::Prong {
+        crate::detect::Prong::Dns
+    }
+
     fn observe(&mut self, seen: &Seen<'_>, host: &dyn Host, found: &mut dyn FnMut(Finding)) {
         let asked = match seen.what {
             What::Query(query) => plain(query),

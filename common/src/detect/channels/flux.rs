@@ -84,6 +84,10 @@ impl Detector for FluxDetector {
         "fast_flux"
     }
 
+    fn prong(&self) -> crate::detect::Prong {
+        crate::detect::Prong::Dns
+    }
+
     fn observe(&mut self, seen: &Seen<'_>, host: &dyn Host, found: &mut dyn FnMut(Finding)) {
         let What::Query(query) = seen.what else { return };
         let public = query.addresses.iter().any(|&ip| !is_internal(ip));

@@ -78,6 +78,10 @@ impl Detector for RebindingDetector {
         "rebinding"
     }
 
+    fn prong(&self) -> crate::detect::Prong {
+        crate::detect::Prong::Dns
+    }
+
     fn observe(&mut self, seen: &Seen<'_>, host: &dyn Host, found: &mut dyn FnMut(Finding)) {
         let What::Query(query) = seen.what else { return };
         let name = query.query;

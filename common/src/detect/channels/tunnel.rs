@@ -123,6 +123,10 @@ impl Detector for TunnelDetector {
         "dns_tunnel"
     }
 
+    fn prong(&self) -> crate::detect::Prong {
+        crate::detect::Prong::Dns
+    }
+
     fn observe(&mut self, seen: &Seen<'_>, host: &dyn Host, found: &mut dyn FnMut(Finding)) {
         let What::Query(query) = seen.what else { return };
         let resolver = query.resolver.map(|resolver| resolver.ip());

@@ -47,7 +47,8 @@ impl Source<'_> {
                 let number = self.input.u16();
                 self.long.clear();
                 self.long.push_str(&"l".repeat(usize::from(choice & 3) * 80));
-                self.long.push_str(&format!("{number}.example"));
+                let suffix = if number.is_multiple_of(2) { "example" } else { "com" };
+                self.long.push_str(&format!("{number}.{suffix}"));
                 &self.long
             }
         }
@@ -143,7 +144,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
                 source.now = source.input.moment(source.now);
                 let addresses = [source.ip(), source.ip()];
                 let (process, now) = (source.process(), source.now);
-                let query_type = u16::from(how);
+                let query_type = u16::from(how) - 2;
+                let response_code = source.input.pick(&[Some(0), Some(3), Some(3), None]);
                 let event = DnsEvent {
                     start: now,
                     process,
@@ -153,7 +155,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
                     resolver: None,
                     query: source.name(),
                     query_type,
-                    response_code: Some(0),
+                    response_code,
                     addresses: &addresses,
                     ttl_secs: 1,
                 };
