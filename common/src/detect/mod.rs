@@ -5,6 +5,9 @@
 
 pub mod beacon;
 mod finding;
+mod long;
+mod strobe;
+mod surroundings;
 
 pub use self::finding::Finding;
 
@@ -46,6 +49,16 @@ pub trait Host {
     /// Days for which a registrable domain, or an address where the domain is empty, was known here before; `None` if that
     /// cannot be told yet.
     fn known_days(&self, registrable: &str, ip: Option<std::net::IpAddr>) -> Option<f64>;
+
+    /// Whether it is new here; `None` if that cannot be told (yet).
+    fn is_new(&self, _registrable: &str, _ip: Option<std::net::IpAddr>) -> Option<bool> {
+        None
+    }
+
+    /// Days for which a program is known here; `None` if that cannot be told (yet).
+    fn program_days(&self, _program: &Program) -> Option<f64> {
+        None
+    }
 }
 
 /// A detector that counts.
@@ -56,6 +69,9 @@ pub trait Detector: std::fmt::Debug + Send {
     /// Takes an event in; hands out what it finds. One subject may be handed out again and again: the engine emits it only
     /// when there is news.
     fn observe(&mut self, seen: &Seen<'_>, host: &dyn Host, found: &mut dyn FnMut(Finding));
+
+    /// Keys its hashes, before the first event, so that nobody outside can aim at one place of a table.
+    fn set_seed(&mut self, _seed: (u64, u64)) {}
 
     /// Changes its budget; what no longer fits leaves by its eviction rule.
     fn set_memory(&mut self, memory_bytes: usize);
@@ -83,7 +99,8 @@ pub trait Detector: std::fmt::Debug + Send {
 /// All detectors but the beacon detector, sharing `memory_bytes` equally.
 #[must_use]
 pub fn all(memory_bytes: usize) -> Vec<Box<dyn Detector>> {
-    let mut all: Vec<Box<dyn Detector>> = Vec::new();
+    let mut all: Vec<Box<dyn Detector>> =
+        vec![Box::new(long::LongConnections::default()), Box::new(strobe::Strobes::default())];
     let share = memory_bytes / all.len().max(1);
     all.iter_mut().for_each(|detector| detector.set_memory(share));
     all

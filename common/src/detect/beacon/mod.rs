@@ -266,14 +266,29 @@ impl BeaconDetector {
         label.note_process(process).then_some(process)
     }
 
-    /// Key of the series of one process, where the source tells it.
+    /// Key of the series of one process, where the source tells it; in containers that of one container, as their programs
+    /// are keyed without them.
     fn process_key(&self, destination: u64, seen: &Seen<'_>) -> Option<u64> {
+        let container = seen.program.map_or("", |program| &program.info.container);
         seen.process.map(|process| {
             self.key(Level::Process, destination, |hash| {
-                hash.write_u32(process.pid);
-                hash.write_i64(process.start.nanos());
+                if container.is_empty() {
+                    hash.write_u32(process.pid);
+                    hash.write_i64(process.start.nanos());
+                } else {
+                    hash.write(container.as_bytes());
+                }
             })
         })
+    }
+
+    /// The group that a connection belongs to, if it goes to several destinations in turn.
+    pub(crate) fn group_of(&self, seen: &Seen<'_>) -> Option<(u64, &Series, &Label)> {
+        let What::Connection(event) = seen.what else { return None };
+        let program = seen.program.map_or(0, |program| program.key);
+        let key = self.group_key(program, seen, event, Target::of(seen, event).port)?;
+        let (series, label) = self.find(key)?;
+        label.is_group().then_some((key, series, label))
     }
 
     /// Programs that call several destinations with one client: rotation and fail-over. A browser does so by nature, and
@@ -375,7 +390,8 @@ impl BeaconDetector {
                 target.name
             };
             // A group speaks for its main destination.
-            if label.note_member(fingerprint, name) {
+            let is_callback = matches!(update, Update::NewCheckIn { .. });
+            if label.note_member(fingerprint, name, is_callback) {
                 label.describe(level, seen, target, &mut self.texts);
             }
         } else {
