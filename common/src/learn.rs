@@ -336,7 +336,10 @@ mod tests {
         watch(&mut learned, 9.0, 15.5, &["c2.example"]);
         assert_eq!(new(&learned, "c2.example", 14.9), Some(true));
         assert_eq!(new(&learned, "c2.example", 15.1), Some(false));
-        assert_eq!(learned.destination_days("never.example", Some([1, 1, 1, 1].into()), day(15.0)), Some(0.0));
+        assert_eq!(
+            learned.destination_days("never.example", Some([1, 1, 1, 1].into()), day(15.0)),
+            Some(0.0)
+        );
     }
 
     #[test]
@@ -368,7 +371,10 @@ mod tests {
             learned.note_destination(&format!("{number}.example"), Some([192, 0, 2, 1].into()), day(8.0));
         }
         assert!(learned.memory_bytes() <= 1 << 14 && learned.evicted() > 18_000);
-        assert_eq!((new(&learned, "a.example", 8.0), new(&learned, "b.example", 8.0)), (Some(false), Some(false)));
+        assert_eq!(
+            (new(&learned, "a.example", 8.0), new(&learned, "b.example", 8.0)),
+            (Some(false), Some(false))
+        );
     }
 
     #[test]
@@ -402,7 +408,8 @@ mod tests {
         let mut again = Learned::restore(1 << 16, postcard::from_bytes(&bytes).unwrap());
         assert_eq!(postcard::to_allocvec(&again.save()).unwrap(), bytes);
         again.shift(-3 * DAY);
-        for (name, expected) in [("a.example", Some(false)), ("c2.example", Some(true)), ("b.example", None)] {
+        for (name, expected) in [("a.example", Some(false)), ("c2.example", Some(true)), ("b.example", None)]
+        {
             assert_eq!(new(&learned, name, 9.5), expected);
             assert_eq!(new(&again, name, 6.5), expected);
         }

@@ -108,14 +108,16 @@ fn at(secs: f64) -> Timestamp {
 const IMPLANT: &str = r#""signed":false,"location":"temporary","script_host":false,"parent_class":"shell""#;
 const SIGNED: &str =
     r#""signed":true,"location":"system","script_host":false,"parent_class":"service","age_days":90.0"#;
-const C2: &str = r#""remote_ip":"203.0.113.7","remote_port":443,"fqdn":"relay.quiet-river.test","protocol":"tls""#;
+const C2: &str =
+    r#""remote_ip":"203.0.113.7","remote_port":443,"fqdn":"relay.quiet-river.test","protocol":"tls""#;
 
 #[test]
 fn a_long_connection_is_found_while_it_is_open_and_good_ones_are_quiet() {
     let mut events = Events::new();
     let server = r#""remote_ip":"198.51.100.4","remote_port":22,"protocol":"ssh""#;
     let vpn = r#""remote_ip":"198.51.100.5","remote_port":1194"#;
-    let push = r#""remote_ip":"198.51.100.6","remote_port":443,"fqdn":"push.vendor.example","protocol":"tls""#;
+    let push =
+        r#""remote_ip":"198.51.100.6","remote_port":443,"fqdn":"push.vendor.example","protocol":"tls""#;
     let database = r#""remote_ip":"10.0.0.9","remote_port":5432"#;
     for (pid, image, what, to) in [
         (1, "/tmp/.x/upd", IMPLANT, C2),
@@ -126,14 +128,22 @@ fn a_long_connection_is_found_while_it_is_open_and_good_ones_are_quiet() {
     ] {
         events.process(pid, image, what);
         events.connection(1.0, pid, to, r#""phase":"opened""#);
-        events.connection(90.0, pid, to, &format!(r#""phase":"exchange","bytes_out":9000,"bytes_in":400,"start":"{}""#, at(90.0)));
+        events.connection(
+            90.0,
+            pid,
+            to,
+            &format!(r#""phase":"exchange","bytes_out":9000,"bytes_in":400,"start":"{}""#, at(90.0)),
+        );
     }
     events.idle(30);
     let alerts = replayed(events.0.as_bytes(), &[]);
     let [alert] = &alerts[..] else { panic!("{alerts:?}") };
     assert_eq!((text(alert, "/sonde/class"), text(alert, "/process/name")), ("long_connection", "upd"));
     let sentence = text(alert, "/message");
-    assert!(sentence.starts_with("upd keeps one connection to relay.quiet-river.test:443 open"), "{sentence}");
+    assert!(
+        sentence.starts_with("upd keeps one connection to relay.quiet-river.test:443 open"),
+        "{sentence}"
+    );
     let told = techniques(alert);
     assert!(told.iter().any(|id| id == "T1071.001") && !told.iter().any(|id| id == "T1008"), "{told:?}");
     // Told of after four hours, not at the end; and no more than its severity and the days ask for.

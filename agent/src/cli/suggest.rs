@@ -20,7 +20,7 @@ const LEAST_DAYS: i64 = 7;
 const LEAST_CALLBACKS: u32 = 50;
 /// Points above which a row is worth an entry: with one fact more (an update, a move) it would be an alert.
 const NEAR_POINTS: f64 = -2.0;
-/// Seconds after which a suggested entry ends: it is looked at twice a year.
+/// When a suggested entry ends: so that it is looked at twice a year.
 const EXPIRES: &str = "180d";
 /// Most suggestions.
 const MOST: usize = 50;
@@ -54,10 +54,11 @@ fn suggestion(row: &Alert) -> Option<Suggestion> {
     let (evidence, destination) = (&row.evidence, &row.destination);
     let days = evidence.last_seen.since(evidence.first_seen) / (86_400 * NANOS_PER_SEC);
     let has_part = |name: &str| row.parts.iter().any(|part| part.name == name);
-    let harmless = matches!(row.class, Class::Beacon | Class::InConnection | Class::Proxied | Class::ProcessBeacon)
-        && (Severity::Low..=Severity::Medium).contains(&row.severity)
-        && row.indicators.is_empty()
-        && row.suppressed_by.is_none();
+    let harmless =
+        matches!(row.class, Class::Beacon | Class::InConnection | Class::Proxied | Class::ProcessBeacon)
+            && (Severity::Low..=Severity::Medium).contains(&row.severity)
+            && row.indicators.is_empty()
+            && row.suppressed_by.is_none();
     // Program and destination known for a week, and the program signed: the score says so itself.
     let established = has_part("established") && !has_part("new_destination");
     let trusted = info.signed == Some(true)
@@ -122,7 +123,9 @@ pub(super) fn text(suggestions: &[Suggestion], format: TextOrJson) -> String {
             out.push_str("Nothing to suggest: no signed program has called a known name for a week, close to an alert.\n");
         }
         TextOrJson::Text => {
-            out.push_str("# Nothing is known-good by itself: read each, and run what you know to be yours.\n");
+            out.push_str(
+                "# Nothing is known-good by itself: read each, and run what you know to be yours.\n",
+            );
             for Suggestion { finding, command, why, .. } in suggestions {
                 let id: String = finding.chars().take(8).collect();
                 let _ = write!(out, "\n# {id}: {why}.\n{command}\n");

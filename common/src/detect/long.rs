@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 use super::surroundings::Parties;
 use super::{Detector, Finding, Host, Seen, What};
 use crate::alert::{Class, Evidence, ScorePart};
-use crate::event::{ConnectionEvent, Phase};
+use crate::event::{ConnectionEvent, Phase, Totals};
 use crate::human;
 use crate::net::{FiveTuple, Transport};
 use crate::time::{NANOS_PER_SEC, Timestamp};
@@ -42,6 +42,8 @@ struct Open {
     start: Timestamp,
     /// When it is to be looked at next.
     due: Timestamp,
+    /// When it ends, where its source told so before the time had come.
+    closes: Option<Timestamp>,
     bytes_out: u64,
     bytes_in: u64,
     parties: Parties,
@@ -65,7 +67,7 @@ const fn key(tuple: &FiveTuple) -> Key {
 impl LongConnections {
     /// Follows a connection from its start. Where there is no room the newcomer is let go of, and counted: one that is
     /// open for long must not leave for a flood of others.
-    fn follow(&mut self, seen: &Seen<'_>, event: &ConnectionEvent<'_>) {
+    fn follow(&mut self, seen: &Seen<'_>, event: &ConnectionEvent<'_>, whole: Option<Totals>) {
         let key = key(&event.tuple);
         self.forget(key);
         if self.bytes >= self.capacity {
@@ -81,7 +83,16 @@ impl LongConnections {
         let due = event.start.plus_nanos(LONG);
         self.bytes += weight;
         self.due.insert((due, key));
-        self.open.insert(key, Open { start: event.start, due, bytes_out: 0, bytes_in: 0, parties, weight });
+        let open = Open {
+            start: event.start,
+            due,
+            closes: whole.map(|totals| totals.end),
+            bytes_out: whole.and_then(|totals| totals.bytes_out).unwrap_or(0),
+            bytes_in: whole.and_then(|totals| totals.bytes_in).unwrap_or(0),
+            parties,
+            weight,
+        };
+        self.open.insert(key, open);
     }
 
     fn forget(&mut self, key: Key) -> Option<Open> {
@@ -96,10 +107,16 @@ impl LongConnections {
         while let Some(&(_, key)) = self.due.first().filter(|(due, _)| *due <= now) {
             self.due.pop_first();
             let Some(open) = self.open.get_mut(&key) else { continue };
+            if let Some(end) = open.closes.filter(|end| *end <= now) {
+                found(finding(open, end, true, host));
+                self.forget(key);
+                continue;
+            }
             let lived = now.since(open.start).max(1);
             found(finding(open, now, false, host));
             // Never now: it would be told of without end.
-            open.due = open.start.plus_nanos(lived.saturating_mul(2)).max(now.plus_nanos(LONG));
+            let next = open.start.plus_nanos(lived.saturating_mul(2)).max(now.plus_nanos(LONG));
+            open.due = open.closes.map_or(next, |end| end.min(next));
             self.due.insert((open.due, key));
         }
     }
@@ -112,11 +129,7 @@ fn finding(open: &Open, until: Timestamp, closed: bool, host: &dyn Host) -> Find
     let twice = if lived >= 2 * LONG { POINTS_TWICE } else { 0.0 };
     let span = human::span(u64::try_from(lived / NANOS_PER_SEC).unwrap_or(0));
     let upload = *bytes_out >= UPLOAD_BYTES && *bytes_out / UPLOAD_RATIO >= *bytes_in;
-    let (points, what) = if upload {
-        (UPLOAD_POINTS, ", and mostly sends")
-    } else {
-        (0.0, "")
-    };
+    let (points, what) = if upload { (UPLOAD_POINTS, ", and mostly sends") } else { (0.0, "") };
     let counted = ScorePart {
         name: "duration".into(),
         points: POINTS + twice + points,
@@ -130,7 +143,11 @@ fn finding(open: &Open, until: Timestamp, closed: bool, host: &dyn Host) -> Find
     let sentence = if closed {
         format!("{} kept one connection to {} open for {span}{carried}.", parties.caller(), parties.whom())
     } else {
-        format!("{} keeps one connection to {} open, for {span} so far{carried}.", parties.caller(), parties.whom())
+        format!(
+            "{} keeps one connection to {} open, for {span} so far{carried}.",
+            parties.caller(),
+            parties.whom()
+        )
     };
     let evidence = Evidence {
         callbacks: 1,
@@ -156,10 +173,10 @@ impl Detector for LongConnections {
             return;
         }
         match event.phase {
-            Phase::Opened => self.follow(seen, event),
+            Phase::Opened => self.follow(seen, event, None),
             // It was told of before the sensor lost sight of it.
             Phase::Joined if self.open.contains_key(&key(&event.tuple)) => {}
-            Phase::Joined => self.follow(seen, event),
+            Phase::Joined => self.follow(seen, event, None),
             Phase::Exchange { bytes_out, bytes_in, .. } => {
                 if let Some(open) = self.open.get_mut(&key(&event.tuple)) {
                     open.bytes_out = open.bytes_out.saturating_add(bytes_out);
@@ -179,10 +196,15 @@ impl Detector for LongConnections {
                 if totals.end.since(event.start) < LONG {
                     return;
                 }
+                // Some sources tell at its start how a connection will have gone: what is to come is no news yet.
+                if totals.end > seen.time {
+                    return self.follow(seen, event, Some(totals));
+                }
                 let Some(parties) = Parties::of(seen, event) else { return };
                 let open = Open {
                     start: event.start,
                     due: event.start,
+                    closes: Some(totals.end),
                     bytes_out: totals.bytes_out.unwrap_or(0),
                     bytes_in: totals.bytes_in.unwrap_or(0),
                     parties,

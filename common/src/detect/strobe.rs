@@ -133,12 +133,8 @@ impl Detector for Strobes {
             parties.whom(),
             human::count(count.into())
         );
-        let evidence = Evidence {
-            callbacks: count,
-            first_seen: since,
-            last_seen: event.start,
-            ..Evidence::default()
-        };
+        let evidence =
+            Evidence { callbacks: count, first_seen: since, last_seen: event.start, ..Evidence::default() };
         found(parties.finding(Class::Strobe, counted, sentence, evidence, host));
     }
 

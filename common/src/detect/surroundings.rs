@@ -88,7 +88,11 @@ impl Parties {
     pub(super) fn whom(&self) -> String {
         let Destination { name, port, connect_host, .. } = &*self.destination;
         let through = if connect_host.is_empty() { "" } else { " through a proxy" };
-        if name.contains(':') { format!("[{name}]:{port}{through}") } else { format!("{name}:{port}{through}") }
+        if name.contains(':') {
+            format!("[{name}]:{port}{through}")
+        } else {
+            format!("{name}:{port}{through}")
+        }
     }
 
     /// Caller as a sentence has it.
@@ -110,8 +114,7 @@ impl Parties {
         let unpopular = !nameless && !is_popular(&self.registrable);
         let new = host.is_new(&self.registrable, self.destination.ip);
         let signed = program.and_then(|program| program.info.signed);
-        let old =
-            program.and_then(|program| host.program_days(program)).map(|days| days >= ESTABLISHED_DAYS);
+        let old = program.and_then(|program| host.program_days(program)).map(|days| days >= ESTABLISHED_DAYS);
         let mut facts = Facts::default();
         facts.set(Fact::BadLocation, program.and_then(Program::in_bad_location));
         // `SystemToNew` counts for a rhythm only: ssh, VPN and monitoring are tools of the system that hold connections, or
@@ -157,8 +160,12 @@ impl Parties {
         }
         context.sort_by(|a, b| b.points.total_cmp(&a.points));
         let mut reason = sentence;
-        let why: Vec<_> =
-            context.iter().filter(|part| part.points > 0.0).take(3).map(|part| part.detail.as_str()).collect();
+        let why: Vec<_> = context
+            .iter()
+            .filter(|part| part.points > 0.0)
+            .take(3)
+            .map(|part| part.detail.as_str())
+            .collect();
         if let Some((last, rest)) = why.split_last() {
             let list =
                 if rest.is_empty() { (*last).to_owned() } else { format!("{}, and {last}", rest.join(", ")) };

@@ -110,15 +110,15 @@ impl Judge {
         id: FindingId,
         points: f64,
     ) -> bool {
-        if !matches!(label.level, Level::Connection | Level::Process) || self.ledger.series_of(&id).is_some() {
+        if !matches!(label.level, Level::Connection | Level::Process) || self.ledger.series_of(&id).is_some()
+        {
             return false;
         }
         let Some((key, series, group)) = beacons.group_of(seen) else { return false };
         let id = ledger::finding_id(&self.scope.host, group);
         let told = self.ledger.points_of(&id).is_some_and(|told| told >= points);
         let is_hidden = || {
-            let alert =
-                explain::alert(&self.scope.host, series, group, &self.ledger.standing_of(&id, key));
+            let alert = explain::alert(&self.scope.host, series, group, &self.ledger.standing_of(&id, key));
             self.suppressions.of(&alert, self.scope.now).is_some()
         };
         told && (self.suppressions.is_empty() || !is_hidden())

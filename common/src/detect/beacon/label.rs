@@ -34,7 +34,7 @@ const ROTATION_PERCENT: u32 = 20;
 
 /// Callbacks one after the other to another than the main destination after which a group has gone over to it: names of the
 /// day, a server that was given up.
-const HANDED_OVER: u8 = 5;
+const HANDED_OVER: u8 = 4;
 
 /// More than the texts of any label take: twelve names of 255 bytes, and a User-Agent.
 const MAX_LABEL_BYTES: usize = 8 << 10;
@@ -238,8 +238,7 @@ impl Label {
 
     /// Counts a call of a group by its destination. Returns whether that is the main one: the one called most, which
     /// changes only when another is called more.
-    pub(super) fn note_member(&mut self, fingerprint: u16, name: &str, is_callback: bool) -> bool {
-        self.note_run(fingerprint, is_callback);
+    pub(super) fn note_member(&mut self, fingerprint: u16, name: &str) -> bool {
         let calls =
             if let Some(member) = self.members.iter_mut().find(|member| member.fingerprint == fingerprint) {
                 member.calls = member.calls.saturating_add(1);
@@ -260,15 +259,17 @@ impl Label {
     }
 
     /// Notes whether callbacks go to one destination after the other. Company of a beacon comes between its callbacks; a
-    /// schedule that goes elsewhere leaves its first destination for good, once it was one.
-    fn note_run(&mut self, fingerprint: u16, is_callback: bool) {
+    /// schedule that goes elsewhere leaves its first destination for good, once it was one. Returns whether it just did.
+    pub(super) fn note_run(&mut self, fingerprint: u16, is_callback: bool) -> bool {
         if fingerprint != self.latest {
             (self.latest, self.run) = (fingerprint, 0);
         }
         self.run = self.run.saturating_add(u8::from(is_callback));
         let main = self.members.iter().find(|member| member.fingerprint == self.main);
         let other = fingerprint != self.main && main.is_some_and(|main| main.calls >= HANDED_OVER.into());
+        let before = self.handed_over;
         self.handed_over |= other && self.run >= HANDED_OVER;
+        self.handed_over && !before
     }
 
     /// Notes the process of a call. Returns whether several processes of the program call in turn: two agents in two

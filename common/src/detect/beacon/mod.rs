@@ -381,7 +381,13 @@ impl BeaconDetector {
             label.add_bytes(bytes_out, bytes_in);
         }
         series.note_destination(fingerprint);
+        let mut turned = false;
         if level == Level::Group {
+            // A tool that is run for this job and then for that (curl, an interpreter without a script) goes over by nature.
+            let is_tool = seen.program.is_some_and(|program| {
+                program.info.script_host == Some(true) && program.info.script.is_empty()
+            });
+            turned = !is_tool && label.note_run(fingerprint, matches!(update, Update::NewCheckIn { .. }));
             let address;
             let name = if target.name.is_empty() {
                 address = target.ip.to_string();
@@ -390,15 +396,15 @@ impl BeaconDetector {
                 target.name
             };
             // A group speaks for its main destination.
-            let is_callback = matches!(update, Update::NewCheckIn { .. });
-            if label.note_member(fingerprint, name, is_callback) {
+            if label.note_member(fingerprint, name) {
                 label.describe(level, seen, target, &mut self.texts);
             }
         } else {
             label.describe(level, seen, target, &mut self.texts);
         }
         self.texts.changed(before, label.text_bytes());
-        if let Update::NewCheckIn { evaluate: true } = update {
+        // A schedule that goes over to another destination is looked at when it does, not up to 64 callbacks later.
+        if turned || matches!(update, Update::NewCheckIn { evaluate: true }) {
             let timing = series.timing();
             if timing.bans >= crate::score::MIN_BANS {
                 regular(self, Evaluated { slot, timing });

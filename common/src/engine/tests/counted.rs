@@ -55,7 +55,13 @@ impl Stage {
     /// Lets an hour go by, so many times, in which someone looks a name up.
     fn hours(&mut self, from: i64, count: i64) {
         for hour in 1..=count {
-            self.connection(from + hour * HOUR, 99, ("www.google.com", "192.0.2.80:443"), from, Phase::Joined);
+            self.connection(
+                from + hour * HOUR,
+                99,
+                ("www.google.com", "192.0.2.80:443"),
+                from,
+                Phase::Joined,
+            );
         }
     }
 }
@@ -112,7 +118,11 @@ fn a_connection_that_stays_open_is_told_of_while_it_does_and_once() {
     assert!((2..=4).contains(&stage.emitted.len()), "{}", stage.emitted.len());
     assert!(stage.emitted.iter().all(|alert| alert.id == stage.emitted[0].id));
     let last = stage.engine.alerts().next().unwrap();
-    assert!(last.reason.contains("kept one connection to relay.example:443 open for 1 d 21 h"), "{}", last.reason);
+    assert!(
+        last.reason.contains("kept one connection to relay.example:443 open for 1 d 21 h"),
+        "{}",
+        last.reason
+    );
 }
 
 #[test]
@@ -153,7 +163,26 @@ fn a_connection_that_is_told_of_as_a_whole_is_judged_by_its_length() {
     stage.connection(6 * HOUR, 1, C2, 0, whole(6));
     assert_eq!(stage.emitted.len(), 1);
     let duration = &stage.emitted[0].parts[0];
-    assert_eq!((duration.points, duration.detail.as_str()), (9.0, "one connection is open for 6 h, and mostly sends"));
+    assert_eq!(
+        (duration.points, duration.detail.as_str()),
+        (9.0, "one connection is open for 6 h, and mostly sends")
+    );
+}
+
+#[test]
+fn what_a_source_tells_ahead_is_told_of_when_its_time_has_come() {
+    let mut stage = Stage::new();
+    stage.process(1, &implant());
+    let totals = Totals { end: secs(9 * HOUR), ..Totals::default() };
+    stage.connection(0, 1, C2, 0, Phase::Whole(totals));
+    stage.hours(0, 3);
+    assert!(stage.emitted.is_empty());
+    stage.hours(3 * HOUR, 2);
+    assert_eq!(stage.emitted.len(), 1);
+    assert!(stage.emitted[0].reason.contains("for 4 h so far"), "{}", stage.emitted[0].reason);
+    stage.hours(5 * HOUR, 20);
+    let last = stage.engine.alerts().next().unwrap();
+    assert_eq!(last.evidence.last_seen, secs(9 * HOUR), "{}", last.reason);
 }
 
 #[test]
@@ -250,7 +279,7 @@ fn containers_that_call_in_turn_are_followed_one_by_one() {
 #[test]
 fn names_of_the_day_are_one_rotation_and_not_a_finding_each() {
     let mut stage = Stage::new();
-    stage.process(1, &implant());
+    stage.process(1, &ProcessInfo { signed: None, ..implant() });
     for nth in 0..5 * 144 {
         let name = format!("day{}.example", nth / 144);
         call(&mut stage, nth * 600, 1, (&name, "203.0.113.7:443"));
