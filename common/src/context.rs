@@ -5,16 +5,11 @@ use crate::detect::beacon::label::Label;
 use crate::detect::beacon::series::{MAX_SIZES, Series};
 use crate::detect::beacon::stats::{self, Timing};
 use crate::domain::is_popular;
-use crate::event::{AppProtocol, HostFacts};
+use crate::event::AppProtocol;
 use crate::net::{Transport, is_internal};
 use crate::program::{Program, all};
 use crate::score::{Fact, Facts};
-use crate::time::{NANOS_PER_SEC, Timestamp};
 
-/// A destination known for less than this is new…
-const NEW_DESTINATION_DAYS: f64 = 2.0;
-/// …as long as the observation itself is younger than this.
-const LEARNING: i64 = 7 * 86_400 * NANOS_PER_SEC;
 /// A program known for this long is established.
 const ESTABLISHED_DAYS: f64 = 7.0;
 /// Median sizes below this, both ways, are small.
@@ -22,18 +17,24 @@ const SMALL_BYTES: f64 = 4096.0;
 /// Share of replies within one narrow window that makes them constant.
 const CONSTANT_SHARE: f64 = 0.6;
 
+/// What is known of the past of both ends; `None` where that cannot be told (yet).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct History {
+    /// Whether the destination is new here.
+    pub new: Option<bool>,
+    /// Days for which the program is known here.
+    pub program_days: Option<f64>,
+}
+
 /// The facts of one series, for which the tests found `timing`.
 #[must_use]
-#[expect(clippy::too_many_arguments, reason = "each is one thing that is known, and there is one caller")]
 pub fn facts(
     series: &Series,
     timing: &Timing,
     label: &Label,
     program: Option<&Program>,
     registrable: &str,
-    known_days: Option<f64>,
-    host: &HostFacts,
-    now: Timestamp,
+    history: History,
 ) -> Facts {
     let dns = label.level == Level::Dns;
     let nameless = label.name.is_empty() && !dns;
@@ -48,10 +49,9 @@ pub fn facts(
         None => Some(false),
     };
     let unpopular = !nameless && !is_popular(registrable);
-    let learning = now.since(host.observed_since) < LEARNING;
-    let new = known_days.map(|days| days < NEW_DESTINATION_DAYS && learning);
+    let new = history.new;
     let signed = program.and_then(|program| program.info.signed);
-    let old = program.and_then(|program| program.info.age_days).map(|days| days >= ESTABLISHED_DAYS);
+    let old = history.program_days.map(|days| days >= ESTABLISHED_DAYS);
     let odd = Some(unpopular || bare == Some(true));
 
     let mut facts = Facts::default();

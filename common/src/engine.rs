@@ -31,6 +31,7 @@ use crate::detect::{self, Detector, Seen, What};
 use crate::domain::registrable;
 use crate::event::{ConnectionEvent, Event, Names, Observation, Phase};
 use crate::knowledge::Knowledge;
+use crate::learn::Learned;
 use crate::live::{Gap, GapCause};
 use crate::names::PassiveNames;
 use crate::program::Program;
@@ -47,6 +48,8 @@ const NAMES_SHARE: usize = 8;
 const PROCESSES_SHARE: usize = 16;
 /// … to known destinations.
 const KNOWN_SHARE: usize = 32;
+/// … to what is learnt of programs and destinations: some 32,000 of them at the default limit.
+const LEARNED_SHARE: usize = 64;
 /// … to findings.
 const LEDGER_SHARE: usize = 16;
 /// … to the detectors that count.
@@ -73,6 +76,8 @@ pub struct EngineCounters {
     pub processes_evicted: u64,
     /// Known destinations for which there was no room.
     pub known_refused: u64,
+    /// Programs and destinations that were learnt, and forgotten for want of room.
+    pub learned_evicted: u64,
     /// Series, and what was dropped for want of memory.
     pub beacon: BeaconCounters,
     /// Findings dropped because the ledger was full.
@@ -93,6 +98,7 @@ impl EngineCounters {
         self.names_evicted += other.names_evicted;
         self.processes_evicted += other.processes_evicted;
         self.known_refused += other.known_refused;
+        self.learned_evicted += other.learned_evicted;
         self.beacon.series += other.beacon.series;
         self.beacon.series_evicted += other.beacon.series_evicted;
         self.beacon.sightings_evicted += other.beacon.sightings_evicted;
@@ -118,6 +124,7 @@ const fn beacons_share(memory_bytes: usize) -> usize {
         - memory_bytes / NAMES_SHARE
         - memory_bytes / PROCESSES_SHARE
         - memory_bytes / KNOWN_SHARE
+        - memory_bytes / LEARNED_SHARE
         - memory_bytes / LEDGER_SHARE
         - memory_bytes / DETECTORS_SHARE
 }
@@ -126,13 +133,16 @@ impl Engine {
     /// An engine for one host within `memory_bytes`.
     #[must_use]
     pub fn new(host: String, memory_bytes: usize, seed: (u64, u64)) -> Self {
-        let scope = Scope::new(host, memory_bytes / KNOWN_SHARE);
+        let learned = Learned::new(memory_bytes / LEARNED_SHARE, seed);
+        let scope = Scope::new(host, memory_bytes / KNOWN_SHARE, learned);
+        let mut detectors = detect::all(memory_bytes / DETECTORS_SHARE);
+        detectors.iter_mut().for_each(|detector| detector.set_seed(seed));
         Self {
             judge: Judge::new(scope, memory_bytes / LEDGER_SHARE),
             names: PassiveNames::new(memory_bytes / NAMES_SHARE),
             processes: Processes { capacity: memory_bytes / PROCESSES_SHARE, ..Processes::default() },
             beacons: BeaconDetector::new(beacons_share(memory_bytes), seed),
-            detectors: detect::all(memory_bytes / DETECTORS_SHARE),
+            detectors,
             counters: EngineCounters::default(),
         }
     }
@@ -149,6 +159,7 @@ impl Engine {
         self.judge.ledger.set_memory(memory_bytes / LEDGER_SHARE);
         // What is known stays: what is not could not be told from what is new.
         self.judge.scope.known_capacity = memory_bytes / KNOWN_SHARE;
+        self.judge.scope.learned.set_memory(memory_bytes / LEARNED_SHARE);
         self.beacons.set_memory(beacons_share(memory_bytes), self.judge.scope.now);
         let share = memory_bytes / DETECTORS_SHARE / self.detectors.len().max(1);
         self.detectors.iter_mut().for_each(|detector| detector.set_memory(share));
@@ -160,6 +171,7 @@ impl Engine {
         EngineCounters {
             names_evicted: self.names.evicted(),
             processes_evicted: self.processes.evicted,
+            learned_evicted: self.judge.scope.learned.evicted(),
             beacon: self.beacons.counters(),
             findings_evicted: self.judge.ledger.evicted(),
             counts_evicted: self.detectors.iter().map(|detector| detector.evicted()).sum(),
@@ -247,6 +259,7 @@ impl Engine {
                 shift(&mut scope.now);
             }
             shift(&mut scope.facts.observed_since);
+            scope.learned.shift(step);
             self.names.shift(step);
             self.beacons.shift(step);
             self.judge.ledger.shift(step);
@@ -327,6 +340,7 @@ fn detect(
     seen: &Seen<'_>,
     sink: &mut impl FnMut(Alert),
 ) {
+    judge.scope.see(seen, judge.knowledge.learning.period_days.get());
     if judge.knowledge.detectors.beacons {
         beacons.observe(seen, |beacons, evaluated| judge.series(beacons, evaluated, seen, sink));
     }

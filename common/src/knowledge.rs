@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::config::DetectorSettings;
+use crate::config::{Config, DetectorSettings, LearningSettings};
 use crate::feed;
 use crate::profile::Profiles;
 
@@ -12,8 +12,18 @@ use crate::profile::Profiles;
 pub struct Knowledge {
     /// Which detectors are on.
     pub detectors: DetectorSettings,
+    /// How the host learns what is new.
+    pub learning: LearningSettings,
     /// Indicators of known-bad infrastructure.
     pub feeds: Arc<feed::Index>,
     /// Programs that tick by nature.
     pub profiles: Arc<Profiles>,
+}
+
+impl Knowledge {
+    /// What the settings alone say: no feeds and no profiles.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self { detectors: config.detectors, learning: config.learning, ..Self::default() }
+    }
 }

@@ -10,7 +10,11 @@ use crate::process::{ImageLocation, ParentClass, ProcessInfo};
 /// Version of the key layout that feeds finding ids: raise it, and every id changes.
 const IDENTITY_VERSION: u8 = 1;
 
-/// A program as a series is keyed by it: executable (hash or path), interpreter script, parent program, user, container.
+/// Stands for the container of a program in its key: see docs/decisions/0008.
+const IN_CONTAINER: &str = "container";
+
+/// A program as a series is keyed by it: executable (hash or path), interpreter script, parent program, user, and whether it
+/// runs in a container. Not which one: a loop of `docker run --rm` is one caller, as a loop of processes is.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// What is known of the process that was seen first.
@@ -26,7 +30,8 @@ impl Program {
         let mut hash = SipHasher24::new();
         hash.write_u8(IDENTITY_VERSION);
         let image = if info.sha256.is_empty() { &info.image } else { &info.sha256 };
-        for text in [image, &info.script, &info.parent_image, &info.user, &info.container] {
+        let container = if info.container.is_empty() { "" } else { IN_CONTAINER };
+        for text in [image.as_str(), &info.script, &info.parent_image, &info.user, container] {
             hash.write(&(text.len() as u64).to_le_bytes());
             hash.write(text.as_bytes());
         }
@@ -93,6 +98,20 @@ mod tests {
             Program::of(info("/b", "ff")).key,
             "the same file under two names"
         );
+    }
+
+    #[test]
+    fn a_loop_of_containers_is_one_program_and_not_the_hosts() {
+        let of = |container: &str| {
+            let info = ProcessInfo {
+                image: "/usr/bin/curl".into(),
+                container: container.into(),
+                ..Default::default()
+            };
+            Program::of(info).key
+        };
+        assert_eq!(of("3b2c6f5d8a9e"), of("9e0714c2d1b0"));
+        assert_ne!(of("3b2c6f5d8a9e"), of(""));
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub struct ProgramRule {
     pub file: ProgramFile,
     /// Account that has to run it.
     pub user: Option<String>,
+    /// Script that it has to run, exactly; empty: none. An interpreter alone is every script's.
+    pub script: Option<String>,
 }
 
 /// Where a destination is.
@@ -155,6 +157,7 @@ impl Draft {
         text("the name of the account", &self.created_by_name)?;
         if let Some(rule) = &self.program {
             text("the account", rule.user.as_deref().unwrap_or_default())?;
+            text("the script", rule.script.as_deref().unwrap_or_default())?;
             match &rule.file {
                 ProgramFile::Path(path) => {
                     text("the path", path)?;
@@ -217,6 +220,7 @@ impl ProgramRule {
             }
         };
         file && self.user.as_ref().is_none_or(|user| info.user == *user)
+            && self.script.as_ref().is_none_or(|script| info.script == *script)
     }
 }
 
@@ -353,7 +357,9 @@ impl Suppressions {
             let Draft { program, destination, reason, created_by_name, .. } = &entry.draft;
             let file = program.as_ref().map_or(0, |rule| match &rule.file {
                 ProgramFile::Path(text) | ProgramFile::Sha256(text) | ProgramFile::Package(text) => {
-                    text.len() + rule.user.as_ref().map_or(0, String::len)
+                    text.len()
+                        + rule.user.as_ref().map_or(0, String::len)
+                        + rule.script.as_ref().map_or(0, String::len)
                 }
             });
             let domain = match destination.as_ref().map(|rule| &rule.place) {
@@ -373,7 +379,7 @@ mod tests {
 
     fn draft(program: Option<ProgramFile>, place: Option<Place>) -> Draft {
         Draft {
-            program: program.map(|file| ProgramRule { file, user: None }),
+            program: program.map(|file| ProgramRule { file, user: None, script: None }),
             destination: place.map(|place| DestinationRule { place, port: None }),
             reason: "ours".into(),
             created_by: 0,
@@ -440,6 +446,11 @@ mod tests {
         assert!(!holds(of.clone(), &alert));
         of.program.as_mut().unwrap().user = Some("ci".into());
         assert!(holds(of, &alert));
+        let mut script = draft(path("/home/ci/.cache/.font/updater"), None);
+        script.program.as_mut().unwrap().script = Some("/opt/job.py".into());
+        assert!(!holds(script.clone(), &alert), "it runs no script");
+        script.program.as_mut().unwrap().script = Some(String::new());
+        assert!(holds(script, &alert));
         let mut port = draft(None, domain("telemetry-edge.example"));
         port.destination.as_mut().unwrap().port = Some(8443);
         assert!(!holds(port, &alert));

@@ -59,7 +59,11 @@ pub fn memory_for(series: usize) -> usize {
     let (mut low, mut high) = (1 << 16, 1 << 32);
     while low + 1024 < high {
         let middle = usize::midpoint(low, high);
-        if Engine::new("h".to_owned(), middle, (1, 2)).max_series() >= series { high = middle } else { low = middle }
+        if Engine::new("h".to_owned(), middle, (1, 2)).max_series() >= series {
+            high = middle
+        } else {
+            low = middle
+        }
     }
     high
 }
@@ -116,8 +120,12 @@ pub fn run(flood: &Flood, memory_bytes: usize, seed: u64) -> Outcome48 {
         let program = flooding.map_or(0, |number| 1 + number % flood.programs.max(1));
         // Public addresses, a different one for each.
         let remote = Ipv4Addr::from(0x0b00_0000 + destination);
-        let totals =
-            Totals { end: at(time), bytes_out: Some(500), bytes_in: Some(800), outcome: Outcome::Established };
+        let totals = Totals {
+            end: at(time),
+            bytes_out: Some(500),
+            bytes_in: Some(800),
+            outcome: Outcome::Established,
+        };
         let event = ConnectionEvent {
             tuple: FiveTuple {
                 transport: Transport::Tcp,

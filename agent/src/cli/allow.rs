@@ -2,14 +2,16 @@
 
 use std::io;
 
+use sonde_common::alert::Severity;
 use sonde_common::text::escape;
 
 use super::explain::TextOrJson;
 use super::failure::{Failure, written};
 use super::output::{Format, Output, Style, columns};
 use super::source::{Sensor, unexpected};
+use super::suggest;
 use crate::exit::Exit;
-use crate::live::command::{Answer, Entry, Request, Wish};
+use crate::live::command::{Answer, Entry, MAX_ROWS, Request, Wish};
 
 /// Arguments of `sonde allow`.
 #[derive(Debug, clap::Args)]
@@ -18,7 +20,9 @@ Examples:
   sonde allow --finding 3f2a --reason 'our backup, ticket 4711' --expires 90d
   sonde allow --package zabbix-agent --destination monitoring.example --reason 'monitoring'
   sonde allow --program /opt/agent/bin/agent --destination 203.0.113.0/24 --port 443 --reason 'licence server'
+  sonde allow --program /usr/bin/python3 --script /opt/jobs/push.py --destination push.example --reason 'our job'
   sonde allow --list
+  sonde allow --suggest
 
 An entry silences a program only where it calls the destination that is named: neither alone is ever known-good.")]
 pub(super) struct Arguments {
@@ -27,6 +31,9 @@ pub(super) struct Arguments {
     /// List the entries
     #[arg(long, conflicts_with_all = ["finding", "program", "sha256", "package", "destination", "reason"])]
     list: bool,
+    /// Print entries that may be worth making, each as a command with its reasons; none is made
+    #[arg(long, conflicts_with_all = ["list", "finding", "program", "sha256", "package", "destination", "reason"])]
+    suggest: bool,
     /// Program and destination of this finding, by its id or the beginning of it
     #[arg(long, value_name = "ID", conflicts_with_all = ["program", "sha256", "package", "destination", "port"])]
     finding: Option<String>,
@@ -39,6 +46,9 @@ pub(super) struct Arguments {
     /// Installed package that owns the executable
     #[arg(long, value_name = "NAME")]
     package: Option<String>,
+    /// Only while the program, an interpreter, runs this script
+    #[arg(long, value_name = "PATH", conflicts_with = "finding")]
+    script: Option<String>,
     /// Name, which stands for those below it, too; address; or block of addresses
     #[arg(long, value_name = "DESTINATION")]
     destination: Option<String>,
@@ -79,6 +89,11 @@ impl Arguments {
             let entries = entries(self.sensor.ask(Request::Allowed)?)?;
             return show(&entries, self.format);
         }
+        if self.suggest {
+            let request = Request::Beacons { least: Severity::Low, most: MAX_ROWS };
+            let Answer::Alerts(rows) = self.sensor.ask(request)? else { return Err(unexpected()) };
+            return print(&suggest::text(&suggest::of(&rows.rows), self.format));
+        }
         let usage = |text: &str| Failure(Exit::Usage, text.to_owned());
         let by_hand = self.program.is_some() || self.sha256.is_some() || self.package.is_some();
         if self.finding.is_none() && !(by_hand && self.destination.is_some()) {
@@ -94,6 +109,7 @@ impl Arguments {
             program: self.program,
             sha256: self.sha256,
             package: self.package,
+            script: self.script,
             destination: self.destination,
             port: self.port,
             reason,
@@ -123,7 +139,6 @@ fn entries(answer: Answer) -> Result<Vec<Entry>, Failure> {
 
 fn show(entries: &[Entry], format: TextOrJson) -> Result<Exit, Failure> {
     let style = Style::of_stdout();
-    let mut out = Output::new(io::stdout(), Format::Ndjson, style);
     let text = match format {
         TextOrJson::Json => entries
             .iter()
@@ -132,7 +147,12 @@ fn show(entries: &[Entry], format: TextOrJson) -> Result<Exit, Failure> {
             .collect(),
         TextOrJson::Text => table(entries, style),
     };
-    written(out.write_text(&text).and_then(|()| out.flush()))
+    print(&text)
+}
+
+fn print(text: &str) -> Result<Exit, Failure> {
+    let mut out = Output::new(io::stdout(), Format::Ndjson, Style::of_stdout());
+    written(out.write_text(text).and_then(|()| out.flush()))
 }
 
 fn table(entries: &[Entry], style: Style) -> String {
@@ -149,6 +169,7 @@ fn table(entries: &[Entry], style: Style) -> String {
                 text(&entry.program),
                 text(&entry.destination),
                 entry.suppressed.to_string(),
+                entry.last.map_or_else(|| "never".to_owned(), day),
                 day(entry.created),
                 entry.expires.map_or_else(|| "never".to_owned(), day),
                 text(&entry.by),
@@ -156,7 +177,7 @@ fn table(entries: &[Entry], style: Style) -> String {
             ]
         })
         .collect();
-    let header = ["ENTRY", "PROGRAM", "DESTINATION", "SILENCED", "SINCE", "UNTIL", "BY", "REASON"];
+    let header = ["ENTRY", "PROGRAM", "DESTINATION", "SILENCED", "LAST", "SINCE", "UNTIL", "BY", "REASON"];
     columns::table(&header, &rows, style)
 }
 

@@ -14,6 +14,7 @@ mod settings;
 mod severity;
 mod source;
 mod status;
+mod suggest;
 mod top;
 
 use clap::{Parser, Subcommand};

@@ -86,6 +86,8 @@ pub struct Wish {
     pub sha256: Option<String>,
     /// Installed package that owns the executable.
     pub package: Option<String>,
+    /// Script that the program has to run, as findings name it; without one any.
+    pub script: Option<String>,
     /// Name, which stands for those below it, too; address; or block of addresses.
     pub destination: Option<String>,
     /// Port; all without one.
@@ -148,6 +150,8 @@ pub struct Entry {
     pub expires: Option<sonde_common::time::Timestamp>,
     /// Alerts that it kept back.
     pub suppressed: u64,
+    /// When it last did.
+    pub last: Option<sonde_common::time::Timestamp>,
 }
 
 /// Why a request cannot be answered.

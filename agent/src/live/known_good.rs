@@ -41,7 +41,7 @@ fn program(wish: &Wish) -> Result<ProgramRule, Refusal> {
         (None, None, None) => return Err(bad("an entry needs a program: its path, hash or package")),
         _ => return Err(bad("an entry takes one of path, hash and package")),
     };
-    Ok(ProgramRule { file, user: None })
+    Ok(ProgramRule { file, user: None, script: wish.script.clone() })
 }
 
 fn destination(wish: &Wish) -> Result<DestinationRule, Refusal> {
@@ -72,7 +72,7 @@ const fn whole(address: IpAddr) -> Place {
 }
 
 /// The program of a finding, by what is hardest to take: its package while the file is the package's, else its hash, else
-/// its path; and its account.
+/// its path; with its account, and the script of an interpreter.
 fn program_of(alert: &Alert) -> Result<ProgramRule, Refusal> {
     let Some(process) = &alert.process else {
         return Err(bad(
@@ -90,7 +90,9 @@ fn program_of(alert: &Alert) -> Result<ProgramRule, Refusal> {
         ProgramFile::Path(info.image.clone())
     };
     let user = (!info.user.is_empty()).then(|| info.user.clone());
-    Ok(ProgramRule { file, user })
+    // An interpreter is every script's: only this one is meant.
+    let script = (info.script_host == Some(true) || !info.script.is_empty()).then(|| info.script.clone());
+    Ok(ProgramRule { file, user, script })
 }
 
 fn destination_of(alert: &Alert) -> Result<DestinationRule, Refusal> {
@@ -122,6 +124,11 @@ pub fn entry(of: &suppress::Entry) -> Entry {
                 ProgramFile::Sha256(hash) => format!("sha256 {hash}"),
                 ProgramFile::Package(package) => format!("package {package}"),
             };
+            let file = match rule.script.as_deref() {
+                Some("") => format!("{file} without a script"),
+                Some(script) => format!("{file} running {script}"),
+                None => file,
+            };
             match &rule.user {
                 Some(user) => format!("{file} as {user}"),
                 None => file,
@@ -152,6 +159,7 @@ pub fn entry(of: &suppress::Entry) -> Entry {
         created: *created,
         expires: *expires,
         suppressed: of.suppressed,
+        last: of.last,
     }
 }
 
@@ -231,6 +239,12 @@ mod tests {
         alert.process.as_mut().unwrap().info.sha256.clear();
         assert!(matches!(file(&alert), Ok(ProgramFile::Path(_))));
         draft(&by_finding, Some(&alert), NOW).unwrap().check().unwrap();
+        let info = &mut alert.process.as_mut().unwrap().info;
+        (info.script, info.script_host) = ("/opt/job.py".into(), Some(true));
+        let bound = draft(&by_finding, Some(&alert), NOW).unwrap();
+        assert_eq!(bound.program.as_ref().unwrap().script.as_deref(), Some("/opt/job.py"));
+        let shown = entry(&suppress::Entry { id: 1, draft: bound, suppressed: 0, last: None });
+        assert!(shown.program.contains(" running /opt/job.py as "), "{}", shown.program);
         alert.process = None;
         assert!(file(&alert).is_err(), "nobody knows which program it is");
         assert!(draft(&by_finding, Some(&samples::rotation()), NOW).is_err(), "several destinations");

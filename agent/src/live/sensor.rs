@@ -2,12 +2,14 @@
 //! what is asked; keeps account of what was lost.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use sonde_common::attribute::Opener;
 use sonde_common::config::Config;
 use sonde_common::event::{Event, HostFacts};
+use sonde_common::knowledge::Knowledge;
 use sonde_common::live::{Gap, GapCause, LiveEvent, SocketEvent, SocketNews, SocketOwner};
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
 use tracing::{error, info, warn};
@@ -131,6 +133,7 @@ impl Sensor {
             next_health: clocks.wall,
             next_log: clocks.wall.plus_nanos(HEALTH_LOG_EVERY),
         };
+        sensor.flow.engine().set_knowledge(&Arc::new(Knowledge::of(config)));
         sensor.flow.expect_datagrams(sensor.sources.datagrams);
         sensor.lost = sensor.lost_now();
         match gap {
@@ -210,6 +213,7 @@ impl Sensor {
             log.set(&config.log);
         }
         self.keeper.reload(&config);
+        self.flow.engine().set_knowledge(&Arc::new(Knowledge::of(&config)));
         self.budget.set(config.limits.cpu_percent.get());
         info!(pending = ?health.pending, "the configuration is reloaded");
     }
@@ -402,6 +406,7 @@ impl Sensor {
         health.count_lost("connections forgotten for want of room", tracking.evicted);
         health.count_lost("owners forgotten for want of room", owners.flows_evicted);
         health.count_lost("series forgotten for want of memory", counters.beacon.series_evicted);
+        health.count_lost("learnt facts forgotten for want of memory", counters.learned_evicted);
         health.count_lost("processes forgotten for want of room", identities.lost().evicted);
         let queued = u64::try_from(queue.len()).unwrap_or(u64::MAX);
         health

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sonde_common::alert::{Alert, Severity};
 use sonde_common::assemble::{AssembleCounters, Assembler};
@@ -13,6 +13,7 @@ use sonde_common::config::Config;
 use sonde_common::engine::{EngineCounters, Engines, rank};
 use sonde_common::event::Observation;
 use sonde_common::format::row::Row;
+use sonde_common::knowledge::Knowledge;
 use sonde_common::time::Timestamp;
 
 use super::SEED;
@@ -75,9 +76,11 @@ impl Shard {
     pub(super) fn new(config: &Config, parts: usize, stream: bool) -> Self {
         let memory = config.limits.memory;
         let parts = parts.max(1);
+        let mut engines = Engines::with_memory(memory.detection_bytes() / parts, SEED);
+        engines.set_knowledge(&Arc::new(Knowledge::of(config)));
         Self {
             assembler: Assembler::new(memory.tracking_bytes() / parts),
-            engines: Engines::with_memory(memory.detection_bytes() / parts, SEED),
+            engines,
             alerts: Vec::new(),
             stream,
             worst: None,

@@ -9,6 +9,7 @@ mod capture;
 mod control;
 mod detectors;
 mod feeds;
+mod learning;
 mod limits;
 mod log;
 mod profiles;
@@ -24,6 +25,7 @@ pub use self::capture::{CaptureMode, CaptureSettings, Interface, RingBytes};
 pub use self::control::ControlSettings;
 pub use self::detectors::DetectorSettings;
 pub use self::feeds::FeedSettings;
+pub use self::learning::{LearningSettings, PeriodDays};
 pub use self::limits::{CpuPercent, HeldEvents, Limits, MemorySize, MemorySizeError};
 pub use self::log::{LogLevel, LogSettings, LogTarget};
 pub use self::profiles::ProfileSettings;
@@ -44,6 +46,8 @@ pub struct Config {
     pub attribution: AttributionSettings,
     /// Which detectors are on.
     pub detectors: DetectorSettings,
+    /// What the host learns of itself.
+    pub learning: LearningSettings,
     /// Lists of known-bad infrastructure.
     pub feeds: FeedSettings,
     /// Programs that tick by nature.

@@ -6,7 +6,10 @@
 pub mod beacon;
 pub mod channels;
 mod finding;
+mod long;
 pub mod nxdomain;
+mod strobe;
+mod surroundings;
 
 pub use self::finding::Finding;
 
@@ -49,6 +52,16 @@ pub trait Host {
     /// Days for which a registrable domain, or an address where the domain is empty, was known here before; `None` if that
     /// cannot be told yet.
     fn known_days(&self, registrable: &str, ip: Option<std::net::IpAddr>) -> Option<f64>;
+
+    /// Whether it is new here; `None` if that cannot be told (yet).
+    fn is_new(&self, _registrable: &str, _ip: Option<std::net::IpAddr>) -> Option<bool> {
+        None
+    }
+
+    /// Days for which a program is known here; `None` if that cannot be told (yet).
+    fn program_days(&self, _program: &Program) -> Option<f64> {
+        None
+    }
 }
 
 /// Which of the three prongs a detector belongs to, so by which switch it is off.
@@ -89,6 +102,9 @@ pub trait Detector: std::fmt::Debug + Send {
     /// Takes in the resolvers that the host is set up to ask.
     fn resolvers(&mut self, _addresses: &[std::net::IpAddr]) {}
 
+    /// Keys its hashes, before the first event, so that nobody outside can aim at one place of a table.
+    fn set_seed(&mut self, _seed: (u64, u64)) {}
+
     /// Changes its budget; what no longer fits leaves by its eviction rule.
     fn set_memory(&mut self, memory_bytes: usize);
 
@@ -121,6 +137,8 @@ pub fn all(memory_bytes: usize) -> Vec<Box<dyn Detector>> {
         Box::new(channels::FluxDetector::default()),
         Box::new(channels::RebindingDetector::default()),
         Box::new(nxdomain::MissingNames::default()),
+        Box::new(long::LongConnections::default()),
+        Box::new(strobe::Strobes::default()),
     ];
     let share = memory_bytes / all.len().max(1);
     all.iter_mut().for_each(|detector| detector.set_memory(share));

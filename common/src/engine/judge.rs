@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::ledger::{self, Entry, Evaluation, Ledger};
+use super::ledger::{self, Entry, Evaluation, Ledger, Standing};
 use super::scope::Scope;
-use crate::alert::{Alert, Change, FindingId};
-use crate::context;
+use crate::alert::{Alert, Change, FindingId, Level};
+use crate::context::{self, History};
 use crate::detect::beacon::label::{Label, Peak};
 use crate::detect::beacon::series::Series;
 use crate::detect::beacon::{BeaconDetector, Evaluated};
@@ -36,7 +36,10 @@ impl Judge {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.scope.known_bytes + self.ledger.memory_bytes() + self.suppressions.memory_bytes()
+        self.scope.known_bytes
+            + self.scope.learned.memory_bytes()
+            + self.ledger.memory_bytes()
+            + self.suppressions.memory_bytes()
     }
 
     /// Scores a regular series at a checkpoint, and emits what is new of its finding.
@@ -49,17 +52,11 @@ impl Judge {
     ) {
         let Some((series, label)) = beacons.get(slot) else { return };
         let domain = if label.name.is_empty() { "" } else { registrable(&label.name) };
-        let known_days = self.scope.known_days(domain, label.ip);
-        let facts = context::facts(
-            series,
-            &timing,
-            label,
-            seen.program,
-            domain,
-            known_days,
-            &self.scope.facts,
-            self.scope.now,
-        );
+        let history = History {
+            new: self.scope.is_new(domain, label.ip),
+            program_days: seen.program.and_then(|program| self.scope.program_days(program)),
+        };
+        let facts = context::facts(series, &timing, label, seen.program, domain, history);
         let points = score::points(timing.bans, facts);
         // Of equal scores the latest stands: it has seen the most callbacks.
         if label.peak.is_none_or(|peak| points >= peak.points) {
@@ -71,6 +68,9 @@ impl Judge {
         let Some((series, label)) = beacons.get(slot) else { return };
         let id = ledger::finding_id(&self.scope.host, label);
         let severity = score::severity(timing.bans, points, context::ceiling(label));
+        if self.is_told_by_group(beacons, seen, label, id, points) {
+            return;
+        }
         // What is held back is no emission: once it is not any more, it is told as if it were found then.
         if !self.suppressions.is_empty() {
             let standing = self.ledger.standing_of(&id, beacons.key_of(slot));
@@ -93,15 +93,42 @@ impl Judge {
         beacons.note_id(slot, id);
         let Some(standing) = self.ledger.note(id, evaluation) else { return };
         let Some((series, label)) = beacons.get(slot) else { return };
-        let alert = explain::alert(&self.scope.host, series, label, &standing);
+        let alert = self.explained(series, label, &standing);
         self.ledger.keep(id, &alert);
         if standing.emit {
             sink(alert);
         }
     }
 
+    /// Whether a destination is one of several that a rotation which is an alert already names: names of the day would make a
+    /// finding each. One that scores higher by itself is told of all the same, and so is what a known-good entry would hide.
+    fn is_told_by_group(
+        &self,
+        beacons: &BeaconDetector,
+        seen: &Seen<'_>,
+        label: &Label,
+        id: FindingId,
+        points: f64,
+    ) -> bool {
+        if !matches!(label.level, Level::Connection | Level::Process) || self.ledger.series_of(&id).is_some()
+        {
+            return false;
+        }
+        let Some((key, series, group)) = beacons.group_of(seen) else { return false };
+        let id = ledger::finding_id(&self.scope.host, group);
+        let told = self.ledger.points_of(&id).is_some_and(|told| told >= points);
+        let is_hidden = || {
+            let alert = explain::alert(&self.scope.host, series, group, &self.ledger.standing_of(&id, key));
+            self.suppressions.of(&alert, self.scope.now).is_some()
+        };
+        told && (self.suppressions.is_empty() || !is_hidden())
+    }
+
     /// Emits what is new of something that a detector counted.
     pub(super) fn finding(&mut self, finding: Finding, sink: &mut impl FnMut(Alert)) {
+        if !self.knowledge.detectors.admit(finding.class) {
+            return;
+        }
         let points: f64 = finding.parts.iter().map(|part| part.points).sum();
         if points <= score::ALERT_POINTS {
             return;
@@ -111,6 +138,7 @@ impl Judge {
         let callbacks = finding.evidence.callbacks;
         let standing = self.ledger.standing_of(&id, ledger::NO_SERIES);
         let mut alert = explain::counted(&self.scope.host, finding, points, severity, &standing);
+        self.scope.annotate(&mut alert);
         if !self.suppressions.is_empty()
             && let Some(held) = self.suppressions.of(&alert, self.scope.now)
         {
@@ -153,7 +181,8 @@ impl Judge {
                 orphaned: false,
             };
             let Some(standing) = ledger.note(id, evaluation) else { continue };
-            let alert = explain::alert(&scope.host, series, label, &standing);
+            let mut alert = explain::alert(&scope.host, series, label, &standing);
+            scope.annotate(&mut alert);
             ledger.keep(id, &alert);
             beacons.fix_id(key, id);
             if standing.emit {
@@ -176,9 +205,16 @@ impl Judge {
                 && label.peak.is_some_and(|peak| peak.points >= entry.points)
         };
         match beacons.find(entry.series).filter(still) {
-            Some((series, label)) => Some(self.marked(explain::alert(host, series, label, &standing))),
+            Some((series, label)) => Some(self.marked(self.explained(series, label, &standing))),
             None => entry.snapshot(&standing).map(|alert| self.marked(alert)),
         }
+    }
+
+    /// The alert of a series, with what is not known of the host's past yet.
+    fn explained(&self, series: &Series, label: &Label, standing: &Standing) -> Alert {
+        let mut alert = explain::alert(&self.scope.host, series, label, standing);
+        self.scope.annotate(&mut alert);
+        alert
     }
 
     /// An alert with the entry that holds it back, if one does.
@@ -192,6 +228,6 @@ impl Judge {
     /// A series as it is listed.
     pub(super) fn row(&self, key: u64, series: &Series, label: &Label) -> Alert {
         let standing = self.ledger.standing_of(&ledger::finding_id(&self.scope.host, label), key);
-        self.marked(explain::alert(&self.scope.host, series, label, &standing))
+        self.marked(self.explained(series, label, &standing))
     }
 }

@@ -283,6 +283,11 @@ impl Ledger {
         self.entries.get(id).map(|entry| entry.series)
     }
 
+    /// The best score of a finding.
+    pub(super) fn points_of(&self, id: &FindingId) -> Option<f64> {
+        self.entries.get(id).map(|entry| entry.points)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&FindingId, &Entry)> {
         self.entries.iter()
     }
@@ -320,7 +325,10 @@ impl Ledger {
 /// The id of what a series finds: host, program, and destination. Several levels that find one destination share it, but
 /// processes that are followed one by one have one each.
 pub(super) fn finding_id(host: &str, label: &Label) -> FindingId {
-    if let Some(id) = label.id {
+    // What began as one destination's beacon and then went on to others is another finding: it names them all.
+    if let Some(id) = label.id
+        && !label.is_group()
+    {
         return id;
     }
     let mut hash = SipHasher24::new();
@@ -345,7 +353,10 @@ pub(super) fn finding_id(host: &str, label: &Label) -> FindingId {
         }
         Level::Connection | Level::Process | Level::Group | Level::Exchange => {
             hash.write_u8(b'c');
-            if let (Level::Process, Some(process)) = (label.level, label.process) {
+            let container = label.program.as_ref().map_or("", |info| &info.container);
+            if label.level == Level::Process && !container.is_empty() {
+                hash.write(container.as_bytes());
+            } else if let (Level::Process, Some(process)) = (label.level, label.process) {
                 hash.write(&process.pid.to_le_bytes());
                 hash.write(&process.start.nanos().to_le_bytes());
             }

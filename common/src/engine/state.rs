@@ -12,12 +12,14 @@ use serde::de::Deserialize;
 
 use super::judge::Judge;
 use super::{
-    DETECTORS_SHARE, Engine, EngineCounters, KNOWN_SHARE, NAMES_SHARE, PROCESSES_SHARE, Processes, Scope,
+    DETECTORS_SHARE, Engine, EngineCounters, KNOWN_SHARE, LEARNED_SHARE, NAMES_SHARE, PROCESSES_SHARE,
+    Processes, Scope,
 };
 use super::{beacons_share, ledger::Ledger};
 use crate::detect;
 use crate::detect::beacon::BeaconDetector;
 use crate::event::{HostFacts, MAX_NAME_BYTES};
+use crate::learn::Learned;
 use crate::names::PassiveNames;
 use crate::process::{MAX_ANCESTORS, MAX_PROCESS_TEXT_BYTES, ProcessInfo, ProcessKey};
 use crate::program::Program;
@@ -172,6 +174,8 @@ impl Engine {
             out.put(&(name, age_days));
         }
 
+        out.put(&scope.learned.save());
+
         out.put(&names.progress().0);
         out.count(names.saved().len());
         for entry in names.saved() {
@@ -200,7 +204,8 @@ impl Engine {
         }
         let (history, observed_since, now): (bool, Timestamp, Timestamp) = from.take("host")?;
         let counters: EngineCounters = from.take("counters")?;
-        let mut scope = Scope::new(host, memory_bytes / KNOWN_SHARE);
+        let learned = Learned::new(0, (0, 0));
+        let mut scope = Scope::new(host, memory_bytes / KNOWN_SHARE, learned);
         (scope.facts, scope.now) = (HostFacts { history, observed_since }, now);
 
         let programs = Programs::restore(from)?;
@@ -222,6 +227,8 @@ impl Engine {
             scope.learn(name, age_days);
         }
 
+        scope.learned = Learned::restore(memory_bytes / LEARNED_SHARE, from.take("what was learnt")?);
+
         let mut names = PassiveNames::new(memory_bytes / NAMES_SHARE);
         let hand: u32 = from.take("names")?;
         for _ in 0..from.count("names")? {
@@ -241,6 +248,7 @@ impl Engine {
             return Err(StateError::Damaged("known-good entries"));
         }
         let mut detectors = detect::all(memory_bytes / DETECTORS_SHARE);
+        detectors.iter_mut().for_each(|detector| detector.set_seed(scope.learned.seed()));
         for _ in 0..from.count("detectors")? {
             let (name, bytes): (&str, Vec<u8>) = from.take("detector")?;
             // One that is no more is let go of.

@@ -1,7 +1,9 @@
 //! The engine's memory: what a source may tell without end must not be kept without end.
 
 mod calls;
+mod counted;
 mod gaps;
+mod learning;
 mod memory;
 mod state;
 mod suppressed;

@@ -22,7 +22,10 @@ const fn flood(destinations: u32, hits: u32, within: u32, programs: u32) -> Floo
 
 fn main() -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "| flood | series | 60 s | 15 min | 1 h | 4 h | series evicted | sightings evicted | MiB held |")?;
+    writeln!(
+        out,
+        "| flood | series | 60 s | 15 min | 1 h | 4 h | series evicted | sightings evicted | MiB held |"
+    )?;
     writeln!(out, "|---|---|---|---|---|---|---|---|---|")?;
     for series in [10_000, 50_000] {
         let memory = memory_for(series);

@@ -91,6 +91,7 @@ fn lost(totals: &Totals) -> Option<String> {
     let lost = [
         (tracking.evicted, "connections"),
         (engine.beacon.series_evicted, "series"),
+        (engine.learned_evicted, "learnt programs and destinations"),
         (engine.beacon.sightings_evicted, "first sightings"),
         (engine.names_evicted, "names"),
         (engine.findings_evicted, "findings"),

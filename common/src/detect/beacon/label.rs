@@ -32,6 +32,10 @@ const MIN_RETURNS: u8 = 2;
 /// destination's beacon with company, not a rotation.
 const ROTATION_PERCENT: u32 = 20;
 
+/// Callbacks one after the other to another than the main destination after which a group has gone over to it: names of the
+/// day, a server that was given up.
+const HANDED_OVER: u8 = 4;
+
 /// More than the texts of any label take: twelve names of 255 bytes, and a User-Agent.
 const MAX_LABEL_BYTES: usize = 8 << 10;
 
@@ -113,6 +117,11 @@ pub struct Label {
     other_calls: u32,
     /// Fingerprint of a group's main destination.
     main: u16,
+    /// Fingerprint of the latest destination, and callbacks that went there without one elsewhere.
+    latest: u16,
+    run: u8,
+    /// Whether it went over from one destination to another.
+    handed_over: bool,
     /// Id of the finding, once it is an alert: it stays, whatever is learnt later.
     pub(crate) id: Option<FindingId>,
     queries: [u64; RECENT_QUERIES],
@@ -249,6 +258,20 @@ impl Label {
         calls > 0 && self.main == fingerprint
     }
 
+    /// Notes whether callbacks go to one destination after the other. Company of a beacon comes between its callbacks; a
+    /// schedule that goes elsewhere leaves its first destination for good, once it was one. Returns whether it just did.
+    pub(super) fn note_run(&mut self, fingerprint: u16, is_callback: bool) -> bool {
+        if fingerprint != self.latest {
+            (self.latest, self.run) = (fingerprint, 0);
+        }
+        self.run = self.run.saturating_add(u8::from(is_callback));
+        let main = self.members.iter().find(|member| member.fingerprint == self.main);
+        let other = fingerprint != self.main && main.is_some_and(|main| main.calls >= HANDED_OVER.into());
+        let before = self.handed_over;
+        self.handed_over |= other && self.run >= HANDED_OVER;
+        self.handed_over && !before
+    }
+
     /// Notes the process of a call. Returns whether several processes of the program call in turn: two agents in two
     /// shells, each with a schedule of its own. A loop that starts a new process for each call never returns to one.
     pub(super) fn note_process(&mut self, process: u64) -> bool {
@@ -282,9 +305,8 @@ impl Label {
     pub fn is_group(&self) -> bool {
         let most = self.members.iter().map(|member| member.calls).max().unwrap_or(0);
         let all = self.members.iter().fold(self.other_calls, |sum, member| sum.saturating_add(member.calls));
-        self.level == Level::Group
-            && u64::from(all - most) * 100 >= u64::from(all) * u64::from(ROTATION_PERCENT)
-            && all > most
+        let shared = u64::from(all - most) * 100 >= u64::from(all) * u64::from(ROTATION_PERCENT);
+        self.level == Level::Group && (shared || self.handed_over) && all > most
     }
 }
 

@@ -280,14 +280,29 @@ impl BeaconDetector {
         label.note_process(process).then_some(process)
     }
 
-    /// Key of the series of one process, where the source tells it.
+    /// Key of the series of one process, where the source tells it; in containers that of one container, as their programs
+    /// are keyed without them.
     fn process_key(&self, destination: u64, seen: &Seen<'_>) -> Option<u64> {
+        let container = seen.program.map_or("", |program| &program.info.container);
         seen.process.map(|process| {
             self.key(Level::Process, destination, |hash| {
-                hash.write_u32(process.pid);
-                hash.write_i64(process.start.nanos());
+                if container.is_empty() {
+                    hash.write_u32(process.pid);
+                    hash.write_i64(process.start.nanos());
+                } else {
+                    hash.write(container.as_bytes());
+                }
             })
         })
+    }
+
+    /// The group that a connection belongs to, if it goes to several destinations in turn.
+    pub(crate) fn group_of(&self, seen: &Seen<'_>) -> Option<(u64, &Series, &Label)> {
+        let What::Connection(event) = seen.what else { return None };
+        let program = seen.program.map_or(0, |program| program.key);
+        let key = self.group_key(program, seen, event, Target::of(seen, event).port)?;
+        let (series, label) = self.find(key)?;
+        label.is_group().then_some((key, series, label))
     }
 
     /// Programs that call several destinations with one client: rotation and fail-over. A browser does so by nature, and
@@ -380,7 +395,13 @@ impl BeaconDetector {
             label.add_bytes(bytes_out, bytes_in);
         }
         series.note_destination(fingerprint);
+        let mut turned = false;
         if level == Level::Group {
+            // A tool that is run for this job and then for that (curl, an interpreter without a script) goes over by nature.
+            let is_tool = seen.program.is_some_and(|program| {
+                program.info.script_host == Some(true) && program.info.script.is_empty()
+            });
+            turned = !is_tool && label.note_run(fingerprint, matches!(update, Update::NewCheckIn { .. }));
             let address;
             let name = if target.name.is_empty() {
                 address = target.ip.to_string();
@@ -396,7 +417,8 @@ impl BeaconDetector {
             label.describe(level, seen, target, &mut self.texts);
         }
         self.texts.changed(before, label.text_bytes());
-        if let Update::NewCheckIn { evaluate: true } = update {
+        // A schedule that goes over to another destination is looked at when it does, not up to 64 callbacks later.
+        if turned || matches!(update, Update::NewCheckIn { evaluate: true }) {
             // Many destinations together call steadily without any schedule, so a group is judged by its rhythm alone.
             let timing = if level == Level::Group { series.rhythm() } else { series.timing() };
             if timing.bans >= crate::score::MIN_BANS {

@@ -134,6 +134,11 @@ pub(crate) fn weight(info: &ProcessInfo) -> usize {
     texts.iter().map(|text| text.len()).sum::<usize>() + ancestors.sum::<usize>() + BYTES_PER_PROGRAM
 }
 
+/// What is known of a program, with its texts cut if they are longer than so many bytes.
+pub(crate) fn short(info: &Arc<ProcessInfo>, most: usize) -> Arc<ProcessInfo> {
+    if weight(info) <= most { Arc::clone(info) } else { Arc::new(cut(info)) }
+}
+
 /// The same program with short texts.
 fn cut(info: &ProcessInfo) -> ProcessInfo {
     let short =

@@ -71,7 +71,8 @@ fn alerts_as_they_were_stay_within_their_share() {
     let mut calls = Calls::with(Engine::new("h".into(), MEMORY, (1, 2)));
     for server in 0..200i64 {
         for call in 0..12 {
-            calls.to(&format!("203.0.{server}.7:444{}", server % 10), server * 1000 + call * MINUTE);
+            // A port of its own: several servers on one would be one rotation.
+            calls.to(&format!("203.0.{server}.7:{}", 4440 + server), server * 1000 + call * MINUTE);
         }
     }
     assert!(calls.emitted.len() >= 200, "{}", calls.emitted.len());

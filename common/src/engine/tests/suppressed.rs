@@ -8,7 +8,7 @@ use crate::suppress::{ProgramFile, ProgramRule};
 
 fn draft(path: &str, expires: Option<Timestamp>) -> Draft {
     Draft {
-        program: Some(ProgramRule { file: ProgramFile::Path(path.into()), user: None }),
+        program: Some(ProgramRule { file: ProgramFile::Path(path.into()), user: None, script: None }),
         destination: None,
         reason: "our own updater".into(),
         created_by: 0,

@@ -1,0 +1,238 @@
+//! What program and destination add to something that was counted: the same facts, points and words as those of a beacon.
+
+use std::sync::Arc;
+
+use super::{Finding, Host, Seen};
+use crate::alert::{Class, Destination, Evidence, ScorePart, Severity, Technique, Word};
+use crate::detect::beacon::texts;
+use crate::domain::{is_popular, literal_address};
+use crate::event::{AppProtocol, ConnectionEvent, Ja4};
+use crate::net::{Transport, is_internal};
+use crate::process::{Attribution, ProcessInfo, ProcessKey, image_name};
+use crate::program::{Program, all};
+use crate::score::{BIAS, Fact, Facts, WEIGHTS};
+
+/// A program known for this long is established, as for beacons.
+const ESTABLISHED_DAYS: f64 = 7.0;
+/// Longest texts of a program that is kept as it is, in bytes: who opens connections chooses a command line.
+const MAX_PROGRAM_BYTES: usize = 4 << 10;
+
+/// Who calls whom, kept for when there is something to tell.
+#[derive(Clone, Debug)]
+pub(super) struct Parties {
+    program: Option<Arc<ProcessInfo>>,
+    program_key: u64,
+    process: Option<ProcessKey>,
+    attribution: Attribution,
+    /// Registrable domain; empty for a bare address.
+    registrable: Box<str>,
+    destination: Box<Destination>,
+}
+
+impl Parties {
+    /// Those of a connection that this host opened to somewhere outside: inside a site long connections and many of them
+    /// are how databases, files and logs are reached.
+    pub(super) fn of(seen: &Seen<'_>, event: &ConnectionEvent<'_>) -> Option<Self> {
+        let literal = literal_address(seen.name);
+        let ip = literal.unwrap_or(event.tuple.remote.ip());
+        let proxied = !event.names.connect_host.is_empty();
+        if is_internal(ip) && !proxied {
+            return None;
+        }
+        let name = if literal.is_some() { "" } else { seen.name };
+        let registrable = if name.is_empty() { "" } else { seen.registrable };
+        let names = &event.names;
+        let destination = Destination {
+            name: if name.is_empty() { ip.to_string() } else { name.to_owned() },
+            registrable_domain: registrable.to_owned(),
+            fqdn: seen.fqdn.to_owned(),
+            sni: names.sni.to_owned(),
+            connect_host: names.connect_host.to_owned(),
+            http_host: names.http_host.to_owned(),
+            user_agent: names.user_agent.to_owned(),
+            ip: Some(ip),
+            port: if names.connect_port == 0 { event.tuple.remote.port() } else { names.connect_port },
+            transport: event.tuple.transport,
+            protocol: event.protocol,
+            ja4: event.ja4,
+            autonomous_system: None,
+            group: Vec::new(),
+        };
+        Some(Self {
+            program: seen.program.map(|program| texts::short(&program.info, MAX_PROGRAM_BYTES)),
+            program_key: seen.program.map_or(0, |program| program.key),
+            process: seen.process,
+            attribution: event.attribution,
+            registrable: registrable.into(),
+            destination: Box::new(destination),
+        })
+    }
+
+    /// What it takes on the heap. Programs are shared, and counted for each who keeps them: more than they take.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let Destination { name, registrable_domain, fqdn, sni, connect_host, http_host, user_agent, .. } =
+            &*self.destination;
+        let texts = [name, registrable_domain, fqdn, sni, connect_host, http_host, user_agent];
+        size_of::<Destination>()
+            + self.registrable.len()
+            + texts.iter().map(|text| text.len()).sum::<usize>()
+            + self.program.as_ref().map_or(0, |info| texts::weight(info))
+    }
+
+    /// Destination and port: what a finding is about.
+    pub(super) fn subject(&self) -> String {
+        format!("{}:{}", self.destination.name, self.destination.port)
+    }
+
+    /// Destination as a sentence has it.
+    pub(super) fn whom(&self) -> String {
+        let Destination { name, port, connect_host, .. } = &*self.destination;
+        let through = if connect_host.is_empty() { "" } else { " through a proxy" };
+        if name.contains(':') {
+            format!("[{name}]:{port}{through}")
+        } else {
+            format!("{name}:{port}{through}")
+        }
+    }
+
+    /// Caller as a sentence has it.
+    pub(super) fn caller(&self) -> String {
+        match &self.program {
+            Some(info) if !info.script.is_empty() => {
+                format!("{} running {}", image_name(&info.image), image_name(&info.script))
+            }
+            Some(info) => image_name(&info.image).to_owned(),
+            None => "This host".to_owned(),
+        }
+    }
+
+    fn facts(&self, host: &dyn Host) -> Facts {
+        let program =
+            self.program.as_ref().map(|info| Program { info: Arc::clone(info), key: self.program_key });
+        let program = program.as_ref();
+        let nameless = self.registrable.is_empty();
+        let unpopular = !nameless && !is_popular(&self.registrable);
+        let new = host.is_new(&self.registrable, self.destination.ip);
+        let signed = program.and_then(|program| program.info.signed);
+        let old = program.and_then(|program| host.program_days(program)).map(|days| days >= ESTABLISHED_DAYS);
+        let mut facts = Facts::default();
+        facts.set(Fact::BadLocation, program.and_then(Program::in_bad_location));
+        // `SystemToNew` counts for a rhythm only: ssh, VPN and monitoring are tools of the system that hold connections, or
+        // open many, to wherever they are told to.
+        facts.set(Fact::BareAddress, Some(nameless));
+        facts.set(Fact::ScriptHost, program.and_then(|program| program.info.script_host));
+        facts.set(Fact::BadParent, program.and_then(Program::has_bad_parent));
+        facts.set(Fact::Unsigned, signed.map(|signed| !signed));
+        facts.set(Fact::NewDestination, new);
+        facts.set(Fact::Unpopular, Some(unpopular));
+        facts.set(Fact::Established, all([old, new.map(|new| !new), signed]));
+        facts
+    }
+
+    /// The finding: what was counted, with what is known of both ends. `sentence` is its first; why it matters follows.
+    pub(super) fn finding(
+        &self,
+        class: Class,
+        counted: ScorePart,
+        sentence: String,
+        evidence: Evidence,
+        host: &dyn Host,
+    ) -> Finding {
+        let facts = self.facts(host);
+        let mut context = Vec::new();
+        let mut missing: Vec<Word> = Vec::new();
+        let mut unknown = 0.0;
+        for weight in &WEIGHTS {
+            match facts.get(weight.fact) {
+                Some(true) => context.push(ScorePart {
+                    name: weight.name.into(),
+                    points: weight.points,
+                    detail: weight.detail.to_owned(),
+                }),
+                Some(false) => {}
+                None => {
+                    unknown += weight.neutral;
+                    if !missing.iter().any(|what| *what == weight.missing) {
+                        missing.push(weight.missing.into());
+                    }
+                }
+            }
+        }
+        context.sort_by(|a, b| b.points.total_cmp(&a.points));
+        let mut reason = sentence;
+        let why: Vec<_> = context
+            .iter()
+            .filter(|part| part.points > 0.0)
+            .take(3)
+            .map(|part| part.detail.as_str())
+            .collect();
+        if let Some((last, rest)) = why.split_last() {
+            let list =
+                if rest.is_empty() { (*last).to_owned() } else { format!("{}, and {last}", rest.join(", ")) };
+            let mut letters = list.chars();
+            let first = letters.next().map(char::to_uppercase);
+            reason.extend([" "]);
+            reason.extend(first.into_iter().flatten());
+            reason.push_str(letters.as_str());
+            reason.push('.');
+        }
+        let mut parts = vec![counted];
+        parts.append(&mut context);
+        if !missing.is_empty() {
+            let detail = "neutral expectation of what the source could not tell".to_owned();
+            parts.push(ScorePart { name: "unknown".into(), points: unknown, detail });
+        }
+        if self.program.is_none() {
+            // One word for all that only a process tells.
+            missing.retain(|what| what == "history of the destination");
+            missing.insert(0, "process".into());
+        }
+        parts.push(ScorePart { name: "base".into(), points: BIAS, detail: "implants are rare".to_owned() });
+        Finding {
+            class,
+            subject: self.subject(),
+            parts,
+            missing,
+            ceiling: if self.program.is_some() { Severity::Critical } else { Severity::Medium },
+            reason,
+            program_key: self.program_key,
+            process: self.process,
+            program: self.program.clone(),
+            attribution: self.attribution,
+            destination: (*self.destination).clone(),
+            evidence,
+            dns: None,
+            indicators: Vec::new(),
+            techniques: techniques(&self.destination),
+        }
+    }
+
+    /// Takes over what a later event of the same connection knows.
+    pub(super) fn complete(&mut self, protocol: AppProtocol, ja4: Option<Ja4>) {
+        if protocol != AppProtocol::Unknown {
+            self.destination.protocol = protocol;
+        }
+        self.destination.ja4 = ja4.or(self.destination.ja4);
+    }
+}
+
+/// Techniques that a connection by itself supports.
+fn techniques(destination: &Destination) -> Vec<Technique> {
+    let mut list = Vec::new();
+    let mut add = |id: &'static str, name: &'static str| {
+        list.push(Technique { id: id.into(), name: name.into() });
+    };
+    if matches!(destination.protocol, AppProtocol::Http | AppProtocol::Tls | AppProtocol::Quic) {
+        add("T1071.001", "Application Layer Protocol: Web Protocols");
+    }
+    if !destination.connect_host.is_empty() {
+        add("T1090", "Proxy");
+    }
+    if destination.transport == Transport::Icmp {
+        add("T1095", "Non-Application Layer Protocol");
+    }
+    if matches!(destination.protocol, AppProtocol::Tls | AppProtocol::Quic) {
+        add("T1573", "Encrypted Channel");
+    }
+    list
+}
