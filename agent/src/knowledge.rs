@@ -26,7 +26,11 @@ pub struct Loaded {
 #[must_use]
 pub fn load(config: &Config) -> Loaded {
     let (profiles, problems) = profiles(&config.profiles);
-    let knowledge = Knowledge { detectors: config.detectors.clone(), profiles: Arc::new(profiles), ..Knowledge::default() };
+    let knowledge = Knowledge {
+        detectors: config.detectors.clone(),
+        profiles: Arc::new(profiles),
+        ..Knowledge::default()
+    };
     Loaded { knowledge: Arc::new(knowledge), problems }
 }
 
@@ -53,7 +57,9 @@ fn read_folder(dir: &Path) -> (Vec<(String, String)>, Vec<String>) {
     let mut paths: Vec<PathBuf> = Vec::new();
     for entry in entries {
         match entry {
-            Ok(entry) if entry.path().extension().is_some_and(|ending| ending == "toml") => paths.push(entry.path()),
+            Ok(entry) if entry.path().extension().is_some_and(|ending| ending == "toml") => {
+                paths.push(entry.path())
+            }
             Ok(_) => {}
             Err(error) => problems.push(format!("{}: cannot be listed: {error}", shown(dir))),
         }

@@ -46,8 +46,7 @@ pub fn is_accessory(image: &str) -> bool {
 }
 
 /// Sorted. Each is among the script hosts, too.
-const ACCESSORIES: [&str; 7] =
-    ["calc", "calculator", "charmap", "mspaint", "notepad", "wordpad", "write"];
+const ACCESSORIES: [&str; 7] = ["calc", "calculator", "charmap", "mspaint", "notepad", "wordpad", "write"];
 
 /// Sorted. LOLBAS and GTFOBins name them as interpreters or as able to fetch and run.
 const SCRIPT_HOSTS: [&str; 62] = [
@@ -285,9 +284,16 @@ mod tests {
 
     #[test]
     fn the_lists_are_sorted_for_their_search() {
-        for list in
-            [&SCRIPT_HOSTS as &[&str], &ACCESSORIES, &BROWSERS, &OFFICE, &WEB_SERVERS, &SCHEDULERS, &SERVICES, &SHELLS]
-        {
+        for list in [
+            &SCRIPT_HOSTS as &[&str],
+            &ACCESSORIES,
+            &BROWSERS,
+            &OFFICE,
+            &WEB_SERVERS,
+            &SCHEDULERS,
+            &SERVICES,
+            &SHELLS,
+        ] {
             assert!(list.is_sorted(), "{list:?}");
         }
     }

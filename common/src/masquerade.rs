@@ -90,14 +90,16 @@ fn hides_direction(name: &str) -> bool {
 const RUN: [&str; 12] = ["bat", "cmd", "com", "cpl", "exe", "hta", "js", "jse", "pif", "scr", "vbe", "vbs"];
 /// Endings of documents, sorted.
 const DOCUMENTS: [&str; 22] = [
-    "csv", "doc", "docx", "gif", "htm", "html", "jpeg", "jpg", "mp3", "mp4", "odt", "pdf", "png", "ppt", "pptx", "rar",
-    "rtf", "txt", "xls", "xlsx", "xml", "zip",
+    "csv", "doc", "docx", "gif", "htm", "html", "jpeg", "jpg", "mp3", "mp4", "odt", "pdf", "png", "ppt",
+    "pptx", "rar", "rtf", "txt", "xls", "xlsx", "xml", "zip",
 ];
 
 fn has_double_extension(name: &str) -> bool {
     let mut endings = name.rsplit('.').map(str::trim);
     let (last, before) = (endings.next(), endings.next());
-    let is = |list: &[&str], ending: Option<&str>| ending.is_some_and(|ending| list.binary_search(&ending).is_ok());
+    let is = |list: &[&str], ending: Option<&str>| {
+        ending.is_some_and(|ending| list.binary_search(&ending).is_ok())
+    };
     // With a name before both.
     is(&RUN, last) && is(&DOCUMENTS, before) && endings.next().is_some_and(|stem| !stem.is_empty())
 }
@@ -112,10 +114,42 @@ fn split(name: &str) -> (&str, Option<&str>) {
 
 /// Names that are imitated, sorted: Windows' own processes, and browsers and clients that everyone has.
 const IMITATED: [&str; 36] = [
-    "chrome", "chromium", "conhost", "csrss", "ctfmon", "dllhost", "explorer", "firefox", "iexplore", "lsaiso", "lsass",
-    "lsm", "msedge", "msmpeng", "onedrive", "outlook", "powershell", "rundll32", "runtimebroker", "searchindexer",
-    "services", "sihost", "smss", "spoolsv", "svchost", "systemd", "taskeng", "taskhost", "taskhostex", "taskhostw",
-    "taskmgr", "teams", "wininit", "winlogon", "wmiprvse", "wuauclt",
+    "chrome",
+    "chromium",
+    "conhost",
+    "csrss",
+    "ctfmon",
+    "dllhost",
+    "explorer",
+    "firefox",
+    "iexplore",
+    "lsaiso",
+    "lsass",
+    "lsm",
+    "msedge",
+    "msmpeng",
+    "onedrive",
+    "outlook",
+    "powershell",
+    "rundll32",
+    "runtimebroker",
+    "searchindexer",
+    "services",
+    "sihost",
+    "smss",
+    "spoolsv",
+    "svchost",
+    "systemd",
+    "taskeng",
+    "taskhost",
+    "taskhostex",
+    "taskhostw",
+    "taskmgr",
+    "teams",
+    "wininit",
+    "winlogon",
+    "wmiprvse",
+    "wuauclt",
 ];
 
 /// Those whose names nothing else comes near, so that one letter more, less or other is no accident; sorted.
@@ -209,8 +243,26 @@ const WINDOWS: [(&str, &[&str]); 24] = [
 
 /// Daemons of Linux that lie in its own folders; sorted.
 const LINUX: [&str; 20] = [
-    "agetty", "atd", "auditd", "avahi-daemon", "chronyd", "cron", "crond", "dbus-daemon", "dockerd", "gdm", "init",
-    "networkmanager", "ntpd", "polkitd", "rsyslogd", "sshd", "sudo", "systemd", "udevd", "udisksd",
+    "agetty",
+    "atd",
+    "auditd",
+    "avahi-daemon",
+    "chronyd",
+    "cron",
+    "crond",
+    "dbus-daemon",
+    "dockerd",
+    "gdm",
+    "init",
+    "networkmanager",
+    "ntpd",
+    "polkitd",
+    "rsyslogd",
+    "sshd",
+    "sudo",
+    "systemd",
+    "udevd",
+    "udisksd",
 ];
 /// What begins like these is taken for the kernel's or the system's.
 const LINUX_HEADS: [&str; 4] = ["[kworker", "kworker", "ksoftirqd", "systemd-"];
@@ -218,7 +270,8 @@ const LINUX_HEADS: [&str; 4] = ["[kworker", "kworker", "ksoftirqd", "systemd-"];
 /// Whether the name is a system program's and the place is not. A bare name has no place.
 fn is_misplaced(image: &str, name: &str, stem: &str) -> bool {
     if image.starts_with('/') {
-        let known = LINUX.binary_search(&name).is_ok() || LINUX_HEADS.iter().any(|head| name.starts_with(head));
+        let known =
+            LINUX.binary_search(&name).is_ok() || LINUX_HEADS.iter().any(|head| name.starts_with(head));
         return known
             && matches!(
                 classify::location(image),
@@ -281,14 +334,17 @@ mod tests {
 
     #[test]
     fn disguises_are_told_by_their_kind() {
-        use Masquerade::{DirectionOverride, DoubleExtension, HiddenFolder, LookAlike, SystemName, TrailingSpace};
+        use Masquerade::{
+            DirectionOverride, DoubleExtension, HiddenFolder, LookAlike, SystemName, TrailingSpace,
+        };
         for (image, expected) in [
             (r"C:\Users\Public\svchost.exe", SystemName),
             (r"C:\Windows\Temp\lsass.exe", SystemName),
             (r"C:\Windows\System32\drivers\svchost.exe", SystemName),
             (r"\device\harddiskvolume2\programdata\explorer.exe", SystemName),
             ("/tmp/sshd", SystemName),
-            ("/dev/shm/[kworker/0:1]", SystemName),
+            ("/dev/shm/kworkerd", SystemName),
+            ("/var/tmp/[kworkerd]", SystemName),
             ("/home/ann/.local/bin/systemd-udevd", SystemName),
             (r"C:\Windows\System32\svch0st.exe", LookAlike),
             (r"C:\Windows\scvhost.exe", LookAlike),

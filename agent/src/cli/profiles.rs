@@ -137,7 +137,8 @@ fn table(profiles: &[Profile], style: Style) -> String {
 }
 
 fn json(profile: &Profile) -> String {
-    let paths: Vec<_> = profile.identity.iter().flat_map(|of| of.path.iter().map(|path| path.text())).collect();
+    let paths: Vec<_> =
+        profile.identity.iter().flat_map(|of| of.path.iter().map(|path| path.text())).collect();
     serde_json::json!({
         "name": profile.name,
         "class": profile.class.as_str(),
@@ -173,10 +174,18 @@ mod tests {
         let path = dir.path().join("mine.toml");
         let check = || usable(beside_builtin(&[path.clone()])?);
         assert!(check().is_err_and(|Failure(exit, _)| exit == Exit::NoInput));
-        std::fs::write(&path, "[[extend]]\nprofile = \"zabbix-agent\"\n[[extend.destination]]\ndomains = [\"com\"]").unwrap();
+        std::fs::write(
+            &path,
+            "[[extend]]\nprofile = \"zabbix-agent\"\n[[extend.destination]]\ndomains = [\"com\"]",
+        )
+        .unwrap();
         let Err(Failure(exit, reason)) = check() else { panic!("taken") };
         assert!(exit == Exit::Config && reason.contains("mine.toml, line 4"), "{reason}");
-        std::fs::write(&path, "[[extend]]\nprofile = \"zabbix-agent\"\n[[extend.destination]]\ndomains = [\"a.example\"]").unwrap();
+        std::fs::write(
+            &path,
+            "[[extend]]\nprofile = \"zabbix-agent\"\n[[extend.destination]]\ndomains = [\"a.example\"]",
+        )
+        .unwrap();
         assert!(check().is_ok());
     }
 }

@@ -194,9 +194,9 @@ impl Sensor {
             log.set(&config.log);
         }
         self.keeper.reload(&config);
-        self.learn(&config);
         self.budget.set(config.limits.cpu_percent.get());
         info!(pending = ?health.pending, "the configuration is reloaded");
+        self.learn(&config);
     }
 
     /// Takes up what people told beside their settings. What is wrong is left out and told of: a slip in one file must not

@@ -167,15 +167,17 @@ impl Identity {
         if !self.package.is_empty() && !package.is_empty() && !any(&self.package, package) {
             return Err("its file belongs to another package");
         }
-        let guarded =
-            self.admin_only || matches!(location(info), Some(ImageLocation::System | ImageLocation::Programs));
+        let guarded = self.admin_only
+            || matches!(location(info), Some(ImageLocation::System | ImageLocation::Programs));
         match info.signed {
             Some(true) => Ok(()),
-            Some(false) if !self.unpackaged => {
-                Err("it lies in the right place, but its file is neither signed nor as its package brought it")
-            }
+            Some(false) if !self.unpackaged => Err(
+                "it lies in the right place, but its file is neither signed nor as its package brought it",
+            ),
             Some(false) if guarded => Ok(()),
-            Some(false) => Err("nothing vouches for its file, and others than administrators may write to its folder"),
+            Some(false) => {
+                Err("nothing vouches for its file, and others than administrators may write to its folder")
+            }
             None if guarded => Ok(()),
             None => Err(
                 "whether its file is signed is not known, and others than administrators may write to its folder",
@@ -218,7 +220,9 @@ impl Destinations {
             return true;
         }
         // An address behind a proxy is the proxy's. A Host that is neither the name nor the address is asked of one, too.
-        let Some(ip) = destination.ip.filter(|_| !dns && destination.connect_host.is_empty()) else { return false };
+        let Some(ip) = destination.ip.filter(|_| !dns && destination.connect_host.is_empty()) else {
+            return false;
+        };
         let host = host_of(&destination.http_host);
         let direct = host.is_empty()
             || host.eq_ignore_ascii_case(&destination.name)

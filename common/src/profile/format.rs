@@ -208,15 +208,13 @@ pub struct Destinations {
 pub(super) fn read(file: &str, text: &str) -> Result<File, ProfileError> {
     let error = |line: Option<usize>, reason: String| ProfileError { file: file.to_owned(), line, reason };
     if text.len() > MAX_FILE_BYTES {
-        return Err(error(
-            None,
-            format!("longer than {MAX_FILE_BYTES} bytes: split it into several files"),
-        ));
+        return Err(error(None, format!("longer than {MAX_FILE_BYTES} bytes: split it into several files")));
     }
     let read: File = toml::from_str(text).map_err(|wrong| {
         // The key that it is about: serde knows the value alone.
         let line = wrong.span().map(|span| line_of(text, span.start));
-        let key = line.and_then(|line| key_at(text, line)).map(|key| format!("`{key}`: ")).unwrap_or_default();
+        let key =
+            line.and_then(|line| key_at(text, line)).map(|key| format!("`{key}`: ")).unwrap_or_default();
         error(line, format!("{key}{}", wrong.message()))
     })?;
     if read.profile.len() + read.extend.len() > MAX_PER_FILE {

@@ -120,7 +120,9 @@ impl Profiles {
             let identities = profile.identity.len() + extension.identity.len();
             let destinations = profile.destination.len() + extension.destination.len();
             if identities > MAX_SECTIONS || destinations > MAX_SECTIONS {
-                errors.push(error(format!("{name} would have more than {MAX_SECTIONS} identities or destinations")));
+                errors.push(error(format!(
+                    "{name} would have more than {MAX_SECTIONS} identities or destinations"
+                )));
                 continue;
             }
             profile.identity.extend(extension.identity);

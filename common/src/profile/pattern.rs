@@ -25,7 +25,9 @@ pub enum PatternError {
     #[error("a pattern has 1 to {MAX_PATTERN_BYTES} bytes and no invisible characters")]
     Text,
     /// Not from the root.
-    #[error("`{0}` is no whole path: write it from the root, as in /opt/vendor/agent or C:\\Program Files\\Vendor\\agent.exe")]
+    #[error(
+        "`{0}` is no whole path: write it from the root, as in /opt/vendor/agent or C:\\Program Files\\Vendor\\agent.exe"
+    )]
     NotWhole(String),
     /// A folder that is none.
     #[error("`{0}` holds an empty folder, `.` or `..`: write the path as the system shows it")]
@@ -34,13 +36,19 @@ pub enum PatternError {
     #[error("`{0}` has a wildcard in its first folder: begin with a folder that is named")]
     Unanchored(String),
     /// More than one wildcard in a folder or label.
-    #[error("`{0}` has more than one `*` in a part: one is allowed in each, and stands for characters of that part alone")]
+    #[error(
+        "`{0}` has more than one `*` in a part: one is allowed in each, and stands for characters of that part alone"
+    )]
     Wildcards(String),
     /// No name.
-    #[error("`{0}` is no domain: write it in lower case, with a dot in it and without one at its ends; an address goes to `networks`")]
+    #[error(
+        "`{0}` is no domain: write it in lower case, with a dot in it and without one at its ends; an address goes to `networks`"
+    )]
     Domain(String),
     /// A name that anyone can have a name below.
-    #[error("`{0}` is a public suffix, below which anyone has names: name the vendor's own domain, without `*` in it")]
+    #[error(
+        "`{0}` is a public suffix, below which anyone has names: name the vendor's own domain, without `*` in it"
+    )]
     Suffix(String),
     /// No network.
     #[error("`{0}` is no network: write `internal`, an address, or a block such as 10.20.0.0/16")]
@@ -222,9 +230,7 @@ impl TryFrom<String> for NamePattern {
 
     fn try_from(text: String) -> Result<Self, PatternError> {
         check_text(&text)?;
-        let sound = text
-            .bytes()
-            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*'))
+        let sound = text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*'))
             && text.contains('.')
             && !text.split('.').any(str::is_empty)
             && crate::domain::literal_address(&text).is_none();
@@ -344,7 +350,10 @@ mod tests {
         for (image, expected) in [
             (r"C:\Program Files\Elastic\Agent\data\elastic-agent-1a2b\elastic-agent.exe", true),
             (r"c:\program files\elastic\agent\DATA\elastic-agent-9.1.2\Elastic-Agent.EXE", true),
-            (r"\device\harddiskvolume3\Program Files\Elastic\Agent\data\elastic-agent-1\elastic-agent.exe", true),
+            (
+                r"\device\harddiskvolume3\Program Files\Elastic\Agent\data\elastic-agent-1\elastic-agent.exe",
+                true,
+            ),
             (r"\\?\C:\Program Files\Elastic\Agent\data\elastic-agent-1\elastic-agent.exe", true),
             (r"D:\Program Files\Elastic\Agent\data\elastic-agent-1\elastic-agent.exe", false),
             (r"\device\cdrom0\Program Files\Elastic\Agent\data\elastic-agent-1\elastic-agent.exe", false),
@@ -366,7 +375,8 @@ mod tests {
 
     #[test]
     fn a_pattern_that_could_mean_everything_is_refused() {
-        for bad in ["", "agent", "bin/agent", "C:", r"C:\", "/", "*", r"\\server\share\a.exe", r"C:agent.exe"] {
+        for bad in ["", "agent", "bin/agent", "C:", r"C:\", "/", "*", r"\\server\share\a.exe", r"C:agent.exe"]
+        {
             assert!(path(bad).is_err(), "{bad}");
         }
         assert!(matches!(path("/*/agent"), Err(PatternError::Unanchored(_))));
@@ -374,7 +384,9 @@ mod tests {
         assert!(matches!(path("/opt/*a*/agent"), Err(PatternError::Wildcards(_))));
         assert!(matches!(path("/opt/../agent"), Err(PatternError::Folder(_))));
         assert!(matches!(path("/opt//agent"), Err(PatternError::Folder(_))));
-        for bad in ["com", "localhost", ".a.com", "a.com.", "A.com", "10.0.0.1", "a..com", "a.com:443", "a b.com"] {
+        for bad in
+            ["com", "localhost", ".a.com", "a.com.", "A.com", "10.0.0.1", "a..com", "a.com:443", "a b.com"]
+        {
             assert!(matches!(name(bad), Err(PatternError::Domain(_))), "{bad}");
         }
         for bad in ["co.uk", "*.com", "a.*.com", "cloudfront.net", "*.github.io", "blob.core.windows.net"] {

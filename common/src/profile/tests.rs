@@ -45,7 +45,8 @@ fn calls(knowledge: &Arc<Knowledge>, info: &ProcessInfo, place: &Place) -> (Engi
     tell(-9, Event::Process(KEY, info));
     for nth in 0..CALLS {
         let start = nth * 60;
-        let totals = Totals { end: at(start), bytes_out: Some(300), bytes_in: Some(500), ..Totals::default() };
+        let totals =
+            Totals { end: at(start), bytes_out: Some(300), bytes_in: Some(500), ..Totals::default() };
         let http = place.port == 80;
         let event = ConnectionEvent {
             tuple: FiveTuple {
@@ -134,7 +135,8 @@ fn alone(profile: &Profile) -> Arc<Knowledge> {
 /// The alert that calls make, which nothing excuses.
 fn alert(knowledge: &Arc<Knowledge>, info: &ProcessInfo, place: &Place, what: &str) -> Alert {
     let (engine, emitted) = calls(knowledge, info, place);
-    let alert = emitted.into_iter().next().unwrap_or_else(|| panic!("{what} is not told of: {info:?} {place:?}"));
+    let alert =
+        emitted.into_iter().next().unwrap_or_else(|| panic!("{what} is not told of: {info:?} {place:?}"));
     assert!(alert.severity >= Severity::Medium, "{what}");
     assert!(alert.profile.as_ref().is_none_or(|note| !note.excused), "{what}: {:?}", alert.profile);
     assert_eq!(engine.excused().count(), 0, "{what}");
@@ -156,9 +158,84 @@ fn what_comes_with_sonde_is_sound() {
             let within = |other: &pattern::NamePattern| other.is(&pattern.example("x1"));
             let again = domains.iter().enumerate().any(|(other, of)| other != at && within(of));
             // The same name may stand in sets with different ports.
-            assert!(!again || profile.destination.len() > 1, "{}: {} is there twice", profile.name, pattern.text());
+            assert!(
+                !again || profile.destination.len() > 1,
+                "{}: {} is there twice",
+                profile.name,
+                pattern.text()
+            );
         }
     }
+}
+
+/// The row of a profile in the documents.
+fn row(profile: &Profile) -> String {
+    let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let mut known = vec![count(profile.identity.iter().map(|of| of.path.len()).sum(), "path")];
+    let scripts = profile.identity.iter().map(|of| of.script.len()).sum();
+    if scripts > 0 {
+        known.push(count(scripts, "script"));
+    }
+    let mut packages: Vec<&str> = Vec::new();
+    for package in profile.identity.iter().flat_map(|of| &of.package) {
+        if !packages.contains(&package.get()) {
+            packages.push(package.get());
+        }
+    }
+    if !packages.is_empty() {
+        known.push(format!("package {}", packages.join(", ")));
+    }
+    if profile.identity.iter().any(|of| of.unpackaged) {
+        known.push("or its place alone".to_owned());
+    }
+    let destinations: Vec<String> = profile
+        .destination
+        .iter()
+        .map(|set| {
+            let mut all: Vec<String> = set.domains.iter().map(|pattern| pattern.text().to_owned()).collect();
+            all.extend(set.networks.iter().map(ToString::to_string));
+            let ports: Vec<_> = set.ports.iter().map(ToString::to_string).collect();
+            let ports = if ports.is_empty() { String::new() } else { format!(" ({})", ports.join(", ")) };
+            format!("{}{ports}", all.join(", "))
+        })
+        .collect();
+    let sources: Vec<_> =
+        profile.source.iter().enumerate().map(|(nth, url)| format!("[{}]({})", nth + 1, url.get())).collect();
+    format!(
+        "| {} | `{}` | {} | {} | {} | {} | {} |",
+        profile.class.as_str(),
+        profile.name,
+        profile.title.get(),
+        if profile.excuses { "excused" } else { "labelled" },
+        known.join("; "),
+        destinations.join("; "),
+        sources.join(" ")
+    )
+}
+
+/// Where it fails, it prints the table that should be there.
+#[test]
+fn the_documents_table_is_that_of_the_data() {
+    let all = Profiles::builtin();
+    let mut profiles: Vec<_> = all.list().iter().collect();
+    profiles.sort_by_key(|profile| (profile.class, &profile.name));
+    let table: Vec<String> = profiles.into_iter().map(row).collect();
+    let document = include_str!("../../../docs/profiles.md");
+    let (_, from) = document.split_once("<!-- the table follows from the data -->").unwrap();
+    let shown: Vec<&str> = from.lines().filter(|line| line.starts_with("| ") && line.contains('`')).collect();
+    assert_eq!(shown, table, "the table should be:\n{}", table.join("\n"));
+}
+
+#[test]
+fn the_list_of_files_is_complete() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/profiles");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".toml"))
+        .collect();
+    files.sort();
+    assert_eq!(files, BUILTIN.map(|(name, _)| name));
 }
 
 #[test]
@@ -191,7 +268,12 @@ fn a_renamed_implant_is_told_of() {
             let file = image_name(&info.image).to_owned();
             let windows = !info.image.starts_with('/');
             let elsewhere = if windows {
-                [r"C:\Users\ann\AppData\Local\Temp\", r"C:\ProgramData\", r"D:\tools\", r"C:\Program Files\Other\"]
+                [
+                    r"C:\Users\ann\AppData\Local\Temp\",
+                    r"C:\ProgramData\",
+                    r"D:\tools\",
+                    r"C:\Program Files\Other\",
+                ]
             } else {
                 ["/tmp/", "/dev/shm/", "/home/ann/bin/", "/opt/other/"]
             };
@@ -260,13 +342,11 @@ fn the_right_program_with_a_foreign_destination_is_told_of() {
     let all = knowledge(Profiles::builtin());
     for profile in all.profiles.list() {
         let own = alone(profile);
-        for (identity, path) in profile.identity.iter().flat_map(|of| of.path.first().map(|path| (of, path))) {
+        for (identity, path) in profile.identity.iter().flat_map(|of| of.path.first().map(|path| (of, path)))
+        {
             let info = program(identity, path);
-            let foreign = |name: &str, port| Place {
-                name: name.to_owned(),
-                ip: "203.0.113.99".parse().unwrap(),
-                port,
-            };
+            let foreign =
+                |name: &str, port| Place { name: name.to_owned(), ip: "203.0.113.99".parse().unwrap(), port };
             let note = alert(&own, &info, &foreign("cdn.evil.example", 443), &profile.name).profile.unwrap();
             assert_eq!((note.name.as_str(), note.matched), (profile.name.as_str(), false));
             assert!(note.mismatch.contains("destination"), "{}", note.mismatch);
@@ -327,8 +407,12 @@ fn no_claim_hides_where_a_connection_goes() {
     assert!(!excused(|alert| alert.indicators.push(crate::alert::IndicatorMatch::default())), "on a feed");
     assert!(!excused(|alert| alert.class = crate::alert::Class::DnsTunnel));
     assert!(!excused(|alert| alert.process = None), "nobody knows who calls");
-    assert!(!excused(|alert| alert.destination.group = vec!["a.splunkcloud.com".into(), "evil.example".into()]));
-    assert!(excused(|alert| alert.destination.group = vec!["a.splunkcloud.com".into(), "b.splunkcloud.com".into()]));
+    assert!(!excused(
+        |alert| alert.destination.group = vec!["a.splunkcloud.com".into(), "evil.example".into()]
+    ));
+    assert!(excused(
+        |alert| alert.destination.group = vec!["a.splunkcloud.com".into(), "b.splunkcloud.com".into()]
+    ));
     let inside = |alert: &mut Alert| {
         alert.destination = crate::alert::Destination {
             name: "10.1.2.3".into(),
@@ -378,7 +462,7 @@ fn an_error_names_file_line_key_and_what_helps() {
         ("[[extend]]\nprofile = \"NO\"\n", 2, "letters"),
         (
             "[[extend]]\nprofile = \"zabbix-agent\"\n[[extend.destination]]\ndomains = [\n  \"zabbix.acme.example\",\n  \"*.com\",\n]",
-            6,
+            4,
             "`domains`: `*.com` is a public suffix",
         ),
         (
