@@ -153,6 +153,9 @@ fn what_comes_with_sonde_is_sound() {
     for profile in profiles.list() {
         assert!(profile.source.iter().all(|source| source.get().starts_with("https://")), "{}", profile.name);
         assert!(!profile.source.is_empty(), "{} says where its facts are from", profile.name);
+        // What is made for Windows is signed.
+        let unsigned = profile.identity.iter().filter(|of| of.unpackaged).flat_map(|of| &of.path);
+        assert!(unsigned.into_iter().all(|path| path.text().starts_with('/')), "{}", profile.name);
         let domains: Vec<_> = profile.destination.iter().flat_map(|set| &set.domains).collect();
         for (at, pattern) in domains.iter().enumerate() {
             let within = |other: &pattern::NamePattern| other.is(&pattern.example("x1"));
@@ -555,4 +558,27 @@ fn what_a_profile_held_back_comes_back_with_a_change_of_profiles_and_is_kept_ove
     assert_eq!(back.len(), 1, "{back:?}");
     assert_eq!(back[0].profile, None);
     assert_eq!(engine.excused().count(), 0);
+}
+
+#[test]
+fn an_accessory_and_a_disguise_are_called_what_they_are() {
+    let all = knowledge(Profiles::builtin());
+    let place = Place { name: "c2.example".into(), ip: "203.0.113.7".parse().unwrap(), port: 443 };
+    let told = |image: &str| {
+        let mut info = ProcessInfo { image: image.into(), signed: Some(true), ..ProcessInfo::default() };
+        crate::classify::classify(&mut info);
+        let told = alert(&all, &info, &place, image);
+        let parts: Vec<_> = told.parts.iter().map(|part| part.name.to_string()).collect();
+        let techniques: Vec<_> = told.techniques.iter().map(|technique| technique.id.to_string()).collect();
+        (parts, techniques, told.reason)
+    };
+    let (parts, techniques, reason) = told(r"C:\Windows\System32\notepad.exe");
+    assert!(parts.contains(&"accessory".into()) && !parts.contains(&"script_host".into()), "{parts:?}");
+    assert!(reason.contains("accessory that has no use for a network") && !reason.contains("interpreter"), "{reason}");
+    assert!(techniques.iter().all(|id| !id.starts_with("T1036")), "{techniques:?}");
+    let (parts, techniques, reason) = told(r"C:\Users\Public\svchost.exe");
+    assert!(parts.contains(&"masquerade".into()) && techniques.contains(&"T1036.005".into()), "{techniques:?}");
+    assert!(reason.contains("the name of a system program, but lies elsewhere"), "{reason}");
+    let (_, techniques, _) = told(r"C:\Users\ann\Downloads\invoice.pdf.exe");
+    assert!(techniques.contains(&"T1036.007".into()), "{techniques:?}");
 }
