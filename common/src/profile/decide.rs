@@ -53,9 +53,12 @@ impl Profiles {
                 best = Some((nearness, profile, mismatch));
             }
         };
+        // A live sensor looks at the file. Where it cannot tell, as in a namespace whose user mounts what he likes, no place
+        // vouches for it.
+        let live = !alert.attribution.is_none();
         for (profile, identity) in self.claimants(claimed_file(info)) {
             let there = profile.destination.iter().any(|set| set.hold(alert));
-            match (identity.check(info), there) {
+            match (identity.check(info, live), there) {
                 (Ok(()), true) => note(Nearness::Both, profile, ""),
                 (Ok(()), false) => note(
                     Nearness::Program,
@@ -141,7 +144,7 @@ fn location(info: &ProcessInfo) -> Option<ImageLocation> {
 
 impl Identity {
     /// Whether a program is this one; if not, why.
-    fn check(&self, info: &ProcessInfo) -> Result<(), &'static str> {
+    fn check(&self, info: &ProcessInfo, live: bool) -> Result<(), &'static str> {
         // What a container shows at a path is whatever its image holds.
         if !info.container.is_empty() {
             return Err("it runs in a container, where a path says nothing about the file");
@@ -178,6 +181,7 @@ impl Identity {
             Some(false) => {
                 Err("nothing vouches for its file, and others than administrators may write to its folder")
             }
+            None if live => Err("the sensor could not tell whether its file is the vendor's"),
             None if guarded => Ok(()),
             None => Err(
                 "whether its file is signed is not known, and others than administrators may write to its folder",

@@ -410,6 +410,18 @@ fn no_claim_hides_where_a_connection_goes() {
     assert!(!excused(|alert| alert.indicators.push(crate::alert::IndicatorMatch::default())), "on a feed");
     assert!(!excused(|alert| alert.class = crate::alert::Class::DnsTunnel));
     assert!(!excused(|alert| alert.process = None), "nobody knows who calls");
+    let unknown = |attribution| {
+        of(&all, |alert| {
+            alert.process.as_mut().unwrap().info.signed = None;
+            alert.attribution = attribution;
+        })
+    };
+    assert!(unknown(Attribution::NONE).is_some_and(|note| note.excused), "a log tells no signatures");
+    let live = Attribution {
+        method: crate::process::Method::Ebpf,
+        quality: crate::process::Quality::KernelExact,
+    };
+    assert!(unknown(live).is_some_and(|note| !note.excused), "a sensor looks at the file, and could not tell");
     assert!(!excused(
         |alert| alert.destination.group = vec!["a.splunkcloud.com".into(), "evil.example".into()]
     ));
