@@ -31,6 +31,7 @@ pub mod human;
 pub mod knowledge;
 pub mod learn;
 pub mod live;
+pub mod masquerade;
 pub mod names;
 pub mod net;
 pub mod process;

@@ -37,6 +37,10 @@ pub enum Fact {
     Established,
     /// Intervals that vary as a sleep with jitter does.
     Jittered,
+    /// Accessory without use for a network, into which code was put.
+    Accessory,
+    /// Disguised: the name or place of another program, a hidden ending or folder.
+    Masquerade,
 }
 
 /// What a fact weighs, and what it says.
@@ -59,7 +63,7 @@ pub struct Weight {
 }
 
 /// All facts. Names: scorer specification 2.5; points and neutral values: see docs/detection.md.
-pub const WEIGHTS: [Weight; 13] = [
+pub const WEIGHTS: [Weight; 15] = [
     weight(
         Fact::BadLocation,
         "location",
@@ -142,6 +146,22 @@ pub const WEIGHTS: [Weight; 13] = [
         0.0,
         "its intervals vary as a sleep with jitter does, where the timers of ordinary software keep time",
         "intervals",
+    ),
+    weight(
+        Fact::Accessory,
+        "accessory",
+        1.75,
+        0.0,
+        "the program is an accessory that has no use for a network: code may have been put into it",
+        "whether the program interprets scripts",
+    ),
+    weight(
+        Fact::Masquerade,
+        "masquerade",
+        1.5,
+        0.0,
+        "the program bears the name of a known one, but is not that program",
+        "path of the program",
     ),
 ];
 

@@ -406,6 +406,8 @@ struct ProfileFields<'a> {
     matched: bool,
     #[serde(skip_serializing_if = "str::is_empty")]
     mismatch: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    excused: bool,
 }
 
 #[derive(Serialize)]
@@ -724,8 +726,8 @@ impl<'a> OnFeed<'a> {
 
 impl<'a> ProfileFields<'a> {
     fn new(profile: &'a ProfileNote) -> Self {
-        let ProfileNote { name, class, matched, mismatch } = profile;
-        Self { name, class, matched: *matched, mismatch }
+        let ProfileNote { name, class, matched, mismatch, excused } = profile;
+        Self { name, class, matched: *matched, mismatch, excused: *excused }
     }
 }
 

@@ -4,6 +4,7 @@
 //! What can be derived (indexes, weights) is built anew. The bytes may come from a damaged disk: whatever they are, the
 //! answer is an error or an engine within its memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -22,6 +23,7 @@ use crate::event::{HostFacts, MAX_NAME_BYTES};
 use crate::learn::Learned;
 use crate::names::PassiveNames;
 use crate::process::{MAX_ANCESTORS, MAX_PROCESS_TEXT_BYTES, ProcessInfo, ProcessKey};
+use crate::profile::{Excused, MAX_PROFILES};
 use crate::program::Program;
 use crate::seal::{self, SealError};
 use crate::suppress::Suppressions;
@@ -150,7 +152,7 @@ impl Engine {
 
     fn save_parts(&self, out: &mut Writer<'_>) {
         let Self { judge, names, processes, beacons, detectors, counters: _ } = self;
-        let Judge { scope, ledger, suppressions, knowledge: _ } = judge;
+        let Judge { scope, ledger, suppressions, excused, knowledge: _ } = judge;
         out.put(&scope.host);
         out.put(&(scope.facts.history, scope.facts.observed_since, scope.now));
         out.put(&self.counters());
@@ -185,6 +187,7 @@ impl Engine {
         beacons.save(&programs, out);
         ledger.save(out);
         out.put(suppressions);
+        out.put(excused);
         out.count(detectors.len());
         for detector in detectors {
             out.put(&(detector.name(), detector.save()));
@@ -247,6 +250,10 @@ impl Engine {
         if !suppressions.is_sound() {
             return Err(StateError::Damaged("known-good entries"));
         }
+        let excused: BTreeMap<String, Excused> = from.take("what profiles held back")?;
+        if excused.len() > MAX_PROFILES || excused.keys().any(|name| name.len() > MAX_NAME_BYTES) {
+            return Err(StateError::Damaged("what profiles held back"));
+        }
         let mut detectors = detect::all(memory_bytes / DETECTORS_SHARE);
         detectors.iter_mut().for_each(|detector| detector.set_seed(scope.learned.seed()));
         for _ in 0..from.count("detectors")? {
@@ -261,7 +268,7 @@ impl Engine {
             return Err(StateError::Damaged("what stands behind the end"));
         }
         let mut judge = Judge::new(scope, 0);
-        (judge.ledger, judge.suppressions) = (ledger, suppressions);
+        (judge.ledger, judge.suppressions, judge.excused) = (ledger, suppressions, excused);
         Ok(Self { judge, names, processes, beacons, detectors, counters })
     }
 
