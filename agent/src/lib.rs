@@ -5,6 +5,8 @@ pub mod cli;
 pub mod control;
 mod events;
 pub mod exit;
+mod feeds_load;
+pub mod knowledge;
 pub mod live;
 pub mod platform;
 pub mod replay;

@@ -27,6 +27,7 @@ use crate::alert::{Alert, Level, Severity};
 use crate::detect::beacon::label::Label;
 use crate::detect::beacon::series::Series;
 use crate::detect::beacon::{BeaconCounters, BeaconDetector};
+use crate::detect::indicator::{self, IndicatorDetector};
 use crate::detect::{self, Detector, Seen, What};
 use crate::domain::registrable;
 use crate::event::{ConnectionEvent, Event, Names, Observation, Phase};
@@ -51,6 +52,14 @@ const KNOWN_SHARE: usize = 32;
 const LEDGER_SHARE: usize = 16;
 /// … to the detectors that count.
 const DETECTORS_SHARE: usize = 16;
+/// Part of theirs that goes to destinations seen of late, for feeds that come later, as a divisor.
+const INDICATORS_SHARE: usize = 4;
+
+/// What of a host's budget goes to the detectors that count, and what to indicators.
+const fn detectors_share(memory_bytes: usize) -> (usize, usize) {
+    let all = memory_bytes / DETECTORS_SHARE;
+    (all - all / INDICATORS_SHARE, all / INDICATORS_SHARE)
+}
 
 /// What became of a host's events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +118,7 @@ pub struct Engine {
     processes: Processes,
     beacons: BeaconDetector,
     detectors: Vec<Box<dyn Detector>>,
+    indicators: IndicatorDetector,
     counters: EngineCounters,
 }
 
@@ -132,14 +142,25 @@ impl Engine {
             names: PassiveNames::new(memory_bytes / NAMES_SHARE),
             processes: Processes { capacity: memory_bytes / PROCESSES_SHARE, ..Processes::default() },
             beacons: BeaconDetector::new(beacons_share(memory_bytes), seed),
-            detectors: detect::all(memory_bytes / DETECTORS_SHARE),
+            detectors: detect::all(detectors_share(memory_bytes).0),
+            indicators: IndicatorDetector::new(detectors_share(memory_bytes).1),
             counters: EngineCounters::default(),
         }
     }
 
-    /// Puts what people told in the place of what they told before.
-    pub fn set_knowledge(&mut self, knowledge: &Arc<Knowledge>) {
-        self.judge.knowledge = Arc::clone(knowledge);
+    /// Puts what people told in the place of what they told before. Feeds that are new are held against all that is
+    /// remembered; hands to `sink` what they bring.
+    pub fn set_knowledge(&mut self, knowledge: &Arc<Knowledge>, sink: &mut impl FnMut(Alert)) {
+        let before = std::mem::replace(&mut self.judge.knowledge, Arc::clone(knowledge));
+        let Knowledge { detectors, feeds, .. } = &**knowledge;
+        if Arc::ptr_eq(&before.feeds, feeds) || feeds.is_empty() || !detectors.indicators {
+            return;
+        }
+        self.judge.feeds_since = self.judge.scope.now;
+        for finding in indicator::of_the_past(feeds, &self.beacons, &self.indicators, &self.names) {
+            self.judge.past(finding, sink);
+        }
+        self.judge.listed(&mut self.beacons, sink);
     }
 
     fn set_memory(&mut self, memory_bytes: usize) {
@@ -150,7 +171,9 @@ impl Engine {
         // What is known stays: what is not could not be told from what is new.
         self.judge.scope.known_capacity = memory_bytes / KNOWN_SHARE;
         self.beacons.set_memory(beacons_share(memory_bytes), self.judge.scope.now);
-        let share = memory_bytes / DETECTORS_SHARE / self.detectors.len().max(1);
+        let (counting, indicators) = detectors_share(memory_bytes);
+        self.indicators.set_memory(indicators);
+        let share = counting / self.detectors.len().max(1);
         self.detectors.iter_mut().for_each(|detector| detector.set_memory(share));
     }
 
@@ -162,7 +185,8 @@ impl Engine {
             processes_evicted: self.processes.evicted,
             beacon: self.beacons.counters(),
             findings_evicted: self.judge.ledger.evicted(),
-            counts_evicted: self.detectors.iter().map(|detector| detector.evicted()).sum(),
+            counts_evicted: self.detectors.iter().map(|detector| detector.evicted()).sum::<u64>()
+                + self.indicators.evicted(),
             ..self.counters
         }
     }
@@ -174,6 +198,7 @@ impl Engine {
             + self.processes.bytes
             + self.judge.memory_bytes()
             + self.beacons.memory_bytes()
+            + self.indicators.memory_bytes()
             + self.detectors.iter().map(|detector| detector.memory_bytes()).sum::<usize>()
     }
 
@@ -219,8 +244,8 @@ impl Engine {
                     registrable: registrable(query.query),
                     what: What::Query(&query),
                 };
-                let Self { judge, beacons, detectors, .. } = self;
-                detect(judge, beacons, detectors, &seen, sink);
+                let Self { judge, beacons, detectors, indicators, .. } = self;
+                detect(judge, beacons, detectors, indicators, &seen, sink);
             }
         }
     }
@@ -242,6 +267,7 @@ impl Engine {
             self.beacons.shift(step);
             self.judge.ledger.shift(step);
             self.detectors.iter_mut().for_each(|detector| detector.shift(step));
+            self.indicators.shift(step);
         }
         self.beacons.note_gap(gap);
     }
@@ -252,7 +278,7 @@ impl Engine {
             Phase::Exchange { .. } => self.counters.exchanges += 1,
             Phase::Joined | Phase::Closed(_) => {}
         }
-        let Self { judge, names, processes, beacons, detectors, .. } = self;
+        let Self { judge, names, processes, beacons, detectors, indicators, .. } = self;
         let fqdn = match event.names.fqdn {
             "" => names.name(event.tuple.remote.ip(), event.start),
             told => told,
@@ -268,7 +294,7 @@ impl Engine {
             registrable: registrable(name),
             what: What::Connection(&event),
         };
-        detect(judge, beacons, detectors, &seen, sink);
+        detect(judge, beacons, detectors, indicators, &seen, sink);
     }
 
     /// Takes in a known-good entry: what falls under it is not emitted from now on. Its number.
@@ -315,6 +341,7 @@ fn detect(
     judge: &mut Judge,
     beacons: &mut BeaconDetector,
     detectors: &mut [Box<dyn Detector>],
+    indicators: &mut IndicatorDetector,
     seen: &Seen<'_>,
     sink: &mut impl FnMut(Alert),
 ) {
@@ -324,6 +351,9 @@ fn detect(
     let mut found = Vec::new();
     for detector in detectors {
         detector.observe(seen, &judge.scope, &mut |finding| found.push(finding));
+    }
+    if judge.knowledge.detectors.indicators {
+        indicators.observe(seen, &judge.knowledge, &mut |finding| found.push(finding));
     }
     found.into_iter().for_each(|finding| judge.finding(finding, sink));
 }

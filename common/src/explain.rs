@@ -269,7 +269,7 @@ fn whom(label: &Label, destination: &Destination) -> String {
 }
 
 /// Techniques that the evidence itself supports, by id. None below an alert.
-fn techniques(label: &Label, severity: Severity) -> Vec<Technique> {
+pub(crate) fn techniques(label: &Label, severity: Severity) -> Vec<Technique> {
     if severity < Severity::Medium {
         return Vec::new();
     }

@@ -11,6 +11,7 @@ use super::settings;
 use crate::capture::{Found, total_length};
 use crate::control::client;
 use crate::exit::Exit;
+use crate::knowledge;
 use crate::live::command::{Answer, Request, Rows};
 use crate::live::desk;
 use crate::replay::{self, Replay};
@@ -97,6 +98,7 @@ impl Source {
 
     fn replay(&self) -> Result<Replayed, Failure> {
         let config = settings::read(self.sensor.config.as_deref(), &[])?;
+        let knowledge = knowledge::for_replay(&config, &[]).map_err(|why| Failure(Exit::BadInput, why))?;
         let mut inputs = Vec::new();
         for file in replay::walk(&self.from)? {
             inputs.extend(Found::look(&file, false).map_err(|error| Failure::of_input(&error))?.found);
@@ -105,6 +107,7 @@ impl Source {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
         let replay = Replay {
             config: &config,
+            knowledge,
             local: Vec::new(),
             events: None,
             input_format: None,

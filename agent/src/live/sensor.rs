@@ -2,12 +2,14 @@
 //! what is asked; keeps account of what was lost.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use sonde_common::attribute::Opener;
 use sonde_common::config::Config;
 use sonde_common::event::{Event, HostFacts};
+use sonde_common::knowledge::Knowledge;
 use sonde_common::live::{Gap, GapCause, LiveEvent, SocketEvent, SocketNews, SocketOwner};
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
 use tracing::{error, info, warn};
@@ -16,6 +18,7 @@ use super::budget::{Budget, Shift, Work};
 use super::clock::Clocks;
 use super::command::{Answer, Command};
 use super::desk;
+use super::feeds::{FeedReader, News};
 use super::flow::Flow;
 use super::health::{Failure, Health, Role};
 use super::identity::{Identities, IdentityOptions, Lookup};
@@ -54,6 +57,8 @@ pub struct Sensor {
     /// The configuration that the sources and tables were made with.
     config: Config,
     log: Option<telemetry::Log>,
+    feeds: Option<FeedReader>,
+    knowledge: Knowledge,
     began: Instant,
     /// The clocks at the latest round.
     clocks: Clocks,
@@ -85,13 +90,15 @@ pub struct Parts {
     pub gap: Option<Gap>,
     /// Changes what is logged.
     pub log: Option<telemetry::Log>,
+    /// Reads feeds.
+    pub feeds: Option<FeedReader>,
 }
 
 impl Sensor {
     /// Puts the sensor together.
     #[must_use]
     pub fn new(config: &Config, mut sources: Sources, parts: Parts, health: Health) -> Self {
-        let Parts { flow, keeper, boot, gap, log } = parts;
+        let Parts { flow, keeper, boot, gap, log, feeds } = parts;
         let attribution = &config.attribution;
         let identities = Identities::new(IdentityOptions {
             boot,
@@ -115,6 +122,13 @@ impl Sensor {
             health,
             config: config.clone(),
             log,
+            feeds,
+            // Feeds may be named later, too.
+            knowledge: Knowledge {
+                detectors: config.detectors,
+                feeds_may_change: true,
+                ..Knowledge::default()
+            },
             began: Instant::now(),
             clocks,
             lost: Lost::default(),
@@ -126,6 +140,7 @@ impl Sensor {
         };
         sensor.flow.expect_datagrams(sensor.sources.datagrams);
         sensor.lost = sensor.lost_now();
+        sensor.flow.set_knowledge(&Arc::new(sensor.knowledge.clone()));
         match gap {
             Some(gap) => sensor.blind(gap),
             None => {
@@ -148,6 +163,7 @@ impl Sensor {
                     let time = self.clocks.wall;
                     self.health.config.rejected = Some(Failure { time, reason });
                 }
+                Ok(Command::Feeds(news)) => self.take_feeds(&news),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let now = Instant::now();
@@ -190,8 +206,31 @@ impl Sensor {
             log.set(&config.log);
         }
         self.keeper.reload(&config);
+        if self.knowledge.detectors != config.detectors {
+            self.knowledge.detectors = config.detectors;
+            self.flow.set_knowledge(&Arc::new(self.knowledge.clone()));
+        }
+        if let Some(feeds) = &self.feeds {
+            feeds.read(config.feeds.clone());
+        }
         self.budget.set(config.limits.cpu_percent.get());
         info!(pending = ?health.pending, "the configuration is reloaded");
+    }
+
+    /// Looks up in other feeds from now on, also all that is remembered; or notes why they cannot be used.
+    fn take_feeds(&mut self, News { read, failure, took }: &News) {
+        let health = &mut self.health.feeds;
+        let time = self.clocks.wall;
+        health.failure = failure.clone().map(|reason| Failure { time, reason });
+        let Some(read) = read else { return };
+        health.files = read.files;
+        health.counts = *read.index.counts();
+        health.networks = read.networks.as_ref().map(|networks| networks.described().0.to_owned());
+        health.loaded = Some(time);
+        health.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.knowledge.feeds = Arc::clone(&read.index);
+        self.knowledge.networks.clone_from(&read.networks);
+        self.flow.set_knowledge(&Arc::new(self.knowledge.clone()));
     }
 
     /// One look at everything.

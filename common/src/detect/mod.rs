@@ -5,6 +5,7 @@
 
 pub mod beacon;
 mod finding;
+pub mod indicator;
 
 pub use self::finding::Finding;
 

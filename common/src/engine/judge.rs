@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use super::ledger::{self, Entry, Evaluation, Ledger};
+use super::ledger::{self, Entry, Evaluation, Ledger, Standing};
 use super::scope::Scope;
-use crate::alert::{Alert, Change, FindingId};
+use crate::alert::{Alert, Change, FindingId, Severity};
 use crate::context;
 use crate::detect::beacon::label::{Label, Peak};
 use crate::detect::beacon::series::Series;
 use crate::detect::beacon::{BeaconDetector, Evaluated};
-use crate::detect::{Finding, Host as _, Seen};
+use crate::detect::{Finding, Host as _, Seen, indicator};
 use crate::domain::registrable;
 use crate::explain;
 use crate::knowledge::Knowledge;
 use crate::score;
 use crate::suppress::Suppressions;
+use crate::time::Timestamp;
 
 /// What a verdict takes.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct Judge {
     pub(super) ledger: Ledger,
     pub(super) suppressions: Suppressions,
     pub(super) knowledge: Arc<Knowledge>,
+    /// When the feeds came, if they came later than the first event.
+    pub(super) feeds_since: Timestamp,
 }
 
 impl Judge {
@@ -32,6 +35,7 @@ impl Judge {
             ledger: Ledger::new(ledger_bytes),
             suppressions: Suppressions::default(),
             knowledge: Arc::default(),
+            feeds_since: super::NEVER,
         }
     }
 
@@ -64,18 +68,18 @@ impl Judge {
         if label.peak.is_none_or(|peak| points >= peak.points) {
             beacons.note_peak(slot, Peak { time: self.scope.now, timing, facts, points });
         }
-        if points <= score::ALERT_POINTS {
+        let listed = self.standing_on_feeds(beacons.get(slot));
+        if points <= score::ALERT_POINTS && listed.is_none() {
             return;
         }
         let Some((series, label)) = beacons.get(slot) else { return };
         let id = ledger::finding_id(&self.scope.host, label);
-        let severity = score::severity(timing.bans, points, context::ceiling(label));
+        let severity =
+            listed.unwrap_or_else(|| score::severity(timing.bans, points, context::ceiling(label)));
         // What is held back is no emission: once it is not any more, it is told as if it were found then.
         if !self.suppressions.is_empty() {
             let standing = self.ledger.standing_of(&id, beacons.key_of(slot));
-            let held = self
-                .suppressions
-                .of(&explain::alert(&self.scope.host, series, label, &standing), self.scope.now);
+            let held = self.suppressions.of(&self.of_series(series, label, &standing), self.scope.now);
             if let Some(held) = held {
                 self.suppressions.count(held.entry, self.scope.now);
                 return;
@@ -92,10 +96,77 @@ impl Judge {
         beacons.note_id(slot, id);
         let Some(standing) = self.ledger.note(id, evaluation) else { return };
         let Some((series, label)) = beacons.get(slot) else { return };
-        let alert = explain::alert(&self.scope.host, series, label, &standing);
+        let alert = self.of_series(series, label, &standing);
         self.ledger.keep(id, &alert);
         if standing.emit {
             sink(alert);
+        }
+    }
+
+    /// The alert that a series makes, with what is known of its destination.
+    fn of_series(&self, series: &Series, label: &Label, standing: &Standing) -> Alert {
+        let mut alert = explain::alert(&self.scope.host, series, label, standing);
+        let before = alert.severity;
+        indicator::complete(&mut alert, &self.knowledge, self.feeds_since);
+        if before < Severity::Medium && alert.severity >= Severity::Medium {
+            // It is an alert only because of the feeds.
+            alert.techniques.extend(explain::techniques(label, alert.severity));
+            alert.techniques.sort_unstable();
+        }
+        alert
+    }
+
+    /// The severity of a series whose destination is on a feed, if it is an alert.
+    fn standing_on_feeds(&self, of: Option<(&Series, &Label)>) -> Option<Severity> {
+        if self.knowledge.feeds.is_empty() || !self.knowledge.detectors.indicators {
+            return None;
+        }
+        let (series, label) = of?;
+        let id = ledger::finding_id(&self.scope.host, label);
+        let alert = self.of_series(series, label, &self.ledger.standing_of(&id, ledger::NO_SERIES));
+        let listed = !alert.indicators.is_empty() && alert.severity >= Severity::Medium;
+        listed.then_some(alert.severity)
+    }
+
+    /// Emits what feeds that came later bring of something remembered, unless it is known already.
+    pub(super) fn past(&mut self, finding: Finding, sink: &mut impl FnMut(Alert)) {
+        let points: f64 = finding.parts.iter().map(|part| part.points).sum();
+        let severity = score::severity_of(points).min(finding.ceiling);
+        let id = ledger::counted_id(&self.scope.host, &finding);
+        if self.ledger.severity_of(&id).is_none_or(|known| known < severity) {
+            self.finding(finding, sink);
+        }
+    }
+
+    /// Emits what new feeds make of series: alerts that were none, or rose.
+    pub(super) fn listed(&mut self, beacons: &mut BeaconDetector, sink: &mut impl FnMut(Alert)) {
+        let keys: Vec<_> =
+            beacons.iter().filter(|(_, _, label)| label.peak.is_some()).map(|(key, _, _)| key).collect();
+        for key in keys {
+            let Some((series, label)) = beacons.find(key) else { continue };
+            let Some((severity, peak)) = self.standing_on_feeds(Some((series, label))).zip(label.peak) else {
+                continue;
+            };
+            let id = ledger::finding_id(&self.scope.host, label);
+            let as_listed = self.of_series(series, label, &self.ledger.standing_of(&id, key));
+            if self.suppressions.of(&as_listed, self.scope.now).is_some() {
+                continue;
+            }
+            let evaluation = Evaluation {
+                series: key,
+                points: peak.points,
+                severity,
+                callbacks: series.check_ins(),
+                now: self.scope.now,
+                orphaned: false,
+            };
+            let Some(standing) = self.ledger.note(id, evaluation) else { continue };
+            let alert = self.of_series(series, label, &standing);
+            self.ledger.keep(id, &alert);
+            beacons.fix_id(key, id);
+            if standing.emit {
+                sink(alert);
+            }
         }
     }
 
@@ -110,6 +181,8 @@ impl Judge {
         let callbacks = finding.evidence.callbacks;
         let standing = self.ledger.standing_of(&id, ledger::NO_SERIES);
         let mut alert = explain::counted(&self.scope.host, finding, points, severity, &standing);
+        indicator::complete(&mut alert, &self.knowledge, self.feeds_since);
+        let (points, severity) = (alert.points, alert.severity);
         if !self.suppressions.is_empty()
             && let Some(held) = self.suppressions.of(&alert, self.scope.now)
         {
@@ -129,7 +202,6 @@ impl Judge {
 
     /// Emits what is an alert, was held back so far, and is not any more.
     pub(super) fn bring_back(&mut self, beacons: &mut BeaconDetector, sink: &mut impl FnMut(Alert)) {
-        let Self { scope, ledger, suppressions, .. } = self;
         let held: Vec<_> = beacons
             .iter()
             .filter(|(_, _, label)| label.peak.is_some_and(|peak| peak.points > score::ALERT_POINTS))
@@ -137,10 +209,10 @@ impl Judge {
             .collect();
         for key in held {
             let Some((series, label)) = beacons.find(key) else { continue };
-            let id = ledger::finding_id(&scope.host, label);
-            let Some(peak) = label.peak.filter(|_| ledger.series_of(&id).is_none()) else { continue };
-            let as_listed = explain::alert(&scope.host, series, label, &ledger.standing_of(&id, key));
-            if suppressions.of(&as_listed, scope.now).is_some() {
+            let id = ledger::finding_id(&self.scope.host, label);
+            let Some(peak) = label.peak.filter(|_| self.ledger.series_of(&id).is_none()) else { continue };
+            let as_listed = self.of_series(series, label, &self.ledger.standing_of(&id, key));
+            if self.suppressions.of(&as_listed, self.scope.now).is_some() {
                 continue;
             }
             let evaluation = Evaluation {
@@ -148,12 +220,12 @@ impl Judge {
                 points: peak.points,
                 severity: as_listed.severity,
                 callbacks: series.check_ins(),
-                now: scope.now,
+                now: self.scope.now,
                 orphaned: false,
             };
-            let Some(standing) = ledger.note(id, evaluation) else { continue };
-            let alert = explain::alert(&scope.host, series, label, &standing);
-            ledger.keep(id, &alert);
+            let Some(standing) = self.ledger.note(id, evaluation) else { continue };
+            let alert = self.of_series(series, label, &standing);
+            self.ledger.keep(id, &alert);
             beacons.fix_id(key, id);
             if standing.emit {
                 sink(alert);
@@ -175,7 +247,7 @@ impl Judge {
                 && label.peak.is_some_and(|peak| peak.points >= entry.points)
         };
         match beacons.find(entry.series).filter(still) {
-            Some((series, label)) => Some(self.marked(explain::alert(host, series, label, &standing))),
+            Some((series, label)) => Some(self.marked(self.of_series(series, label, &standing))),
             None => entry.snapshot(&standing).map(|alert| self.marked(alert)),
         }
     }
@@ -191,6 +263,6 @@ impl Judge {
     /// A series as it is listed.
     pub(super) fn row(&self, key: u64, series: &Series, label: &Label) -> Alert {
         let standing = self.ledger.standing_of(&ledger::finding_id(&self.scope.host, label), key);
-        self.marked(explain::alert(&self.scope.host, series, label, &standing))
+        self.marked(self.of_series(series, label, &standing))
     }
 }

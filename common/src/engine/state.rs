@@ -11,12 +11,11 @@ use serde::Serialize;
 use serde::de::Deserialize;
 
 use super::judge::Judge;
-use super::{
-    DETECTORS_SHARE, Engine, EngineCounters, KNOWN_SHARE, NAMES_SHARE, PROCESSES_SHARE, Processes, Scope,
-};
-use super::{beacons_share, ledger::Ledger};
+use super::{Engine, EngineCounters, KNOWN_SHARE, NAMES_SHARE, PROCESSES_SHARE, Processes, Scope};
+use super::{beacons_share, detectors_share, ledger::Ledger};
 use crate::detect;
 use crate::detect::beacon::BeaconDetector;
+use crate::detect::indicator::IndicatorDetector;
 use crate::event::{HostFacts, MAX_NAME_BYTES};
 use crate::names::PassiveNames;
 use crate::process::{MAX_ANCESTORS, MAX_PROCESS_TEXT_BYTES, ProcessInfo, ProcessKey};
@@ -29,6 +28,9 @@ use crate::time::Timestamp;
 const KIND: [u8; 8] = *b"sondeEng";
 /// Version of their layout: any change of a type that is saved raises it.
 pub const STATE_VERSION: u32 = 2;
+
+/// Under which name destinations seen of late are saved, among the detectors.
+const INDICATORS: &str = "indicators";
 
 /// Why a state could not be restored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -147,8 +149,8 @@ impl Engine {
     }
 
     fn save_parts(&self, out: &mut Writer<'_>) {
-        let Self { judge, names, processes, beacons, detectors, counters: _ } = self;
-        let Judge { scope, ledger, suppressions, knowledge: _ } = judge;
+        let Self { judge, names, processes, beacons, detectors, indicators, counters: _ } = self;
+        let Judge { scope, ledger, suppressions, knowledge: _, feeds_since: _ } = judge;
         out.put(&scope.host);
         out.put(&(scope.facts.history, scope.facts.observed_since, scope.now));
         out.put(&self.counters());
@@ -181,7 +183,8 @@ impl Engine {
         beacons.save(&programs, out);
         ledger.save(out);
         out.put(suppressions);
-        out.count(detectors.len());
+        out.count(detectors.len() + 1);
+        out.put(&(INDICATORS, indicators.save()));
         for detector in detectors {
             out.put(&(detector.name(), detector.save()));
         }
@@ -240,9 +243,17 @@ impl Engine {
         if !suppressions.is_sound() {
             return Err(StateError::Damaged("known-good entries"));
         }
-        let mut detectors = detect::all(memory_bytes / DETECTORS_SHARE);
+        let (counting, remembering) = detectors_share(memory_bytes);
+        let mut detectors = detect::all(counting);
+        let mut indicators = IndicatorDetector::new(remembering);
         for _ in 0..from.count("detectors")? {
             let (name, bytes): (&str, Vec<u8>) = from.take("detector")?;
+            if name == INDICATORS {
+                if !indicators.restore(&bytes) {
+                    return Err(StateError::Damaged("destinations seen of late"));
+                }
+                continue;
+            }
             // One that is no more is let go of.
             let detector = detectors.iter_mut().find(|detector| detector.name() == name);
             if detector.is_some_and(|detector| !detector.restore(&bytes)) {
@@ -254,7 +265,7 @@ impl Engine {
         }
         let mut judge = Judge::new(scope, 0);
         (judge.ledger, judge.suppressions) = (ledger, suppressions);
-        Ok(Self { judge, names, processes, beacons, detectors, counters })
+        Ok(Self { judge, names, processes, beacons, detectors, indicators, counters })
     }
 
     /// The host that this is the engine of.

@@ -2,6 +2,8 @@
 
 pub mod index;
 mod indicator;
+pub mod networks;
 
 pub use self::index::{Builder, Hit, Index, Kind};
 pub use self::indicator::{Indicator, Note, Subject};
+pub use self::networks::Networks;

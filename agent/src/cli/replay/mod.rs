@@ -20,6 +20,7 @@ use super::settings;
 use super::severity::Level;
 use crate::capture::{CaptureError, Found, total_length};
 use crate::exit::Exit;
+use crate::knowledge;
 use crate::replay::process_map::MapError;
 use crate::replay::{self, Findings, InputFormat, Replay, ReplayError, Totals};
 use sonde_common::format::Content;
@@ -77,6 +78,9 @@ pub(super) struct Arguments {
     /// Whose the connections of a capture are: CSV, JSON or the output of `ss -tunp`; `-` is stdin (docs/process-map.md)
     #[arg(long, value_name = "FILE")]
     process_map: Option<PathBuf>,
+    /// A file or folder of known-bad infrastructure, beside those of the configuration; may be repeated
+    #[arg(long, value_name = "FILE", conflicts_with = "rule")]
+    feed: Vec<PathBuf>,
     /// What the files hold [default: found out from their content]
     #[arg(long, value_enum)]
     input_format: Option<InputFormat>,
@@ -210,6 +214,8 @@ impl Arguments {
         if let Some(asked) = Asked::of(self.rule, self.compare) {
             return self.ask(asked, &config, inputs, process_map);
         }
+        let knowledge =
+            knowledge::for_replay(&config, &self.feed).map_err(|why| Failure(Exit::BadInput, why))?;
         let events_to_stdout = self.events.as_ref().is_some_and(|path| path.as_os_str() == "-");
         let events: Option<Box<dyn Write>> = match &self.events {
             None => None,
@@ -236,6 +242,7 @@ impl Arguments {
         let mut streamed = Ok(());
         let replay = Replay {
             config: &config,
+            knowledge,
             local: self.local.clone(),
             events,
             input_format: self.input_format,

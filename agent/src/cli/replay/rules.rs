@@ -16,6 +16,7 @@ use crate::capture::{Found, total_length};
 use crate::cli::output::{Format, Output, OutputError, Style, columns};
 use crate::cli::progress::Progress;
 use crate::exit::Exit;
+use crate::knowledge;
 use crate::replay::Replay;
 use crate::replay::rules::{Feed, Wanted};
 
@@ -69,10 +70,13 @@ impl Arguments {
         process_map: Option<ProcessMap>,
     ) -> Result<Exit, Failure> {
         let wanted = Wanted { sentinel: asked != Asked::Rita, rita: asked != Asked::Sentinel };
+        let knowledge =
+            knowledge::for_replay(config, &self.feed).map_err(|why| Failure(Exit::BadInput, why))?;
         let mut feed = Feed::new(wanted);
         let mut progress = Progress::new(total_length(&inputs), !self.no_progress);
         let replay = Replay {
             config,
+            knowledge,
             local: self.local.clone(),
             events: None,
             input_format: self.input_format,

@@ -135,7 +135,7 @@ pub(crate) fn weight(info: &ProcessInfo) -> usize {
 }
 
 /// The same program with short texts.
-fn cut(info: &ProcessInfo) -> ProcessInfo {
+pub(crate) fn cut(info: &ProcessInfo) -> ProcessInfo {
     let short =
         |text: &String, cap: usize| text.get(..text.floor_char_boundary(cap)).unwrap_or_default().to_owned();
     ProcessInfo {

@@ -17,7 +17,6 @@ pub(super) trait Number: Copy + Ord {
 }
 
 impl Number for u32 {
-
     fn last(self, prefix: u8) -> Self {
         self | Self::MAX.checked_shr(prefix.into()).unwrap_or(0)
     }
@@ -28,7 +27,6 @@ impl Number for u32 {
 }
 
 impl Number for u128 {
-
     fn last(self, prefix: u8) -> Self {
         self | Self::MAX.checked_shr(prefix.into()).unwrap_or(0)
     }
