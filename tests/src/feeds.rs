@@ -1,6 +1,8 @@
 //! Feeds for tests: a list searched from top to bottom, which the index has to agree with; indicators from any bytes; and a
 //! small database of networks, written as MaxMind's specification says.
 
+#![expect(clippy::indexing_slicing, reason = "nodes and choices are counted here")]
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 //! exchanges on a timeline, [`mod@scenario`] tells the stories (one per beacon shape and per false-positive class), and
 //! its `corpus` streams the benchmark capture. The binary `sonde-gen` is a thin front to it. For the cases, [`wire`] spells
 //! out single packets and hears what the tracker says of them, and [`program`] runs the built program. [`logs`] tells days
-//! as other tools log them, [`pack`] packs files, [`golden`] holds outputs against files, and
+//! as other tools log them, [`pack`] packs files, [`feeds`] makes feeds, [`golden`] holds outputs against files, and
 //! [`words`] tells whether they are safe to look at.
 // Only `emulate::raw` may: system calls that have no safe form.
 #![deny(unsafe_code)]
@@ -14,6 +14,7 @@ pub mod conversation;
 mod corpus;
 pub mod emulate;
 pub mod evtx;
+pub mod feeds;
 pub mod golden;
 pub mod logs;
 pub mod netns;
