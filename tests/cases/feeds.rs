@@ -34,7 +34,10 @@ fn text<'a>(row: &'a Value, pointer: &str) -> &'a str {
 }
 
 fn replay(capture: &Path, arguments: &[&str]) -> Ran {
-    run([&["replay", capture.to_str().unwrap(), "--format", "ndjson", "--no-progress"], arguments].concat(), b"")
+    run(
+        [&["replay", capture.to_str().unwrap(), "--format", "ndjson", "--no-progress"], arguments].concat(),
+        b"",
+    )
 }
 
 /// A capture of a beacon, and where it calls.
@@ -42,7 +45,8 @@ fn beacon(scratch: &Scratch) -> (std::path::PathBuf, String, String) {
     let capture = scratch.write("beacon.pcap", &scenario("fixed-60", 1));
     let alerts = rows(&replay(&capture, &[]).expect(0));
     let alert = alerts.first().expect("the scenario alerts");
-    let (name, ip) = (text(alert, "/destination/address").to_owned(), text(alert, "/destination/ip").to_owned());
+    let (name, ip) =
+        (text(alert, "/destination/address").to_owned(), text(alert, "/destination/ip").to_owned());
     assert_ne!(text(alert, "/sonde/severity"), "critical", "by its rhythm alone it is not");
     (capture, name, ip)
 }
@@ -54,7 +58,9 @@ fn a_replay_with_a_feed_finds_what_is_on_it() {
     let feed = scratch.write("house.txt", format!("# ours\n{name}\n{ip}\n").as_bytes());
     let alerts = rows(&replay(&capture, &["--feed", feed.to_str().unwrap()]).expect(0));
     let class = |wanted: &str| {
-        let found = alerts.iter().find(|alert| text(alert, "/rule/name").contains(wanted) || alert.to_string().contains(&format!("\"{wanted}\"")));
+        let found = alerts.iter().find(|alert| {
+            text(alert, "/rule/name").contains(wanted) || alert.to_string().contains(&format!("\"{wanted}\""))
+        });
         found.unwrap_or_else(|| panic!("no {wanted} in {alerts:#?}"))
     };
     let found = class("indicator");
@@ -100,9 +106,8 @@ fn a_feed_that_comes_later_is_held_against_what_the_sensor_remembers() {
     let ip = local_address();
     let Some(ip) = ip else { return say("SKIPPED: this machine has no address but loopback") };
     let _ = std::net::TcpStream::connect_timeout(&(ip, 9).into(), Duration::from_secs(1));
-    let seen = |sensor: &Sensor| {
-        sensor.events().iter().any(|event| text(event, "/remote_ip") == ip.to_string())
-    };
+    let seen =
+        |sensor: &Sensor| sensor.events().iter().any(|event| text(event, "/remote_ip") == ip.to_string());
     let began = std::time::Instant::now();
     while !seen(&sensor) {
         if began.elapsed() > Duration::from_secs(15) {
@@ -120,7 +125,11 @@ fn a_feed_that_comes_later_is_held_against_what_the_sensor_remembers() {
 
     // A broken one changes nothing, and is told.
     std::fs::write(folder.join("broken.txt"), "<html>\n").unwrap();
-    assert!(sensor.wait_for_log("the feeds in use stay", Duration::from_secs(20)), "{}", sensor.log().join("\n"));
+    assert!(
+        sensor.wait_for_log("the feeds in use stay", Duration::from_secs(20)),
+        "{}",
+        sensor.log().join("\n")
+    );
 }
 
 /// The address by which this machine reaches others.
@@ -128,7 +137,11 @@ fn local_address() -> Option<IpAddr> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
     // Sends nothing: only the route is looked up.
     socket.connect("192.0.2.1:9").ok()?;
-    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+    socket
+        .local_addr()
+        .ok()
+        .map(|address| address.ip())
+        .filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
 }
 
 fn database() -> Vec<u8> {
@@ -142,7 +155,9 @@ fn database() -> Vec<u8> {
 #[test]
 fn networks_are_told_from_a_database() {
     let networks = Networks::open(database()).unwrap();
-    let of = |ip: &str| networks.of(ip.parse().unwrap()).map(|found| (found.number, found.organization, found.hosting));
+    let of = |ip: &str| {
+        networks.of(ip.parse().unwrap()).map(|found| (found.number, found.organization, found.hosting))
+    };
     assert_eq!(of("203.0.113.7"), Some((64_496, "Example Hosting".into(), false)));
     assert_eq!(of("198.51.100.127"), Some((14_061, "DigitalOcean".into(), true)));
     assert_eq!(of("198.51.100.128"), None);
@@ -157,8 +172,9 @@ fn a_damaged_database_is_refused_or_read_but_never_a_panic() {
     for length in 0..whole.len() {
         assert!(Networks::open(whole[..length].to_vec()).is_err(), "cut at {length}");
     }
-    let addresses: Vec<IpAddr> =
-        ["203.0.113.7", "198.51.100.1", "2001:db8::1", "255.255.255.255"].map(|ip| ip.parse().unwrap()).into();
+    let addresses: Vec<IpAddr> = ["203.0.113.7", "198.51.100.1", "2001:db8::1", "255.255.255.255"]
+        .map(|ip| ip.parse().unwrap())
+        .into();
     for at in 0..whole.len() {
         for value in [0x00, 0xff, 0x5f, 0xe9, whole[at] ^ 1, whole[at] ^ 0x80] {
             let mut bytes = whole.clone();

@@ -71,7 +71,9 @@ pub fn searched(list: &[Indicator], of: &Asked) -> Vec<Answer> {
         };
         entries.dedup_by(same);
         for (indicator, subject) in entries.iter().take(KEPT) {
-            all.extend(answer(subject, of).map(|(kind, value)| (kind, value, indicator.note.feed.to_string())));
+            all.extend(
+                answer(subject, of).map(|(kind, value)| (kind, value, indicator.note.feed.to_string())),
+            );
         }
     }
     all.sort();
@@ -167,8 +169,11 @@ pub fn made_of(bytes: &[u8]) -> (Vec<Indicator>, Vec<Asked>) {
             .map(|n| labels.get(usize::from(byte(n)) % labels.len()).copied().unwrap_or("x"))
             .collect();
         let name = name.join(".");
-        let v4: IpAddr = Ipv4Addr::new([203, 10, 198, 127][usize::from(byte(1) % 4)], byte(2) % 3, byte(3), byte(4)).into();
-        let v6: IpAddr = Ipv6Addr::new(0x2001, byte(1).into(), 0, 0, 0, 0, byte(2).into(), byte(3).into()).into();
+        let v4: IpAddr =
+            Ipv4Addr::new([203, 10, 198, 127][usize::from(byte(1) % 4)], byte(2) % 3, byte(3), byte(4))
+                .into();
+        let v6: IpAddr =
+            Ipv6Addr::new(0x2001, byte(1).into(), 0, 0, 0, 0, byte(2).into(), byte(3).into()).into();
         let ip = if byte(0) & 64 == 0 { v4 } else { v6 };
         if byte(0) & 128 != 0 {
             questions.push(Asked::Name(name.to_ascii_lowercase()));
@@ -273,7 +278,11 @@ pub fn asn_database(networks: &[AsNetwork<'_>]) -> Vec<u8> {
     let mut number = |name: &str, kind: u8, value: u32| {
         text(&mut file, name);
         // Types above 7 are written in a second byte, less seven.
-        if kind > 7 { file.extend_from_slice(&[4, kind - 7]) } else { file.push(kind << 5 | 4) };
+        if kind > 7 {
+            file.extend_from_slice(&[4, kind - 7])
+        } else {
+            file.push(kind << 5 | 4)
+        };
         file.extend_from_slice(&value.to_be_bytes());
     };
     number("node_count", 6, u32::try_from(count).expect("a small database"));

@@ -222,7 +222,8 @@ fn a_feed_that_comes_later_finds_series_one_off_calls_and_names() {
     ]);
     let mut found = Vec::new();
     engine.set_knowledge(&knowing(&feeds), &mut |alert| found.push(alert));
-    let of = |class, name: &str| found.iter().filter(|a| a.class == class && a.destination.name == name).count();
+    let of =
+        |class, name: &str| found.iter().filter(|a| a.class == class && a.destination.name == name).count();
     assert_eq!(of(Class::Indicator, "evil.example"), 1);
     assert_eq!(of(Class::Indicator, "once.example"), 1);
     assert_eq!(of(Class::Indicator, "asked.example"), 1);
