@@ -27,6 +27,7 @@ use crate::alert::{Alert, Level, Severity};
 use crate::detect::beacon::label::Label;
 use crate::detect::beacon::series::Series;
 use crate::detect::beacon::{BeaconCounters, BeaconDetector};
+use crate::detect::indicator::{self, IndicatorDetector};
 use crate::detect::{self, Detector, Seen, What};
 use crate::domain::registrable;
 use crate::event::{ConnectionEvent, Event, Names, Observation, Phase};
@@ -55,6 +56,14 @@ const LEARNED_SHARE: usize = 64;
 const LEDGER_SHARE: usize = 16;
 /// … to the detectors that count.
 const DETECTORS_SHARE: usize = 16;
+/// Part of theirs that goes to destinations seen of late, for feeds that come later, as a divisor.
+const INDICATORS_SHARE: usize = 4;
+
+/// What of a host's budget goes to the detectors that count, and what to indicators.
+const fn detectors_share(memory_bytes: usize) -> (usize, usize) {
+    let all = memory_bytes / DETECTORS_SHARE;
+    (all - all / INDICATORS_SHARE, all / INDICATORS_SHARE)
+}
 
 /// What became of a host's events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +125,7 @@ pub struct Engine {
     processes: Processes,
     beacons: BeaconDetector,
     detectors: Vec<Box<dyn Detector>>,
+    indicators: IndicatorDetector,
     counters: EngineCounters,
 }
 
@@ -136,7 +146,7 @@ impl Engine {
     pub fn new(host: String, memory_bytes: usize, seed: (u64, u64)) -> Self {
         let learned = Learned::new(memory_bytes / LEARNED_SHARE, seed);
         let scope = Scope::new(host, memory_bytes / KNOWN_SHARE, learned);
-        let mut detectors = detect::all(memory_bytes / DETECTORS_SHARE);
+        let mut detectors = detect::all(detectors_share(memory_bytes).0);
         detectors.iter_mut().for_each(|detector| detector.set_seed(seed));
         Self {
             judge: Judge::new(scope, memory_bytes / LEDGER_SHARE),
@@ -144,14 +154,25 @@ impl Engine {
             processes: Processes { capacity: memory_bytes / PROCESSES_SHARE, ..Processes::default() },
             beacons: BeaconDetector::new(beacons_share(memory_bytes), seed),
             detectors,
+            indicators: IndicatorDetector::new(detectors_share(memory_bytes).1),
             counters: EngineCounters::default(),
         }
     }
 
-    /// Puts what people told in the place of what they told before.
-    pub fn set_knowledge(&mut self, knowledge: &Arc<Knowledge>) {
-        self.judge.knowledge = Arc::clone(knowledge);
+    /// Puts what people told in the place of what they told before. Feeds that are new are held against all that is
+    /// remembered; hands to `sink` what they bring.
+    pub fn set_knowledge(&mut self, knowledge: &Arc<Knowledge>, sink: &mut impl FnMut(Alert)) {
+        let before = std::mem::replace(&mut self.judge.knowledge, Arc::clone(knowledge));
         self.judge.excused.retain(|name, _| knowledge.profiles.get(name).is_some());
+        let Knowledge { detectors, feeds, .. } = &**knowledge;
+        if Arc::ptr_eq(&before.feeds, feeds) || feeds.is_empty() || !detectors.indicators {
+            return;
+        }
+        self.judge.feeds_since = self.judge.scope.now;
+        for finding in indicator::of_the_past(feeds, &self.beacons, &self.indicators, &self.names) {
+            self.judge.past(finding, sink);
+        }
+        self.judge.listed(&mut self.beacons, sink);
     }
 
     /// Hands to `sink` what was held back, and nothing holds back any more: after a change of profiles.
@@ -173,7 +194,9 @@ impl Engine {
         self.judge.scope.known_capacity = memory_bytes / KNOWN_SHARE;
         self.judge.scope.learned.set_memory(memory_bytes / LEARNED_SHARE);
         self.beacons.set_memory(beacons_share(memory_bytes), self.judge.scope.now);
-        let share = memory_bytes / DETECTORS_SHARE / self.detectors.len().max(1);
+        let (counting, indicators) = detectors_share(memory_bytes);
+        self.indicators.set_memory(indicators);
+        let share = counting / self.detectors.len().max(1);
         self.detectors.iter_mut().for_each(|detector| detector.set_memory(share));
     }
 
@@ -186,7 +209,8 @@ impl Engine {
             learned_evicted: self.judge.scope.learned.evicted(),
             beacon: self.beacons.counters(),
             findings_evicted: self.judge.ledger.evicted(),
-            counts_evicted: self.detectors.iter().map(|detector| detector.evicted()).sum(),
+            counts_evicted: self.detectors.iter().map(|detector| detector.evicted()).sum::<u64>()
+                + self.indicators.evicted(),
             ..self.counters
         }
     }
@@ -204,6 +228,7 @@ impl Engine {
             + self.processes.bytes
             + self.judge.memory_bytes()
             + self.beacons.memory_bytes()
+            + self.indicators.memory_bytes()
             + self.detectors.iter().map(|detector| detector.memory_bytes()).sum::<usize>()
     }
 
@@ -252,8 +277,8 @@ impl Engine {
                     registrable: registrable(query.query),
                     what: What::Query(&query),
                 };
-                let Self { judge, beacons, detectors, .. } = self;
-                detect(judge, beacons, detectors, &seen, sink);
+                let Self { judge, beacons, detectors, indicators, .. } = self;
+                detect(judge, beacons, detectors, indicators, &seen, sink);
             }
         }
     }
@@ -276,6 +301,7 @@ impl Engine {
             self.beacons.shift(step);
             self.judge.ledger.shift(step);
             self.detectors.iter_mut().for_each(|detector| detector.shift(step));
+            self.indicators.shift(step);
         }
         self.beacons.note_gap(gap);
     }
@@ -286,7 +312,7 @@ impl Engine {
             Phase::Exchange { .. } => self.counters.exchanges += 1,
             Phase::Joined | Phase::Closed(_) => {}
         }
-        let Self { judge, names, processes, beacons, detectors, .. } = self;
+        let Self { judge, names, processes, beacons, detectors, indicators, .. } = self;
         let fqdn = match event.names.fqdn {
             "" => names.name(event.tuple.remote.ip(), event.start),
             told => told,
@@ -302,7 +328,7 @@ impl Engine {
             registrable: registrable(name),
             what: What::Connection(&event),
         };
-        detect(judge, beacons, detectors, &seen, sink);
+        detect(judge, beacons, detectors, indicators, &seen, sink);
     }
 
     /// Takes in a known-good entry: what falls under it is not emitted from now on. Its number.
@@ -349,6 +375,7 @@ fn detect(
     judge: &mut Judge,
     beacons: &mut BeaconDetector,
     detectors: &mut [Box<dyn Detector>],
+    indicators: &mut IndicatorDetector,
     seen: &Seen<'_>,
     sink: &mut impl FnMut(Alert),
 ) {
@@ -360,6 +387,9 @@ fn detect(
     let switches = judge.knowledge.detectors;
     for detector in detectors.iter_mut().filter(|detector| detector.prong().is_on(switches)) {
         detector.observe(seen, &judge.scope, &mut |finding| found.push(finding));
+    }
+    if judge.knowledge.detectors.indicators {
+        indicators.observe(seen, &judge.knowledge, &mut |finding| found.push(finding));
     }
     found.into_iter().for_each(|finding| judge.finding(finding, sink));
 }

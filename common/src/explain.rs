@@ -304,7 +304,7 @@ fn disguise(label: &Label) -> Option<Masquerade> {
 }
 
 /// Techniques that the evidence itself supports, by id. None below an alert.
-fn techniques(label: &Label, facts: Facts, severity: Severity) -> Vec<Technique> {
+pub(crate) fn techniques(label: &Label, facts: Facts, severity: Severity) -> Vec<Technique> {
     if severity < Severity::Medium {
         return Vec::new();
     }

@@ -16,6 +16,10 @@ pub struct Knowledge {
     pub learning: LearningSettings,
     /// Indicators of known-bad infrastructure.
     pub feeds: Arc<feed::Index>,
+    /// Feeds may change later: what is seen is remembered, to be matched against what comes.
+    pub feeds_may_change: bool,
+    /// Which network an address belongs to.
+    pub networks: Option<Arc<feed::Networks>>,
     /// Programs that tick by nature.
     pub profiles: Arc<Profiles>,
 }

@@ -6,6 +6,8 @@
 //! out single packets and hears what the tracker says of them, and [`program`] runs the built program. [`logs`] tells days
 //! as other tools log them, [`pack`] packs files, [`golden`] holds outputs against files, and
 //! [`words`] tells whether they are safe to look at. [`generated`] makes up names as malware does.
+//! as other tools log them, [`pack`] packs files, [`feeds`] makes feeds, [`golden`] holds outputs against files, and
+//! [`words`] tells whether they are safe to look at.
 // Only `emulate::raw` may: system calls that have no safe form.
 #![deny(unsafe_code)]
 
@@ -14,6 +16,7 @@ pub mod conversation;
 mod corpus;
 pub mod emulate;
 pub mod evtx;
+pub mod feeds;
 pub mod flood;
 pub mod generated;
 pub mod golden;

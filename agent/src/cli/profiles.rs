@@ -11,7 +11,6 @@ use super::failure::{Failure, written};
 use super::output::{Format, Output, Style, columns};
 use super::settings;
 use crate::exit::Exit;
-use crate::knowledge;
 
 /// Arguments of `sonde profiles`.
 #[derive(Debug, clap::Args)]
@@ -59,7 +58,7 @@ impl Arguments {
         let text = match self.what {
             What::List { config, format } => {
                 let config = settings::read(settings::file(config.as_deref()).as_deref(), &[])?;
-                let profiles = usable(knowledge::profiles(&config.profiles))?;
+                let profiles = usable(crate::profiles::read(&config.profiles))?;
                 match format {
                     TextOrJson::Text => table(profiles.list(), style),
                     TextOrJson::Json => profiles.list().iter().map(|profile| json(profile) + "\n").collect(),
@@ -68,7 +67,7 @@ impl Arguments {
             What::Check { files, config } => {
                 let profiles = if files.is_empty() {
                     let config = settings::read(settings::file(config.as_deref()).as_deref(), &[])?;
-                    usable(knowledge::profiles(&config.profiles))?
+                    usable(crate::profiles::read(&config.profiles))?
                 } else {
                     usable(beside_builtin(&files)?)?
                 };

@@ -14,6 +14,7 @@ use super::settings;
 use crate::control::{self, Heartbeat, Reread, Setup};
 use crate::exit::Exit;
 use crate::live::command;
+use crate::live::feeds::FeedReader;
 use crate::live::flow::{Emit, Flow};
 use crate::live::health::Health;
 use crate::live::host::HostFacts;
@@ -81,6 +82,7 @@ impl Arguments {
 
         // The socket first: a second sensor is to end before it touches anything.
         let (commander, commands) = command::channel();
+        let feeds_to = commander.clone();
         let heartbeat = Heartbeat::default();
         let path = settings::file(self.config.as_deref());
         let emit = self.emit();
@@ -110,7 +112,10 @@ impl Arguments {
 
         let memory = config.limits.memory;
         let flow = Flow::new(host, memory.tracking_bytes(), kept.engine, events, emit);
-        let parts = Parts { flow, keeper, boot: kept.boot, gap: kept.gap, log: Some(log) };
+        let feeds = FeedReader::start(config.feeds.clone(), feeds_to)
+            .map_err(|error| Failure(Exit::Internal, format!("no thread to read feeds: {error}")))?;
+        let (log, feeds) = (Some(log), Some(feeds));
+        let parts = Parts { flow, keeper, boot: kept.boot, gap: kept.gap, log, feeds };
         let mut sensor = Sensor::new(&config, sources, parts, health);
         service::notify(Notice::Ready);
         info!("the sensor is running");

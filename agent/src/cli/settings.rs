@@ -8,8 +8,9 @@ use sonde_common::knowledge::Knowledge;
 
 use super::failure::Failure;
 use crate::exit::Exit;
-use crate::knowledge::{self, Loaded};
+use crate::knowledge;
 use crate::platform::paths;
+use crate::profiles;
 
 /// The configuration in a file, with settings laid over it; without a file the default.
 pub(super) fn read(file: Option<&Path>, set: &[String]) -> Result<Config, Failure> {
@@ -23,9 +24,13 @@ pub(super) fn read(file: Option<&Path>, set: &[String]) -> Result<Config, Failur
 }
 
 /// What people told Sonde beside its settings. Here someone waits for the answer, so what is wrong ends it.
-pub(super) fn knowledge(config: &Config) -> Result<Arc<Knowledge>, Failure> {
-    let Loaded { knowledge, problems } = knowledge::load(config);
-    if problems.is_empty() { Ok(knowledge) } else { Err(Failure(Exit::Config, problems.join("\n"))) }
+/// `feeds`: files beside those of the settings.
+pub(super) fn knowledge(config: &Config, feeds: &[PathBuf]) -> Result<Arc<Knowledge>, Failure> {
+    let (profiles, problems) = profiles::read(&config.profiles);
+    if !problems.is_empty() {
+        return Err(Failure(Exit::Config, problems.join("\n")));
+    }
+    knowledge::for_replay(config, feeds, profiles).map_err(|why| Failure(Exit::BadInput, why))
 }
 
 /// The file that is meant: the one named, else the system's if it is there.

@@ -97,6 +97,7 @@ impl Source {
 
     fn replay(&self) -> Result<Replayed, Failure> {
         let config = settings::read(self.sensor.config.as_deref(), &[])?;
+        let knowledge = settings::knowledge(&config, &[])?;
         let mut inputs = Vec::new();
         for file in replay::walk(&self.from)? {
             inputs.extend(Found::look(&file, false).map_err(|error| Failure::of_input(&error))?.found);
@@ -104,8 +105,8 @@ impl Source {
         let mut progress = Progress::new(total_length(&inputs), true);
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
         let replay = Replay {
-            knowledge: settings::knowledge(&config)?,
             config: &config,
+            knowledge,
             local: Vec::new(),
             events: None,
             input_format: None,

@@ -171,6 +171,10 @@ fn costs(out: &mut String, health: &Health, style: Style) {
     if let Some(restored) = state.restored {
         row("", format!("taken up at start, as it was {}", ago(health.now, restored)));
     }
+    row("feeds", feeds(health));
+    if let Some(failure) = &health.feeds.failure {
+        row("", format!("not all can be used, {}: {}", ago(health.now, failure.time), failure.reason));
+    }
     let file = config.path.as_deref().unwrap_or("defaults");
     row("config", format!("{file}, taken {}", ago(health.now, config.loaded)));
     if let Some(rejected) = &config.rejected {
@@ -184,6 +188,25 @@ fn costs(out: &mut String, health: &Health, style: Style) {
     }
     let kept = if privileges.kept.is_empty() { "none".to_owned() } else { privileges.kept.join(", ") };
     row("privileges", format!("uid {}, capabilities: {kept}", privileges.uid));
+}
+
+/// What the feeds hold.
+fn feeds(health: &Health) -> String {
+    let feeds = &health.feeds;
+    let Some(loaded) = feeds.loaded.filter(|_| feeds.files > 0 || feeds.networks.is_some()) else {
+        return "none".to_owned();
+    };
+    let mut text = format!(
+        "{} indicators of {} files, {}, taken {}",
+        human::count(feeds.counts.entries()),
+        human::count(feeds.files),
+        human::bytes(feeds.counts.memory_bytes),
+        ago(health.now, loaded)
+    );
+    if let Some(networks) = &feeds.networks {
+        text.push_str(&format!("; networks from {networks}"));
+    }
+    text
 }
 
 /// One line: what runs where, since when, and how it is.

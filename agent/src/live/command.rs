@@ -10,6 +10,7 @@ use sonde_common::alert::{Alert, Severity};
 use sonde_common::config::Config;
 use tokio::sync::oneshot;
 
+use super::feeds::News;
 use super::health::Health;
 
 /// Commands that may wait for the sensor's thread; further ones are turned away.
@@ -26,6 +27,8 @@ pub enum Command {
     Reload(Box<Config>),
     /// Go on with the old configuration, and say why a new one was not taken.
     ReloadFailed(String),
+    /// Look up in these feeds from now on; or say why they cannot be read.
+    Feeds(Box<News>),
     /// Save the state, say what is left to say, and end.
     Stop,
 }

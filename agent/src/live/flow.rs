@@ -2,6 +2,7 @@
 //! told, once it is in order.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use sonde_common::alert::Alert;
 use sonde_common::attribute::{Opener, SocketOwners};
@@ -11,6 +12,7 @@ use sonde_common::decode::packet;
 use sonde_common::engine::Engine;
 use sonde_common::event::{Event, HostId, Observation, Phase};
 use sonde_common::format::{Frame, LinkType};
+use sonde_common::knowledge::Knowledge;
 use sonde_common::live::{Gap, SocketEvent, SocketNews};
 use sonde_common::net::FiveTuple;
 use sonde_common::time::Timestamp;
@@ -130,6 +132,15 @@ impl Flow {
     /// Whether sockets tell of datagrams, too.
     pub const fn expect_datagrams(&mut self, told: bool) {
         self.tracker.expect_sockets(told);
+    }
+
+    /// Has the engine draw on this from now on; emits what new feeds bring of what it remembers.
+    pub fn set_knowledge(&mut self, knowledge: &Arc<Knowledge>) {
+        let Ends { engine, emit, told, .. } = &mut self.ends;
+        engine.set_knowledge(knowledge, &mut |alert| {
+            told.alerts += 1;
+            emit(alert);
+        });
     }
 
     /// Tells the engine something by itself.

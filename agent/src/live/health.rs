@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sonde_common::feed::index::Counts as Indicators;
 use sonde_common::human;
 use sonde_common::live::{Gap, GapCause, Unavailable};
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
@@ -41,6 +42,8 @@ pub struct Health {
     pub queues: BTreeMap<String, Queue>,
     /// What it remembers over a restart.
     pub state: StateHealth,
+    /// The feeds in use.
+    pub feeds: FeedsHealth,
     /// The configuration in use.
     pub config: ConfigHealth,
     /// Programs that tick by nature.
@@ -222,6 +225,24 @@ pub struct Failure {
     pub reason: String,
 }
 
+/// The feeds in use.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FeedsHealth {
+    /// Files that they come from.
+    pub files: u64,
+    /// What they hold, and what had no room.
+    pub counts: Indicators,
+    /// Type of the database of networks; `None`: none is in use.
+    pub networks: Option<String>,
+    /// When they were taken; `None`: not yet, or there are none.
+    pub loaded: Option<Timestamp>,
+    /// How long reading them took, in milliseconds.
+    pub took_ms: u64,
+    /// Why some cannot be used, or why later ones were not taken.
+    pub failure: Option<Failure>,
+}
+
 /// The configuration in use.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -359,6 +380,13 @@ impl Health {
         if let Some(failure) = &self.state.failure {
             reasons.push(format!("the state cannot be kept: {}", failure.reason));
         }
+        if let Some(failure) = &self.feeds.failure {
+            reasons.push(format!("feeds cannot be used: {}", failure.reason));
+        }
+        if self.feeds.counts.refused > 0 {
+            let refused = human::count(self.feeds.counts.refused);
+            reasons.push(format!("{refused} indicators have no room (feeds.memory)"));
+        }
         if let Some(rejected) = &self.config.rejected {
             reasons.push(format!("a new configuration was not taken: {}", rejected.reason));
         }
@@ -442,7 +470,12 @@ mod tests {
         };
         assert_eq!(judged(all), (Verdict::Ok, String::new()));
         type Spoil = (&'static str, fn(&mut Health));
-        let spoils: [Spoil; 6] = [
+        let spoils: [Spoil; 8] = [
+            ("feeds cannot be used: list.txt: line 3", |health| {
+                let failure = Failure { time: Timestamp::ZERO, reason: "list.txt: line 3".into() };
+                health.feeds.failure = Some(failure);
+            }),
+            ("12 indicators have no room", |health| health.feeds.counts.refused = 12),
             ("12 packets lost", |health| health.count_lost("packets", 12)),
             ("poll: short connections are missed", |health| {
                 health.degraded(Role::Connections, "poll", "short connections are missed");

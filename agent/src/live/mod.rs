@@ -4,6 +4,7 @@ pub mod budget;
 pub mod clock;
 pub mod command;
 pub mod desk;
+pub mod feeds;
 pub mod flow;
 pub mod health;
 pub mod host;

@@ -18,6 +18,7 @@ use super::budget::{Budget, Shift, Work};
 use super::clock::Clocks;
 use super::command::{Answer, Command};
 use super::desk;
+use super::feeds::{FeedReader, News};
 use super::flow::Flow;
 use super::health::{Failure, Health, Role};
 use super::identity::{Identities, IdentityOptions, Lookup};
@@ -25,8 +26,8 @@ use super::keep::Keeper;
 use super::queue::{Next, Queue};
 use super::sources::{Interfaces, Sources};
 use crate::control::Heartbeat;
-use crate::knowledge::{self, Loaded};
 use crate::platform::{self, usage};
+use crate::profiles;
 use crate::telemetry;
 
 /// Time between two looks at the sources: eight wake-ups a second, whatever happens.
@@ -61,6 +62,8 @@ pub struct Sensor {
     /// The configuration that the sources and tables were made with.
     config: Config,
     log: Option<telemetry::Log>,
+    feeds: Option<FeedReader>,
+    knowledge: Knowledge,
     began: Instant,
     /// The clocks at the latest round.
     clocks: Clocks,
@@ -95,13 +98,15 @@ pub struct Parts {
     pub gap: Option<Gap>,
     /// Changes what is logged.
     pub log: Option<telemetry::Log>,
+    /// Reads feeds.
+    pub feeds: Option<FeedReader>,
 }
 
 impl Sensor {
     /// Puts the sensor together.
     #[must_use]
     pub fn new(config: &Config, mut sources: Sources, parts: Parts, health: Health) -> Self {
-        let Parts { flow, keeper, boot, gap, log } = parts;
+        let Parts { flow, keeper, boot, gap, log, feeds } = parts;
         let attribution = &config.attribution;
         let identities = Identities::new(IdentityOptions {
             boot,
@@ -125,6 +130,8 @@ impl Sensor {
             health,
             config: config.clone(),
             log,
+            feeds,
+            knowledge: Knowledge::default(),
             began: Instant::now(),
             clocks,
             lost: Lost::default(),
@@ -161,6 +168,7 @@ impl Sensor {
                     let time = self.clocks.wall;
                     self.health.config.rejected = Some(Failure { time, reason });
                 }
+                Ok(Command::Feeds(news)) => self.take_feeds(&news),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let now = Instant::now();
@@ -216,24 +224,51 @@ impl Sensor {
             log.set(&config.log);
         }
         self.keeper.reload(&config);
+        if let Some(feeds) = &self.feeds {
+            feeds.read(config.feeds.clone());
+        }
         self.budget.set(config.limits.cpu_percent.get());
         info!(pending = ?health.pending, "the configuration is reloaded");
         self.learn(&config);
     }
 
-    /// Takes up what people told beside their settings. What is wrong is left out and told of: a slip in one file must not
-    /// leave the machine without a sensor.
+    /// Takes up the switches and profiles. What is wrong is left out and told of: a slip in one file must not leave the
+    /// machine without a sensor.
     fn learn(&mut self, config: &Config) {
-        let Loaded { knowledge, problems } = knowledge::load(config);
+        let (profiles, problems) = profiles::read(&config.profiles);
         for problem in &problems {
             error!(problem, "left out");
         }
-        self.health.profiles.count = knowledge.profiles.list().len() as u64;
+        self.health.profiles.count = profiles.list().len() as u64;
         self.health.profiles.problems = problems;
         self.health.profiles.problems.truncate(MAX_PROBLEMS);
+        self.knowledge = Knowledge {
+            feeds: Arc::clone(&self.knowledge.feeds),
+            networks: self.knowledge.networks.clone(),
+            profiles: Arc::new(profiles),
+            // Feeds may be named later, too.
+            feeds_may_change: true,
+            ..Knowledge::of(config)
+        };
+        self.flow.set_knowledge(&Arc::new(self.knowledge.clone()));
         let (engine, emit) = self.flow.engine_and_emit();
-        engine.set_knowledge(&knowledge);
         engine.reconsider(&mut |alert| emit(alert));
+    }
+
+    /// Looks up in other feeds from now on, also all that is remembered; or notes why they cannot be used.
+    fn take_feeds(&mut self, News { read, failure, took }: &News) {
+        let health = &mut self.health.feeds;
+        let time = self.clocks.wall;
+        health.failure = failure.clone().map(|reason| Failure { time, reason });
+        let Some(read) = read else { return };
+        health.files = read.files;
+        health.counts = *read.index.counts();
+        health.networks = read.networks.as_ref().map(|networks| networks.described().0.to_owned());
+        health.loaded = Some(time);
+        health.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.knowledge.feeds = Arc::clone(&read.index);
+        self.knowledge.networks.clone_from(&read.networks);
+        self.flow.set_knowledge(&Arc::new(self.knowledge.clone()));
     }
 
     /// One look at everything.

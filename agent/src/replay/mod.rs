@@ -57,7 +57,7 @@ const SEED: (u64, u64) = (0x736f_6e64_6520_7265, 0x706c_6179_2073_6565);
 pub struct Replay<'a> {
     /// Settings.
     pub config: &'a Config,
-    /// What people told beside their settings.
+    /// What detection draws on beside them: feeds, profiles.
     pub knowledge: Arc<Knowledge>,
     /// Address blocks that are hosts; empty: find out.
     pub local: Vec<Cidr>,

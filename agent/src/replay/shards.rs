@@ -77,7 +77,8 @@ impl Shard {
         let memory = config.limits.memory;
         let parts = parts.max(1);
         let mut engines = Engines::with_memory(memory.detection_bytes() / parts, SEED);
-        engines.set_knowledge(knowledge);
+        // Before the first event there is nothing to tell.
+        engines.set_knowledge(knowledge, &mut |_| {});
         Self {
             assembler: Assembler::new(memory.tracking_bytes() / parts),
             engines,

@@ -24,7 +24,7 @@ pub use self::attribution::{AttributionSettings, CommandLines, EventRingBytes, H
 pub use self::capture::{CaptureMode, CaptureSettings, Interface, RingBytes};
 pub use self::control::ControlSettings;
 pub use self::detectors::DetectorSettings;
-pub use self::feeds::FeedSettings;
+pub use self::feeds::{FeedCheck, FeedMemory, FeedSettings};
 pub use self::learning::{LearningSettings, PeriodDays};
 pub use self::limits::{CpuPercent, HeldEvents, Limits, MemorySize, MemorySizeError};
 pub use self::log::{LogLevel, LogSettings, LogTarget};

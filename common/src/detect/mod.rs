@@ -6,6 +6,7 @@
 pub mod beacon;
 pub mod channels;
 mod finding;
+pub mod indicator;
 mod long;
 pub mod nxdomain;
 mod strobe;

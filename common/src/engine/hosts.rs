@@ -76,9 +76,10 @@ impl Engines {
     }
 
     /// Puts what people told in the place of what they told before.
-    pub fn set_knowledge(&mut self, knowledge: &Arc<Knowledge>) {
+    /// Feeds that are new are held against all that is remembered; hands to `sink` what they bring.
+    pub fn set_knowledge(&mut self, knowledge: &Arc<Knowledge>, sink: &mut impl FnMut(Alert)) {
         for (_, engine) in &mut self.engines {
-            engine.set_knowledge(knowledge);
+            engine.set_knowledge(knowledge, sink);
         }
         self.knowledge = Some(Arc::clone(knowledge));
     }
@@ -116,7 +117,8 @@ impl Engines {
         let share = share(self.memory_bytes, count + 1);
         let mut engine = Engine::new(host.to_string(), share, self.seed);
         if let Some(knowledge) = &self.knowledge {
-            engine.set_knowledge(knowledge);
+            // It remembers nothing yet that feeds could bring.
+            engine.set_knowledge(knowledge, &mut |_| {});
         }
         if count >= max_hosts(self.memory_bytes) {
             let place = self.victim();

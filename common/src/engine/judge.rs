@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use super::ledger::{self, Entry, Evaluation, Ledger, Standing};
 use super::scope::Scope;
-use crate::alert::{Alert, Change, FindingId, Level};
+use crate::alert::{Alert, Change, FindingId, Level, Severity};
 use crate::context::{self, History};
 use crate::detect::beacon::label::{Label, Peak};
 use crate::detect::beacon::series::Series;
 use crate::detect::beacon::{BeaconDetector, Evaluated};
-use crate::detect::{Finding, Host as _, Seen};
+use crate::detect::{Finding, Host as _, Seen, indicator};
 use crate::domain::registrable;
 use crate::explain;
 use crate::knowledge::Knowledge;
 use crate::profile::Excused;
-use crate::score::{self, Fact};
+use crate::score::{self, Fact, Facts};
 use crate::suppress::Suppressions;
+use crate::time::Timestamp;
 
 /// What a verdict takes.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(super) struct Judge {
     pub(super) knowledge: Arc<Knowledge>,
     /// What each profile held back, by its name: no more than there are profiles.
     pub(super) excused: BTreeMap<String, Excused>,
+    /// When the feeds came, if they came later than the first event.
+    pub(super) feeds_since: Timestamp,
 }
 
 impl Judge {
@@ -37,6 +40,7 @@ impl Judge {
             suppressions: Suppressions::default(),
             knowledge: Arc::default(),
             excused: BTreeMap::new(),
+            feeds_since: super::NEVER,
         }
     }
 
@@ -70,19 +74,22 @@ impl Judge {
         if label.peak.is_none_or(|peak| points >= peak.points) {
             beacons.note_peak(slot, Peak { time: self.scope.now, timing, facts, points });
         }
-        if points <= score::ALERT_POINTS {
+        let listed = self.standing_on_feeds(beacons.get(slot));
+        if points <= score::ALERT_POINTS && listed.is_none() {
             return;
         }
         let Some((series, label)) = beacons.get(slot) else { return };
         let id = ledger::finding_id(&self.scope.host, label);
-        let severity = score::severity(timing.bans, points, context::ceiling(label));
+        let severity =
+            listed.unwrap_or_else(|| score::severity(timing.bans, points, context::ceiling(label)));
         if self.is_told_by_group(beacons, seen, label, id, points) {
             return;
         }
         // What is held back is no emission: once it is not any more, it is told as if it were found then.
         if !self.suppressions.is_empty() || !self.knowledge.profiles.is_empty() {
             let standing = self.ledger.standing_of(&id, beacons.key_of(slot));
-            if self.holds_back(&mut explain::alert(&self.scope.host, series, label, &standing)) {
+            let alert = self.of_series(series, label, &standing);
+            if self.holds_back(&alert) {
                 return;
             }
         }
@@ -97,8 +104,7 @@ impl Judge {
         beacons.note_id(slot, id);
         let Some(standing) = self.ledger.note(id, evaluation) else { return };
         let Some((series, label)) = beacons.get(slot) else { return };
-        let mut alert = self.explained(series, label, &standing);
-        alert.profile = self.knowledge.profiles.of(&alert);
+        let alert = self.of_series(series, label, &standing);
         self.ledger.keep(id, &alert);
         if standing.emit {
             sink(alert);
@@ -122,27 +128,103 @@ impl Judge {
         let Some((key, series, group)) = beacons.group_of(seen) else { return false };
         let id = ledger::finding_id(&self.scope.host, group);
         let told = self.ledger.points_of(&id).is_some_and(|told| told >= points);
-        let is_hidden = || {
-            let alert = explain::alert(&self.scope.host, series, group, &self.ledger.standing_of(&id, key));
-            self.suppressions.of(&alert, self.scope.now).is_some()
-                || self.knowledge.profiles.of(&alert).is_some_and(|note| note.excused)
-        };
+        let is_hidden = || self.is_held(&self.of_series(series, group, &self.ledger.standing_of(&id, key)));
         told && !is_hidden()
     }
 
-    /// Whether a known-good entry or a profile holds an alert back; it is counted if so. Notes the profile in it.
-    fn holds_back(&mut self, alert: &mut Alert) -> bool {
+    /// Whether a known-good entry or a profile holds an alert back.
+    fn is_held(&self, alert: &Alert) -> bool {
+        self.suppressions.of(alert, self.scope.now).is_some() || excuse(alert).is_some()
+    }
+
+    /// The same, and it is counted.
+    fn holds_back(&mut self, alert: &Alert) -> bool {
         let now = self.scope.now;
         if let Some(held) = self.suppressions.of(alert, now) {
             self.suppressions.count(held.entry, now);
             return true;
         }
-        alert.profile = self.knowledge.profiles.of(alert);
-        let Some(note) = alert.profile.as_ref().filter(|note| note.excused) else { return false };
-        let excused = self.excused.entry(note.name.clone()).or_default();
+        let Some(profile) = excuse(alert) else { return false };
+        let excused = self.excused.entry(profile.to_owned()).or_default();
         excused.count = excused.count.saturating_add(1);
         excused.last = now;
         true
+    }
+
+    /// The alert that a series makes, with all that is known of both ends.
+    fn of_series(&self, series: &Series, label: &Label, standing: &Standing) -> Alert {
+        let mut alert = explain::alert(&self.scope.host, series, label, standing);
+        let before = alert.severity;
+        self.complete(&mut alert);
+        if before < Severity::Medium && alert.severity >= Severity::Medium {
+            // It is an alert only because of the feeds.
+            let facts = label.peak.map_or_else(Facts::default, |peak| peak.facts);
+            alert.techniques.extend(explain::techniques(label, facts, alert.severity));
+            alert.techniques.sort_unstable();
+        }
+        alert
+    }
+
+    /// Notes in an alert what is not known of the host's past yet, what feeds say of its destination, and which profile it
+    /// has to do with.
+    fn complete(&self, alert: &mut Alert) {
+        self.scope.annotate(alert);
+        indicator::complete(alert, &self.knowledge, self.feeds_since);
+        alert.profile = self.knowledge.profiles.of(alert);
+    }
+
+    /// The severity of a series whose destination is on a feed, if it is an alert.
+    fn standing_on_feeds(&self, of: Option<(&Series, &Label)>) -> Option<Severity> {
+        if self.knowledge.feeds.is_empty() || !self.knowledge.detectors.indicators {
+            return None;
+        }
+        let (series, label) = of?;
+        let id = ledger::finding_id(&self.scope.host, label);
+        let alert = self.of_series(series, label, &self.ledger.standing_of(&id, ledger::NO_SERIES));
+        let listed = !alert.indicators.is_empty() && alert.severity >= Severity::Medium;
+        listed.then_some(alert.severity)
+    }
+
+    /// Emits what feeds that came later bring of something remembered, unless it is known already.
+    pub(super) fn past(&mut self, finding: Finding, sink: &mut impl FnMut(Alert)) {
+        let points: f64 = finding.parts.iter().map(|part| part.points).sum();
+        let severity = score::severity_of(points).min(finding.ceiling);
+        let id = ledger::counted_id(&self.scope.host, &finding);
+        if self.ledger.severity_of(&id).is_none_or(|known| known < severity) {
+            self.finding(finding, sink);
+        }
+    }
+
+    /// Emits what new feeds make of series: alerts that were none, or rose.
+    pub(super) fn listed(&mut self, beacons: &mut BeaconDetector, sink: &mut impl FnMut(Alert)) {
+        let keys: Vec<_> =
+            beacons.iter().filter(|(_, _, label)| label.peak.is_some()).map(|(key, _, _)| key).collect();
+        for key in keys {
+            let Some((series, label)) = beacons.find(key) else { continue };
+            let Some((severity, peak)) = self.standing_on_feeds(Some((series, label))).zip(label.peak) else {
+                continue;
+            };
+            let id = ledger::finding_id(&self.scope.host, label);
+            let as_listed = self.of_series(series, label, &self.ledger.standing_of(&id, key));
+            if self.is_held(&as_listed) {
+                continue;
+            }
+            let evaluation = Evaluation {
+                series: key,
+                points: peak.points,
+                severity,
+                callbacks: series.check_ins(),
+                now: self.scope.now,
+                orphaned: false,
+            };
+            let Some(standing) = self.ledger.note(id, evaluation) else { continue };
+            let alert = self.of_series(series, label, &standing);
+            self.ledger.keep(id, &alert);
+            beacons.fix_id(key, id);
+            if standing.emit {
+                sink(alert);
+            }
+        }
     }
 
     /// Emits what is new of something that a detector counted.
@@ -159,8 +241,9 @@ impl Judge {
         let callbacks = finding.evidence.callbacks;
         let standing = self.ledger.standing_of(&id, ledger::NO_SERIES);
         let mut alert = explain::counted(&self.scope.host, finding, points, severity, &standing);
-        self.scope.annotate(&mut alert);
-        if self.holds_back(&mut alert) {
+        self.complete(&mut alert);
+        let (points, severity) = (alert.points, alert.severity);
+        if self.holds_back(&alert) {
             return;
         }
         let now = self.scope.now;
@@ -176,7 +259,6 @@ impl Judge {
 
     /// Emits what is an alert, was held back so far, and is not any more.
     pub(super) fn bring_back(&mut self, beacons: &mut BeaconDetector, sink: &mut impl FnMut(Alert)) {
-        let Self { scope, ledger, suppressions, knowledge, .. } = self;
         let held: Vec<_> = beacons
             .iter()
             .filter(|(_, _, label)| label.peak.is_some_and(|peak| peak.points > score::ALERT_POINTS))
@@ -184,13 +266,10 @@ impl Judge {
             .collect();
         for key in held {
             let Some((series, label)) = beacons.find(key) else { continue };
-            let id = ledger::finding_id(&scope.host, label);
-            let Some(peak) = label.peak.filter(|_| ledger.series_of(&id).is_none()) else { continue };
-            let as_listed = explain::alert(&scope.host, series, label, &ledger.standing_of(&id, key));
-            let profile = knowledge.profiles.of(&as_listed);
-            if suppressions.of(&as_listed, scope.now).is_some()
-                || profile.as_ref().is_some_and(|note| note.excused)
-            {
+            let id = ledger::finding_id(&self.scope.host, label);
+            let Some(peak) = label.peak.filter(|_| self.ledger.series_of(&id).is_none()) else { continue };
+            let as_listed = self.of_series(series, label, &self.ledger.standing_of(&id, key));
+            if self.is_held(&as_listed) {
                 continue;
             }
             let evaluation = Evaluation {
@@ -198,14 +277,12 @@ impl Judge {
                 points: peak.points,
                 severity: as_listed.severity,
                 callbacks: series.check_ins(),
-                now: scope.now,
+                now: self.scope.now,
                 orphaned: false,
             };
-            let Some(standing) = ledger.note(id, evaluation) else { continue };
-            let mut alert = explain::alert(&scope.host, series, label, &standing);
-            scope.annotate(&mut alert);
-            alert.profile = profile;
-            ledger.keep(id, &alert);
+            let Some(standing) = self.ledger.note(id, evaluation) else { continue };
+            let alert = self.of_series(series, label, &standing);
+            self.ledger.keep(id, &alert);
             beacons.fix_id(key, id);
             if standing.emit {
                 sink(alert);
@@ -227,16 +304,9 @@ impl Judge {
                 && label.peak.is_some_and(|peak| peak.points >= entry.points)
         };
         match beacons.find(entry.series).filter(still) {
-            Some((series, label)) => Some(self.marked(self.explained(series, label, &standing))),
+            Some((series, label)) => Some(self.marked(self.of_series(series, label, &standing))),
             None => entry.snapshot(&standing).map(|alert| self.marked(alert)),
         }
-    }
-
-    /// The alert of a series, with what is not known of the host's past yet.
-    fn explained(&self, series: &Series, label: &Label, standing: &Standing) -> Alert {
-        let mut alert = explain::alert(&self.scope.host, series, label, standing);
-        self.scope.annotate(&mut alert);
-        alert
     }
 
     /// An alert with the entry or profile that holds it back, if one does.
@@ -251,6 +321,12 @@ impl Judge {
     /// A series as it is listed.
     pub(super) fn row(&self, key: u64, series: &Series, label: &Label) -> Alert {
         let standing = self.ledger.standing_of(&ledger::finding_id(&self.scope.host, label), key);
-        self.marked(self.explained(series, label, &standing))
+        self.marked(self.of_series(series, label, &standing))
     }
+}
+
+/// The profile that excuses an alert. What a feed names is excused by none.
+fn excuse(alert: &Alert) -> Option<&str> {
+    let note = alert.profile.as_ref().filter(|note| note.excused && alert.indicators.is_empty())?;
+    Some(&note.name)
 }

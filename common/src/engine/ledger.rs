@@ -289,6 +289,11 @@ impl Ledger {
         self.entries.get(id).map(|entry| entry.points)
     }
 
+    /// The severity at which a finding is known.
+    pub(super) fn severity_of(&self, id: &FindingId) -> Option<Severity> {
+        self.entries.get(id).map(|entry| entry.severity)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&FindingId, &Entry)> {
         self.entries.iter()
     }

@@ -13,12 +13,12 @@ use serde::de::Deserialize;
 
 use super::judge::Judge;
 use super::{
-    DETECTORS_SHARE, Engine, EngineCounters, KNOWN_SHARE, LEARNED_SHARE, NAMES_SHARE, PROCESSES_SHARE,
-    Processes, Scope,
+    Engine, EngineCounters, KNOWN_SHARE, LEARNED_SHARE, NAMES_SHARE, PROCESSES_SHARE, Processes, Scope,
 };
-use super::{beacons_share, ledger::Ledger};
+use super::{beacons_share, detectors_share, ledger::Ledger};
 use crate::detect;
 use crate::detect::beacon::BeaconDetector;
+use crate::detect::indicator::IndicatorDetector;
 use crate::event::{HostFacts, MAX_NAME_BYTES};
 use crate::learn::Learned;
 use crate::names::PassiveNames;
@@ -33,6 +33,9 @@ use crate::time::Timestamp;
 const KIND: [u8; 8] = *b"sondeEng";
 /// Version of their layout: any change of a type that is saved raises it.
 pub const STATE_VERSION: u32 = 3;
+
+/// Under which name destinations seen of late are saved, among the detectors.
+const INDICATORS: &str = "indicators";
 
 /// Why a state could not be restored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -151,8 +154,8 @@ impl Engine {
     }
 
     fn save_parts(&self, out: &mut Writer<'_>) {
-        let Self { judge, names, processes, beacons, detectors, counters: _ } = self;
-        let Judge { scope, ledger, suppressions, excused, knowledge: _ } = judge;
+        let Self { judge, names, processes, beacons, detectors, indicators, counters: _ } = self;
+        let Judge { scope, ledger, suppressions, excused, knowledge: _, feeds_since: _ } = judge;
         out.put(&scope.host);
         out.put(&(scope.facts.history, scope.facts.observed_since, scope.now));
         out.put(&self.counters());
@@ -188,7 +191,8 @@ impl Engine {
         ledger.save(out);
         out.put(suppressions);
         out.put(excused);
-        out.count(detectors.len());
+        out.count(detectors.len() + 1);
+        out.put(&(INDICATORS, indicators.save()));
         for detector in detectors {
             out.put(&(detector.name(), detector.save()));
         }
@@ -254,10 +258,18 @@ impl Engine {
         if excused.len() > MAX_PROFILES || excused.keys().any(|name| name.len() > MAX_NAME_BYTES) {
             return Err(StateError::Damaged("what profiles held back"));
         }
-        let mut detectors = detect::all(memory_bytes / DETECTORS_SHARE);
+        let (counting, remembering) = detectors_share(memory_bytes);
+        let mut detectors = detect::all(counting);
         detectors.iter_mut().for_each(|detector| detector.set_seed(scope.learned.seed()));
+        let mut indicators = IndicatorDetector::new(remembering);
         for _ in 0..from.count("detectors")? {
             let (name, bytes): (&str, Vec<u8>) = from.take("detector")?;
+            if name == INDICATORS {
+                if !indicators.restore(&bytes) {
+                    return Err(StateError::Damaged("destinations seen of late"));
+                }
+                continue;
+            }
             // One that is no more is let go of.
             let detector = detectors.iter_mut().find(|detector| detector.name() == name);
             if detector.is_some_and(|detector| !detector.restore(&bytes)) {
@@ -269,7 +281,7 @@ impl Engine {
         }
         let mut judge = Judge::new(scope, 0);
         (judge.ledger, judge.suppressions, judge.excused) = (ledger, suppressions, excused);
-        Ok(Self { judge, names, processes, beacons, detectors, counters })
+        Ok(Self { judge, names, processes, beacons, detectors, indicators, counters })
     }
 
     /// The host that this is the engine of.

@@ -1,9 +1,9 @@
 //! Feeds of known-bad infrastructure: their formats, and the index that everything seen is looked up in.
 
+pub mod index;
 mod indicator;
+pub mod networks;
 
+pub use self::index::{Builder, Hit, Index, Kind};
 pub use self::indicator::{Indicator, Note, Subject};
-
-/// All indicators of all feeds.
-#[derive(Debug, Default)]
-pub struct Index {}
+pub use self::networks::Networks;

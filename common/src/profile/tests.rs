@@ -417,11 +417,12 @@ fn no_claim_hides_where_a_connection_goes() {
         })
     };
     assert!(unknown(Attribution::NONE).is_some_and(|note| note.excused), "a log tells no signatures");
-    let live = Attribution {
-        method: crate::process::Method::Ebpf,
-        quality: crate::process::Quality::KernelExact,
-    };
-    assert!(unknown(live).is_some_and(|note| !note.excused), "a sensor looks at the file, and could not tell");
+    let live =
+        Attribution { method: crate::process::Method::Ebpf, quality: crate::process::Quality::KernelExact };
+    assert!(
+        unknown(live).is_some_and(|note| !note.excused),
+        "a sensor looks at the file, and could not tell"
+    );
     assert!(!excused(
         |alert| alert.destination.group = vec!["a.splunkcloud.com".into(), "evil.example".into()]
     ));
@@ -586,10 +587,16 @@ fn an_accessory_and_a_disguise_are_called_what_they_are() {
     };
     let (parts, techniques, reason) = told(r"C:\Windows\System32\notepad.exe");
     assert!(parts.contains(&"accessory".into()) && !parts.contains(&"script_host".into()), "{parts:?}");
-    assert!(reason.contains("accessory that has no use for a network") && !reason.contains("interpreter"), "{reason}");
+    assert!(
+        reason.contains("accessory that has no use for a network") && !reason.contains("interpreter"),
+        "{reason}"
+    );
     assert!(techniques.iter().all(|id| !id.starts_with("T1036")), "{techniques:?}");
     let (parts, techniques, reason) = told(r"C:\Users\Public\svchost.exe");
-    assert!(parts.contains(&"masquerade".into()) && techniques.contains(&"T1036.005".into()), "{techniques:?}");
+    assert!(
+        parts.contains(&"masquerade".into()) && techniques.contains(&"T1036.005".into()),
+        "{techniques:?}"
+    );
     assert!(reason.contains("the name of a system program, but lies elsewhere"), "{reason}");
     let (_, techniques, _) = told(r"C:\Users\ann\Downloads\invoice.pdf.exe");
     assert!(techniques.contains(&"T1036.007".into()), "{techniques:?}");

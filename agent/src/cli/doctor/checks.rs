@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use sonde_common::config::Config;
+use sonde_common::human;
 use sonde_common::live::Unavailable;
 
 use crate::control::client::{self, ClientError};
+use crate::knowledge;
 use crate::live::command::{Answer, Request};
 use crate::live::health::Role;
 use crate::live::layer::{Layer, PacketSource};
@@ -82,6 +84,7 @@ pub fn all(config: &Config) -> Vec<Check> {
         ),
         capabilities(),
         packages(),
+        feeds(config),
         state(config),
         socket(config),
         user(config),
@@ -161,6 +164,44 @@ fn capabilities() -> Check {
         role: Role::Aid,
         cost: "most are given up once the sources are open",
         without: "",
+        run: Box::new(run),
+    }
+}
+
+fn feeds(config: &Config) -> Check {
+    let settings = config.feeds.clone();
+    let run = move || {
+        if settings.paths.is_empty() && settings.asn_database.get().is_none() {
+            return Ok(Works::wholly("none, as configured (feeds.paths)"));
+        }
+        let read = knowledge::read(&settings, &[]);
+        let counts = read.index.counts();
+        let lost = |reason: &String| Unavailable {
+            what: "feeds".to_owned(),
+            reason: reason.clone(),
+            remedy: "mend or remove it (`sonde feeds check` says more)".to_owned(),
+        };
+        let mut parts: Vec<_> = read.failures.iter().map(lost).collect();
+        if counts.refused > 0 {
+            parts.push(Unavailable {
+                what: "feeds".to_owned(),
+                reason: format!("{} indicators have no room", human::count(counts.refused)),
+                remedy: "raise feeds.memory".to_owned(),
+            });
+        }
+        let detail = format!(
+            "{} indicators of {} files, {}",
+            human::count(counts.entries()),
+            human::count(read.files),
+            human::bytes(counts.memory_bytes)
+        );
+        Ok(Works { detail, lost: parts })
+    };
+    Check {
+        name: "feeds".to_owned(),
+        role: Role::Aid,
+        cost: "some 60 bytes for each indicator, a fraction of a microsecond for each connection",
+        without: "known-bad infrastructure is not known",
         run: Box::new(run),
     }
 }

@@ -77,6 +77,9 @@ pub(super) struct Arguments {
     /// Whose the connections of a capture are: CSV, JSON or the output of `ss -tunp`; `-` is stdin (docs/process-map.md)
     #[arg(long, value_name = "FILE")]
     process_map: Option<PathBuf>,
+    /// A file or folder of known-bad infrastructure, beside those of the configuration; may be repeated
+    #[arg(long, value_name = "FILE", conflicts_with = "rule")]
+    feed: Vec<PathBuf>,
     /// What the files hold [default: found out from their content]
     #[arg(long, value_enum)]
     input_format: Option<InputFormat>,
@@ -210,6 +213,7 @@ impl Arguments {
         if let Some(asked) = Asked::of(self.rule, self.compare) {
             return self.ask(asked, &config, inputs, process_map);
         }
+        let knowledge = settings::knowledge(&config, &self.feed)?;
         let events_to_stdout = self.events.as_ref().is_some_and(|path| path.as_os_str() == "-");
         let events: Option<Box<dyn Write>> = match &self.events {
             None => None,
@@ -235,8 +239,8 @@ impl Arguments {
         let mut told = false;
         let mut streamed = Ok(());
         let replay = Replay {
-            knowledge: settings::knowledge(&config)?,
             config: &config,
+            knowledge,
             local: self.local.clone(),
             events,
             input_format: self.input_format,

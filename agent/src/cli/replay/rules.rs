@@ -15,6 +15,7 @@ use super::{Arguments, Failure, nothing_read, summary};
 use crate::capture::{Found, total_length};
 use crate::cli::output::{Format, Output, OutputError, Style, columns};
 use crate::cli::progress::Progress;
+use crate::cli::settings;
 use crate::exit::Exit;
 use crate::replay::Replay;
 use crate::replay::rules::{Feed, Wanted};
@@ -69,11 +70,12 @@ impl Arguments {
         process_map: Option<ProcessMap>,
     ) -> Result<Exit, Failure> {
         let wanted = Wanted { sentinel: asked != Asked::Rita, rita: asked != Asked::Sentinel };
+        let knowledge = settings::knowledge(config, &self.feed)?;
         let mut feed = Feed::new(wanted);
         let mut progress = Progress::new(total_length(&inputs), !self.no_progress);
         let replay = Replay {
             config,
-            knowledge: super::super::settings::knowledge(config)?,
+            knowledge,
             local: self.local.clone(),
             events: None,
             input_format: self.input_format,

@@ -140,7 +140,7 @@ pub(crate) fn short(info: &Arc<ProcessInfo>, most: usize) -> Arc<ProcessInfo> {
 }
 
 /// The same program with short texts.
-fn cut(info: &ProcessInfo) -> ProcessInfo {
+pub(crate) fn cut(info: &ProcessInfo) -> ProcessInfo {
     let short =
         |text: &String, cap: usize| text.get(..text.floor_char_boundary(cap)).unwrap_or_default().to_owned();
     ProcessInfo {
