@@ -200,6 +200,13 @@ pub fn load(paths: &[PathBuf], take: &mut dyn FnMut(Indicator)) -> (Vec<Loaded>,
     let (files, failures) = find(paths);
     let mut all = Vec::new();
     for file in files {
+        // What is named and is a pipe would keep the sensor waiting.
+        if std::fs::metadata(&file).is_ok_and(|data| !data.is_file()) {
+            let path = shown(&file);
+            let failure = Some(FeedError::Foreign { path: path.clone(), what: "no regular file" });
+            all.push(Loaded { name: name_of(&path), path, report: Report::default(), failure });
+            continue;
+        }
         all.extend(read(&file, &Reading::default(), &mut |_, item| {
             if let Item::Indicator(indicator) = item {
                 take(indicator);
@@ -261,8 +268,11 @@ fn settings(path: &Path, reading: &Reading) -> Result<Options, FeedError> {
     let mut options = match std::fs::File::open(&beside) {
         Ok(file) => {
             let mut text = String::new();
-            let read = file.take(MAX_SETTINGS_BYTES).read_to_string(&mut text);
+            let read = file.take(MAX_SETTINGS_BYTES + 1).read_to_string(&mut text);
             read.map_err(|error| wrong(OptionError::Toml(error.to_string())))?;
+            if text.len() as u64 > MAX_SETTINGS_BYTES {
+                return Err(wrong(OptionError::Toml("is longer than 64 KiB".to_owned())));
+            }
             Options::parse(&text).map_err(wrong)?
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Options::default(),

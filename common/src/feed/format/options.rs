@@ -136,7 +136,9 @@ impl Options {
                     attack_id(value, 'S').ok_or_else(|| wrong("software", "such as S0154"))?.to_owned();
             }
             other => {
-                return Err(OptionError::Key(other.chars().take(40).flat_map(char::escape_default).collect()));
+                return Err(OptionError::Key(
+                    other.chars().take(40).flat_map(char::escape_default).collect(),
+                ));
             }
         }
         Ok(())

@@ -417,7 +417,7 @@ fn decide(text: &str, commented: Option<Columns>, options: &Options) -> (Layout,
     if let Some(columns) = Columns::named(options) {
         return (Layout::Table(columns), header.is_some());
     }
-    if let Some(columns) = commented.filter(|columns| columns.fits(text)) {
+    if let Some(columns) = commented.filter(|columns| columns.may_hold(text)) {
         return (Layout::Table(columns), false);
     }
     if let Some(columns) = header {
