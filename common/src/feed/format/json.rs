@@ -63,7 +63,7 @@ impl Document {
         let mut cursor = Cursor::new(text);
         let text = text.trim();
         let top = top(text);
-        let is_bundle = !top.objects.is_empty() || is_list_of_stix(text);
+        let is_bundle = top.objects.starts_with('[') || is_list_of_stix(text);
         if is_bundle && asked != Some(Format::Misp) {
             sink.is_format(Format::Stix);
             let objects = if top.objects.is_empty() { text } else { top.objects };

@@ -108,11 +108,13 @@ impl Attributes<'_, '_, '_> {
         let mut told = Told::default();
         told.take(tags, galaxies);
         let label = told.label.as_ref().or(self.event.label.as_ref());
+        // What has a name of its own is not the software that the event is about, though it may be the same group's.
+        let software = self.event.software.as_deref().filter(|_| told.label.is_none());
         let draft = Draft {
             label: label.map_or(self.info, |(_, name)| name),
             confidence: told.confidence.or(self.event.confidence),
             group: told.group.as_deref().or(self.event.group.as_deref()).unwrap_or_default(),
-            software: told.software.as_deref().or(self.event.software.as_deref()).unwrap_or_default(),
+            software: told.software.as_deref().or(software).unwrap_or_default(),
             ..Draft::default()
         };
         for (value, judged) in seen {

@@ -10,6 +10,7 @@ mod json;
 mod list;
 mod misp;
 mod name;
+mod network;
 mod note;
 mod options;
 mod pattern;

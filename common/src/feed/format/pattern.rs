@@ -7,7 +7,7 @@ use super::value::{self, Judged, Meaning, Scope};
 use super::{MAX_COMPARISONS, MAX_DEPTH, Reason};
 
 /// What became of one value of a pattern: the value's text and the judgement.
-pub(super) type Found<'a> = (String, Judged);
+pub(super) type Found = (String, Judged);
 
 /// One comparison of a pattern.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ enum Token<'a> {
 }
 
 /// The values of a pattern, each judged; or why it is refused whole.
-pub(super) fn read(pattern: &str) -> Result<Vec<Found<'_>>, Reason> {
+pub(super) fn read(pattern: &str) -> Result<Vec<Found>, Reason> {
     let mut parser = Parser { rest: pattern, next: None, depth: 0 };
     let alternatives = parser.observations()?;
     let mut found = Vec::new();
@@ -68,7 +68,7 @@ pub(super) fn read(pattern: &str) -> Result<Vec<Found<'_>>, Reason> {
     Ok(found)
 }
 
-fn judge(part: &Comparison<'_>, found: &mut Vec<Found<'_>>) {
+fn judge(part: &Comparison<'_>, found: &mut Vec<Found>) {
     const EXACT: Meaning = Meaning { scope: Scope::Exact, hashes: false };
     let of = |text: &str| -> Judged {
         match part.path {
@@ -355,7 +355,7 @@ mod tests {
         match read(pattern) {
             Err(reason) => reason.as_str().to_owned(),
             Ok(found) => {
-                let one = |(text, judged): &Found<'_>| match judged {
+                let one = |(text, judged): &Found| match judged {
                     Ok(_) => text.clone(),
                     Err(reason) => format!("{text}!{}", reason.as_str()),
                 };

@@ -78,17 +78,17 @@ pub(super) fn read<'a>(objects: &'a str, cursor: &mut Cursor<'_>, sink: &mut Sin
     flat::each(objects, |object: &'a str| {
         let index = at;
         at += 1;
-        let spot_of = |path: &str, cursor: &mut Cursor<'_>| (cursor.line(object), path.to_owned());
+        let line = cursor.line(object);
         let Ok(raw) = flat::read::<FIELDS>(object, place) else {
-            let (line, path) = spot_of(&format!("objects[{index}]"), cursor);
+            let path = format!("objects[{index}]");
             return sink.problem(Spot::Object { line, path: &path }, Reason::Object, object);
         };
         let [kind, id, ..] = raw;
         if flat::scalar(kind) != "indicator" {
             return;
         }
-        let path = format!("objects[{index}] {}", flat::text(id).chars().take(64).collect::<String>());
-        let (line, path) = spot_of(&path, cursor);
+        let id = flat::text(id);
+        let path = format!("objects[{index}] {}", id.chars().take(64).collect::<String>());
         indicator(&raw, &graph, Spot::Object { line, path: &path }, sink);
     });
 }
@@ -137,10 +137,10 @@ fn indicator(raw: &Raw<'_>, graph: &Graph<'_>, spot: Spot<'_>, sink: &mut Sink<'
             return sink.problem(spot, Reason::Time, &text);
         }
     }
-    if let (Some(from), Some(until)) = (draft.valid_from, draft.valid_until)
-        && until <= from
+    if let (Some(begin), Some(end)) = (draft.valid_from, draft.valid_until)
+        && end <= begin
     {
-        return sink.problem(spot, Reason::Time, &flat::text(until_text(raw)));
+        return sink.problem(spot, Reason::Time, &flat::text(until));
     }
     let sure = flat::scalar(confidence);
     draft.confidence = sure.parse().ok().filter(|value| *value <= 100);
@@ -163,11 +163,6 @@ fn indicator(raw: &Raw<'_>, graph: &Graph<'_>, spot: Spot<'_>, sink: &mut Sink<'
             }
         }
     }
-}
-
-const fn until_text<'a>(raw: &Raw<'a>) -> &'a str {
-    let [_, _, _, _, _, until, ..] = *raw;
-    until
 }
 
 /// What the relations of an indicator tell.
