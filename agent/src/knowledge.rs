@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sonde_common::config::{Config, FeedSettings};
-use sonde_common::feed::{Index, Networks, networks};
+use sonde_common::feed::format::{Problem, Weight};
+use sonde_common::feed::{Builder, Index, Networks, networks};
 use sonde_common::knowledge::Knowledge;
 use sonde_common::profile::Profiles;
 use sonde_common::text::escape;
 
-use crate::feeds_load;
+use crate::feeds;
 
 /// Feeds and networks, read.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Read {
     pub networks: Option<Arc<Networks>>,
     /// Files of feeds read.
     pub files: u64,
+    /// Entries that are refused, one by one; `sonde feeds check` names them.
+    pub entries_refused: u64,
     /// What could not be used: where and why.
     pub failures: Vec<String>,
 }
@@ -37,7 +40,18 @@ pub fn paths(settings: &FeedSettings) -> Vec<PathBuf> {
 pub fn read(settings: &FeedSettings, more: &[PathBuf]) -> Read {
     let mut from = paths(settings);
     from.extend_from_slice(more);
-    let feeds_load::Loaded { index, files, mut failures } = feeds_load::load(&from, settings.memory.size());
+    let mut builder = Builder::new(settings.memory.size());
+    let (loaded, folders) = feeds::load(&from, &mut |indicator| {
+        builder.add(&indicator);
+    });
+    let index = builder.finish();
+    let files = loaded.len() as u64;
+    let mut failures: Vec<String> = folders.iter().map(ToString::to_string).collect();
+    let mut entries_refused = 0;
+    for feed in &loaded {
+        entries_refused += feed.report.count(Weight::Refused);
+        failures.extend(failure(feed));
+    }
     let networks = settings.asn_database.get().and_then(|path| match database(Path::new(path)) {
         Ok(networks) => Some(Arc::new(networks)),
         Err(why) => {
@@ -45,7 +59,20 @@ pub fn read(settings: &FeedSettings, more: &[PathBuf]) -> Read {
             None
         }
     });
-    Read { index: Arc::new(index), networks, files, failures }
+    Read { index: Arc::new(index), networks, files, entries_refused, failures }
+}
+
+/// Why a feed cannot be used, or not to its end. Entries that are refused one by one are no failure: most feeds have some.
+fn failure(feed: &feeds::Loaded) -> Option<String> {
+    let report = &feed.report;
+    if let Some(failure) = &feed.failure {
+        return Some(failure.to_string());
+    }
+    let problem = report.fatal.as_ref().or_else(|| {
+        let refused = |problem: &&Problem| problem.reason.weight() == Weight::Refused;
+        report.problems.iter().find(refused).filter(|_| report.is_unusable())
+    })?;
+    Some(format!("{}: {problem}", feed.path))
 }
 
 fn database(path: &Path) -> Result<Networks, String> {

@@ -5,7 +5,7 @@ pub mod cli;
 pub mod control;
 mod events;
 pub mod exit;
-mod feeds_load;
+pub mod feeds;
 pub mod knowledge;
 pub mod live;
 pub mod platform;

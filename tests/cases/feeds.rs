@@ -82,10 +82,10 @@ fn a_replay_with_a_feed_finds_what_is_on_it() {
 fn a_feed_that_is_none_is_named_with_its_line() {
     let scratch = Scratch::new("feeds-bad");
     let (capture, ..) = beacon(&scratch);
-    let feed = scratch.write("bad.txt", b"a.example\n<html>\n");
+    let feed = scratch.write("bad.txt", b"<html>\nno feed\n");
     let ran = replay(&capture, &["--feed", feed.to_str().unwrap()]);
     assert_eq!(ran.code, 65, "{}", ran.stderr);
-    assert!(ran.stderr.contains("bad.txt") && ran.stderr.contains('2'), "{}", ran.stderr);
+    assert!(ran.stderr.contains("bad.txt") && ran.stderr.contains("line 1"), "{}", ran.stderr);
 }
 
 #[test]

@@ -85,12 +85,12 @@ impl Found {
         let input = Input::open_any(path)?;
         let name = input.name().to_owned();
         match input.content() {
-            Content::Zip if input.is_plain() => zip(&name, Store::Path(path.to_owned())),
+            Content::Zip if input.is_plain() => zip(&name, Store::Path(path.to_owned()), false),
             Content::Zip => {
                 let mut file = tempfile::tempfile().map_err(|error| unpacking(&name, error))?;
                 let cut = copy(&mut *input.into_bytes(), &mut file, &mut 0)
                     .map_err(|error| unpacking(&name, error))?;
-                let mut look = zip(&name, Store::Unpacked(Arc::new(Mutex::new(file))))?;
+                let mut look = zip(&name, Store::Unpacked(Arc::new(Mutex::new(file))), false)?;
                 look.passed_over.extend(cut.map(|error| input::read_error(&name, 0, error)));
                 Ok(look)
             }
@@ -106,6 +106,14 @@ impl Found {
                 Ok(Look { found: vec![Self { name, content, length, origin }], passed_over: Vec::new() })
             }
         }
+    }
+
+    /// The members of a zip archive on disk, whatever they hold.
+    ///
+    /// # Errors
+    /// A [`CaptureError`] if it cannot be opened or is damaged.
+    pub fn in_zip(path: &Path) -> Result<Look, CaptureError> {
+        zip(&escape(&path.to_string_lossy()), Store::Path(path.to_owned()), true)
     }
 
     /// Its name as it stands in messages.
@@ -235,7 +243,7 @@ fn unpacking(name: &str, error: io::Error) -> CaptureError {
     CaptureError::Open { path: format!("{name} (unpacked to the temporary folder)"), error }
 }
 
-fn keep(look: &mut Look, name: String, part: Part) {
+fn keep(look: &mut Look, name: String, part: Part, any: bool) {
     let mut found =
         Found { name, content: Content::Unknown, length: Some(part.len), origin: Origin::Part(part) };
     match found.open_again() {
@@ -246,7 +254,9 @@ fn keep(look: &mut Look, name: String, part: Part) {
                 remedy: "unpack the outer one first",
             });
         }
-        Some(Ok(input)) if input.content() == Content::Unknown => look.passed_over.push(input.unknown()),
+        Some(Ok(input)) if input.content() == Content::Unknown && !any => {
+            look.passed_over.push(input.unknown())
+        }
         Some(Ok(input)) => {
             found.content = input.content();
             look.found.push(found);
@@ -257,7 +267,7 @@ fn keep(look: &mut Look, name: String, part: Part) {
 }
 
 /// The members of a zip archive, read where they lie.
-fn zip(name: &str, store: Store) -> Result<Look, CaptureError> {
+fn zip(name: &str, store: Store, any: bool) -> Result<Look, CaptureError> {
     let damaged = |error: rawzip::Error| CaptureError::DamagedCompression {
         path: name.to_owned(),
         offset: 0,
@@ -302,7 +312,7 @@ fn zip(name: &str, store: Store) -> Result<Look, CaptureError> {
         };
         let packing = Packing::Zip { deflated: method == CompressionMethod::DEFLATE, crc: entry.crc32() };
         let part = Part { store: store.clone(), start, len: end.saturating_sub(start), packing };
-        keep(&mut look, member, part);
+        keep(&mut look, member, part, any);
     }
     Ok(look)
 }
@@ -341,7 +351,7 @@ fn tar(name: &str, input: Input) -> Result<Look, CaptureError> {
         };
         let part =
             Part { store: Store::Unpacked(store.clone()), start, len: end - start, packing: Packing::Plain };
-        keep(&mut look, member.clone(), part);
+        keep(&mut look, member.clone(), part, false);
         if let Some(error) = cut {
             look.passed_over.push(input::read_error(&member, end - start, error));
             break;

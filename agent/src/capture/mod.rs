@@ -112,6 +112,12 @@ pub enum CaptureError {
 }
 
 impl CaptureError {
+    /// What to say of a failure after so many bytes of the decompressed data.
+    #[must_use]
+    pub fn of_reading(path: &str, offset: u64, error: io::Error) -> Self {
+        input::read_error(path, offset, error)
+    }
+
     /// The input's path, safe to print.
     #[must_use]
     pub fn path(&self) -> &str {

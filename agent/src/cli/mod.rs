@@ -5,6 +5,7 @@ mod config;
 pub mod doctor;
 mod explain;
 mod failure;
+mod feeds;
 mod findings;
 pub mod output;
 mod profiles;
@@ -61,6 +62,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Check a configuration, show what holds, print the default
     Config(config::Arguments),
+    /// Check lists of known-bad infrastructure, and show those that the configuration names
+    Feeds(feeds::Arguments),
 }
 
 /// Runs the command that the arguments name.
@@ -98,6 +101,7 @@ pub fn run() -> Exit {
         Command::Profiles(arguments) => arguments.run(),
         Command::Doctor(arguments) => arguments.run(),
         Command::Config(arguments) => arguments.run(),
+        Command::Feeds(arguments) => arguments.run(),
     }
 }
 

@@ -203,6 +203,10 @@ fn feeds(health: &Health) -> String {
         human::bytes(feeds.counts.memory_bytes),
         ago(health.now, loaded)
     );
+    if feeds.entries_refused > 0 {
+        let refused = human::count(feeds.entries_refused);
+        text.push_str(&format!("; {refused} entries refused (`sonde feeds check` names them)"));
+    }
     if let Some(networks) = &feeds.networks {
         text.push_str(&format!("; networks from {networks}"));
     }

@@ -14,7 +14,7 @@ use sonde_common::config::FeedSettings;
 use tracing::{info, warn};
 
 use super::command::{Command, Commander, NotTaken};
-use crate::{feeds_load, knowledge};
+use crate::{feeds, knowledge};
 
 /// Time between two attempts to hand over what was read, while the sensor is busy.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -64,7 +64,7 @@ impl FeedReader {
 type Look = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
 
 fn look(settings: &FeedSettings) -> Look {
-    let mut files = feeds_load::walk(&knowledge::paths(settings), &mut Vec::new());
+    let (mut files, _) = feeds::find(&knowledge::paths(settings));
     files.extend(settings.asn_database.get().map(PathBuf::from));
     let stamp = |path: &Path| {
         let data = std::fs::metadata(path).ok()?;
@@ -132,6 +132,7 @@ fn read(settings: &FeedSettings, any_used: bool) -> News {
         info!(
             files = read.files,
             indicators = counts.entries(),
+            entries_refused = read.entries_refused,
             memory_bytes = counts.memory_bytes,
             millis = took.as_millis(),
             "the feeds are read"
@@ -184,10 +185,10 @@ mod tests {
         let news = next(&commands);
         assert_eq!((entries(&news), news.failure), (Some(2), None));
 
-        std::fs::write(&list, "a.example\nb.example\nbroken line\n").unwrap();
+        std::fs::write(&list, "broken line\n").unwrap();
         let news = next(&commands);
         assert_eq!(entries(&news), None);
-        assert!(news.failure.unwrap().contains("list.txt: line 3"));
+        assert!(news.failure.unwrap().contains("list.txt: line 1"));
 
         // Told to, it reads at once, changed or not.
         std::fs::write(&list, "c.example\n").unwrap();

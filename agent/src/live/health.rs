@@ -231,6 +231,8 @@ pub struct Failure {
 pub struct FeedsHealth {
     /// Files that they come from.
     pub files: u64,
+    /// Entries that are refused, one by one: `sonde feeds check` names them.
+    pub entries_refused: u64,
     /// What they hold, and what had no room.
     pub counts: Indicators,
     /// Type of the database of networks; `None`: none is in use.

@@ -262,6 +262,7 @@ impl Sensor {
         health.failure = failure.clone().map(|reason| Failure { time, reason });
         let Some(read) = read else { return };
         health.files = read.files;
+        health.entries_refused = read.entries_refused;
         health.counts = *read.index.counts();
         health.networks = read.networks.as_ref().map(|networks| networks.described().0.to_owned());
         health.loaded = Some(time);

@@ -1,5 +1,6 @@
 //! Feeds of known-bad infrastructure: their formats, and the index that everything seen is looked up in.
 
+pub mod format;
 pub mod index;
 mod indicator;
 pub mod networks;

@@ -12,7 +12,7 @@ use super::row::{Cause, RowError, RowSink};
 
 /// What to do with a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// Keep its value in this slot.
     Slot(usize),
     /// Look into its value, which is an object: its keys are looked up in this group.
@@ -22,11 +22,11 @@ pub(super) enum Place {
 }
 
 /// Where a key belongs, given the group it stands in. The object itself is group 0.
-pub(super) type Places = fn(u8, &str) -> Place;
+pub(crate) type Places = fn(u8, &str) -> Place;
 
 /// Reads the object that `text` is; a slot without a value is empty. The last of equal keys counts, as it does nearly
 /// everywhere else.
-pub(super) fn read<const N: usize>(text: &str, places: Places) -> Result<[&str; N], serde_json::Error> {
+pub(crate) fn read<const N: usize>(text: &str, places: Places) -> Result<[&str; N], serde_json::Error> {
     let mut slots = [""; N];
     let mut json = serde_json::Deserializer::from_str(text);
     json.deserialize_map(Object { slots: &mut slots, places, group: 0 })?;
@@ -70,7 +70,7 @@ pub(super) fn begins_with_keys(head: &[u8], all: &[&str], one: &[&str]) -> bool 
 }
 
 /// The text inside a string without escapes, a number, `true` or `false`; empty for anything else.
-pub(super) fn scalar(raw: &str) -> &str {
+pub(crate) fn scalar(raw: &str) -> &str {
     match raw.as_bytes().first() {
         Some(b'"') => raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).unwrap_or_default(),
         Some(b'{' | b'[' | b'n') | None => "",
@@ -79,7 +79,7 @@ pub(super) fn scalar(raw: &str) -> &str {
 }
 
 /// As [`scalar`], with escapes resolved; it allocates for those alone.
-pub(super) fn text(raw: &str) -> Cow<'_, str> {
+pub(crate) fn text(raw: &str) -> Cow<'_, str> {
     let inner = scalar(raw);
     if !inner.contains('\\') {
         return Cow::Borrowed(inner);
@@ -89,7 +89,7 @@ pub(super) fn text(raw: &str) -> Cow<'_, str> {
 }
 
 /// The raw elements of an array, one after the other; none if it is no array.
-pub(super) fn each<'a>(raw: &'a str, mut take: impl FnMut(&'a str)) {
+pub(crate) fn each<'a>(raw: &'a str, mut take: impl FnMut(&'a str)) {
     struct Elements<F>(F);
     impl<'de, F: FnMut(&'de str)> Visitor<'de> for Elements<F> {
         type Value = ();

@@ -9,7 +9,7 @@ pub mod eve;
 pub mod events;
 pub mod evtx;
 pub mod fields;
-mod flat;
+pub(crate) mod flat;
 mod http_said;
 #[cfg(test)]
 mod kept;

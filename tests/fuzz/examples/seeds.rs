@@ -31,7 +31,19 @@ fn main() -> Outcome {
     captures()?;
     messages()?;
     texts()?;
+    feeds()?;
     windows()
+}
+
+/// The samples of feeds, of which the form is to be found out.
+fn feeds() -> Outcome {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/feeds");
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        write("feeds", &name, &[&[7], &fs::read(&path)?[..]].concat())?;
+    }
+    Ok(())
 }
 
 /// Events of Windows: some of each kind as JSON, and a small chunk of an EVTX file.
