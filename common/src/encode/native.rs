@@ -620,6 +620,12 @@ impl Rule {
     }
 }
 
+/// Name of the detection that raises a class.
+#[must_use]
+pub const fn rule_name(class: Class) -> &'static str {
+    Rule::new(class).name
+}
+
 impl<'a> EcsProcess<'a> {
     fn new(process: &'a Process) -> Option<Self> {
         let info = &process.info;
