@@ -2,7 +2,7 @@
 
 Reads NDJSON: alerts of Sonde (`sonde.queries`), or objects with `queries`. Sigma rules go through pySigma: parsed,
 validated, and converted for Splunk, Kusto and Elastic. ES|QL goes through the grammar of Elasticsearch. KQL and SPL are
-left to others: KQL to check_kql.js, SPL to nobody, since no parser of it can be had.
+left to others: KQL to check_kql.js, SPL to nobody, since no parser of it can be had. `schema` holds alerts to docs/alert.schema.json.
 """
 
 import argparse
@@ -93,10 +93,31 @@ def check_esql(items):
     return wrong
 
 
+def check_schema():
+    """Holds each alert to the JSON Schema in docs."""
+    import pathlib
+
+    import jsonschema
+
+    schema = json.loads((pathlib.Path(__file__).parents[2] / "docs/alert.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    count, wrong = 0, 0
+    for line in sys.stdin:
+        count += 1
+        for error in validator.iter_errors(json.loads(line)):
+            wrong += 1
+            print(f"alert {count}: {error.json_path}: {error.message}", file=sys.stderr)
+    print(f"schema: {count} checked, {wrong} wrong")
+    sys.exit(1 if wrong or not count else 0)
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("language", choices=["sigma", "esql"])
+    arguments.add_argument("language", choices=["sigma", "esql", "schema"])
     language = arguments.parse_args().language
+    if language == "schema":
+        check_schema()
     items = [(title, text) for of, title, text in queries(sys.stdin) if of == language]
     wrong = {"sigma": check_sigma, "esql": check_esql}[language](items)
     for title, what, text in wrong[:5]:

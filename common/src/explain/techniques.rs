@@ -279,6 +279,15 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_shows_these_rows_and_no_other() {
+        let shown: Vec<&str> =
+            include_str!("../../../docs/alerts.md").lines().filter(|line| line.starts_with("| T1")).collect();
+        let rows: Vec<String> =
+            ROWS.iter().map(|row| format!("| {} {} | {} |", row.id, row.name, row.reason)).collect();
+        assert_eq!(shown, rows);
+    }
+
+    #[test]
     fn what_is_no_alert_gets_no_technique() {
         for mut alert in samples::all() {
             for severity in [Severity::Info, Severity::Low] {

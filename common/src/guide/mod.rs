@@ -12,11 +12,33 @@ pub mod template;
 mod tests;
 mod values;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::quote::Language;
 use self::values::AlertValues;
-use crate::alert::{Alert, Class};
+use crate::alert::{Alert, Change, Class, Severity};
+
+/// How much of it stands in an alert's own form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Guidance {
+    /// Steps and queries.
+    #[default]
+    Full,
+    /// Steps alone.
+    Steps,
+    /// Nothing: `sonde explain` tells it.
+    None,
+}
+
+impl Guidance {
+    /// How much of it an emission carries: none if it is no alert, and not again with each update of one.
+    #[must_use]
+    pub fn of_emission(self, alert: &Alert) -> Self {
+        let is_alert = alert.severity >= Severity::Medium || alert.detected.is_some();
+        if is_alert && alert.change != Change::Updated { self } else { Self::None }
+    }
+}
 
 /// Something to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -58,16 +80,22 @@ pub struct Queries {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Guide {
     /// How to find out what it is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub assess: Vec<Step>,
     /// How to stop it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub contain: Vec<Step>,
     /// What to keep, before it is gone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub collect: Vec<Step>,
     /// How to remove it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub eradicate: Vec<Step>,
     /// How to go back to normal.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recover: Vec<Step>,
     /// What not to do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub avoid: Vec<Step>,
 }
 
@@ -174,6 +202,14 @@ fn add_steps(guide: &mut Guide, template: &str, values: &AlertValues<'_>) {
         if let Some(section) = section.as_mut().filter(|_| !step.text.is_empty()) {
             section.push(step);
         }
+    }
+}
+
+impl Queries {
+    /// Whether the alert tells nothing that could be asked for.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.kql.is_empty() && self.spl.is_empty() && self.esql.is_empty() && self.sigma.is_empty()
     }
 }
 

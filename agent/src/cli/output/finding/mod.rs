@@ -47,7 +47,8 @@ pub fn text(alert: &Alert, style: Style) -> String {
 }
 
 /// Whether there is something to do about it.
-pub(super) fn is_alert(alert: &Alert) -> bool {
+#[must_use]
+pub fn is_alert(alert: &Alert) -> bool {
     alert.severity >= Severity::Medium || alert.detected.is_some()
 }
 
@@ -129,7 +130,11 @@ fn who(page: &mut Page, alert: &Alert) {
     page.row("command line", &info.command_line);
     page.row("user", &info.user);
     if let Some(key) = key {
-        let since = if key.start == Timestamp::ZERO { String::new() } else { format!(", since {}", seconds(key.start)) };
+        let since = if key.start == Timestamp::ZERO {
+            String::new()
+        } else {
+            format!(", since {}", seconds(key.start))
+        };
         page.row("process", &format!("{}{since}", key.pid));
     }
     page.row("known by", known_by(alert.attribution));
@@ -237,7 +242,9 @@ fn how(page: &mut Page, alert: &Alert) {
         let bans = evidence.bans;
         page.row(
             "rhythm",
-            &format!("{matched} of {of} intervals fit {shape}, around {period} ({bans:.1} bans against chance)"),
+            &format!(
+                "{matched} of {of} intervals fit {shape}, around {period} ({bans:.1} bans against chance)"
+            ),
         );
     }
     let dwell = human::span(whole_secs(native::dwell_secs(evidence)));
@@ -318,14 +325,16 @@ fn names(page: &mut Page, alert: &Alert) {
         page.row("do not exist", &human::count(dns.nxdomain.into()));
     }
     if dns.name_bytes > 0 {
-        let entropy =
-            dns.entropy_bits.map_or_else(String::new, |bits| format!(", {bits:.2} bits of entropy a character"));
+        let entropy = dns
+            .entropy_bits
+            .map_or_else(String::new, |bits| format!(", {bits:.2} bits of entropy a character"));
         page.row("in names", &format!("{}{entropy}", human::bytes(dns.name_bytes)));
     }
     if let Some(score) = dns.generated_score {
         page.row("look generated", &format!("{score:.2} (docs/detection.md)"));
     }
-    let types: Vec<_> = dns.types.iter().map(|(name, count)| format!("{name} {}", human::count((*count).into()))).collect();
+    let types: Vec<_> =
+        dns.types.iter().map(|(name, count)| format!("{name} {}", human::count((*count).into()))).collect();
     page.row("types", &types.join(", "));
     if dns.addresses > 0 {
         let ttl = dns.ttl_min_secs.map_or_else(String::new, |ttl| format!(", time to live from {ttl} s"));
@@ -342,7 +351,10 @@ fn names(page: &mut Page, alert: &Alert) {
 fn allowed(page: &mut Page, alert: &Alert) {
     let Some(profile) = &alert.profile else { return };
     page.section("Known-good profile");
-    page.row(if profile.matched { "fits" } else { "nearly fits" }, &format!("{} ({})", profile.name, profile.class));
+    page.row(
+        if profile.matched { "fits" } else { "nearly fits" },
+        &format!("{} ({})", profile.name, profile.class),
+    );
     page.row("but", &profile.mismatch);
 }
 
@@ -352,7 +364,8 @@ fn attack(page: &mut Page, alert: &Alert) {
     }
     page.section("Techniques that the evidence supports (MITRE ATT&CK)");
     for technique in &alert.techniques {
-        let reason = techniques::reason(alert, &technique.id).map_or_else(String::new, |why| format!(": {why}"));
+        let reason =
+            techniques::reason(alert, &technique.id).map_or_else(String::new, |why| format!(": {why}"));
         page.row(&technique.id, &format!("{}{reason}", technique.name));
     }
 }
@@ -443,8 +456,8 @@ impl Page {
     fn step(&mut self, number: usize, step: &Step) {
         let text = self.style.clean(&step.text);
         self.folded(&format!("{number:>2}. "), &text);
-        for command in &step.commands {
-            let command = self.style.clean(command);
+        // What the terminal cannot show as it is cannot be copied from it either.
+        for command in step.commands.iter().filter(|command| self.style.clean(command) == **command) {
             self.out.push_str(&styled(self.style, "2", &format!("        {command}")));
             self.out.push('\n');
         }
