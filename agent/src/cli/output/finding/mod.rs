@@ -62,7 +62,11 @@ fn verdict(page: &mut Page, alert: &Alert) {
         styled(style, color(alert.severity), &bars::gauge(alert.score, GAUGE, style)),
     );
     page.out.push_str(&line);
-    page.out.push_str(&format!("{}, finding {}\n\n", native::rule_name(alert.class), alert.id));
+    for line in wrap(&format!("{}, finding {}", native::rule_name(alert.class), alert.id), style.width) {
+        page.out.push_str(&line);
+        page.out.push('\n');
+    }
+    page.out.push('\n');
     for line in wrap(&style.clean(&alert.reason), style.width) {
         page.out.push_str(&line);
         page.out.push('\n');
@@ -293,8 +297,9 @@ fn histogram(page: &mut Page, alert: &Alert) {
     let (low, high) = (human::interval(histogram.low_secs), human::interval(histogram.high_secs));
     let mut text = format!("{frame}{bars}");
     push_spaces(&mut text, BINS - bars.chars().count().min(BINS));
-    text.push_str(&format!("{frame} {low} to {high}, logarithmic"));
+    text.push(frame);
     page.fixed("intervals", &text);
+    page.fixed(" ", &format!("{low} to {high}, logarithmic"));
 }
 
 /// When the latest callbacks came.
@@ -375,7 +380,7 @@ fn next(page: &mut Page, alert: &Alert) {
     let id: String = alert.id.to_string().chars().take(SHORT_ID).collect();
     if !is_alert(alert) {
         page.section("Next");
-        page.row("nothing", "It is no alert. If it should not even be listed, it needs no known-good entry.");
+        page.row("nothing", "It is no alert: it is listed so that a hunt can find it.");
         return;
     }
     let guide = guide::of(alert);
@@ -386,7 +391,7 @@ fn next(page: &mut Page, alert: &Alert) {
         }
     }
     page.section("Hunt on other hosts");
-    page.row("queries", &format!("sonde explain {id} --queries kql    (or spl, esql, sigma, all)"));
+    page.row("queries", &format!("sonde explain {id} --queries kql (or spl, esql, sigma, all)"));
     page.row("a ticket", &format!("sonde explain {id} --format markdown"));
 }
 
