@@ -130,7 +130,7 @@ static ICMP: QueryTemplates = query_templates!("icmp");
 static BELOW: QueryTemplates = query_templates!("below");
 static GENERATED: QueryTemplates = query_templates!("generated");
 
-/// Steps that hold for every class, behind those of its family.
+/// Steps that hold for every class.
 const COMMON: &str = include_str!("templates/steps/common.txt");
 
 const fn family(class: Class) -> Family {
@@ -160,10 +160,17 @@ const fn family(class: Class) -> Family {
 #[must_use]
 pub fn of(alert: &Alert) -> Guide {
     let values = AlertValues::new(alert);
-    let mut guide = Guide::default();
-    for template in [family(alert.class).steps, COMMON] {
-        add_steps(&mut guide, template, &values);
-    }
+    let (mut guide, mut own) = (Guide::default(), Guide::default());
+    add_steps(&mut guide, COMMON, &values);
+    add_steps(&mut own, family(alert.class).steps, &values);
+    // What is particular to a class is looked at first, but done last: first decide, isolate, and take memory.
+    own.assess.append(&mut guide.assess);
+    guide.assess = own.assess;
+    guide.contain.append(&mut own.contain);
+    guide.collect.append(&mut own.collect);
+    guide.eradicate.append(&mut own.eradicate);
+    guide.recover.append(&mut own.recover);
+    guide.avoid.append(&mut own.avoid);
     guide
 }
 
@@ -226,16 +233,16 @@ impl Guide {
         }
     }
 
-    /// The sections with their titles, in the order in which they are to be done.
+    /// The sections with their titles, in the order in which they are to be read: what not to do before anything is done.
     #[must_use]
     pub fn sections(&self) -> [(&'static str, &[Step]); 6] {
         [
             ("Investigate", &self.assess),
+            ("What not to do", &self.avoid),
             ("Contain", &self.contain),
             ("Collect evidence", &self.collect),
             ("Eradicate", &self.eradicate),
             ("Recover", &self.recover),
-            ("Do not", &self.avoid),
         ]
     }
 }

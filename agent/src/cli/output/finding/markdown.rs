@@ -123,30 +123,18 @@ fn facts(out: &mut String, alert: &Alert) -> std::fmt::Result {
     Ok(())
 }
 
-/// A text of others as prose: what Markdown or HTML gives a meaning is escaped.
+/// A text of others as prose: what Markdown or HTML gives a meaning is escaped, and no address becomes a link by itself.
 fn prose(text: &str) -> String {
+    let text = escape(text);
     let mut out = String::with_capacity(text.len() + 8);
-    for c in escape(text).chars() {
-        if matches!(
-            c,
-            '\\' | '`'
-                | '*'
-                | '_'
-                | '{'
-                | '}'
-                | '['
-                | ']'
-                | '<'
-                | '>'
-                | '('
-                | ')'
-                | '#'
-                | '|'
-                | '!'
-                | '~'
-                | '&'
-                | '@'
-        ) {
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        let begins_link = match c {
+            ':' => chars.as_str().starts_with("//"),
+            '.' => out.get(out.len().saturating_sub(3)..).is_some_and(|end| end.eq_ignore_ascii_case("www")),
+            _ => false,
+        };
+        if begins_link || "\\`*_[]<>#|~&@".contains(c) {
             out.push('\\');
         }
         out.push(c);
@@ -199,7 +187,7 @@ mod tests {
             "## Why this score",
             "## Techniques",
             "## Investigate",
-            "## Do not",
+            "## What not to do",
             "## Sigma",
             "```yaml",
         ] {
@@ -211,7 +199,8 @@ mod tests {
 
     #[test]
     fn names_of_others_mean_nothing_to_markdown() {
-        assert_eq!(prose("<b>[x](http://y)*"), "\\<b\\>\\[x\\]\\(http://y\\)\\*");
+        assert_eq!(prose("<b>[x](http://y)*: z"), "\\<b\\>\\[x\\](http\\://y)\\*: z");
+        assert_eq!(prose("WWW.x.example"), "WWW\\.x.example");
         assert_eq!(code("a`b"), "``a`b``");
         assert_eq!(code("`"), "`` ` ``");
         assert_eq!(code("a|b"), "`a\\|b`");
