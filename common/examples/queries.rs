@@ -1,7 +1,5 @@
 //! Prints the queries of made-up alerts of every class, one JSON object a line: what `scripts/check-queries` has checked.
 
-use std::io::Write as _;
-
 use sonde_common as model;
 use sonde_common::alert::{Alert, Class};
 use sonde_common::guide;
