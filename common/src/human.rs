@@ -65,6 +65,12 @@ pub fn count(value: u64) -> String {
     text
 }
 
+/// A count with what is counted: `1 time`, `1,234 times`.
+#[must_use]
+pub fn counted(value: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(value), if value == 1 { one } else { many })
+}
+
 /// A count in at most six characters: `999`, `45.1 k`, `5.1 M`.
 #[must_use]
 pub fn short_count(value: u64) -> String {
@@ -151,6 +157,8 @@ mod tests {
         assert_eq!(count(0), "0");
         assert_eq!(count(999), "999");
         assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(counted(1, "time", "times"), "1 time");
+        assert_eq!(counted(0, "time", "times"), "0 times");
         assert_eq!(short_count(999), "999");
         assert_eq!(short_count(45_190), "45.1 k");
         assert_eq!(short_count(999_999), "999 k");

@@ -27,6 +27,7 @@ pub mod event;
 pub mod explain;
 pub mod feed;
 pub mod format;
+pub mod guide;
 pub mod human;
 pub mod knowledge;
 pub mod learn;

@@ -26,7 +26,8 @@ use sonde_tests::logs::{Call, Story, days};
 use sonde_tests::program::{Ran, run};
 
 const NDJSON: [&str; 2] = ["--format", "ndjson"];
-const ALL: [&str; 3] = ["--format", "ndjson", "--all"];
+/// Without the guidance, which templates make of the rest.
+const ALL: [&str; 5] = ["--format", "ndjson", "--all", "--set", "alerts.guidance=none"];
 const EVENTS: [&str; 2] = ["--events", "-"];
 
 /// The folders of samples, by their names.

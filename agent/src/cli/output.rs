@@ -12,6 +12,7 @@ use std::io::{self, Write};
 
 use sonde_common::alert::Alert;
 use sonde_common::encode::{csv as rows, native};
+use sonde_common::guide::Guidance;
 
 use self::table::Table;
 use sonde_common::human;
@@ -134,6 +135,7 @@ pub struct Output<W: Write> {
     written: u64,
     buffer: Vec<u8>,
     form: Form,
+    guidance: Guidance,
 }
 
 #[derive(Debug)]
@@ -151,7 +153,13 @@ impl<W: Write> Output<W> {
             Format::Ndjson => Form::Ndjson,
             Format::Csv => Form::Csv { header_written: false },
         };
-        Self { out, written: 0, buffer: Vec::new(), form }
+        Self { out, written: 0, buffer: Vec::new(), form, guidance: Guidance::None }
+    }
+
+    /// Has JSON carry so much guidance.
+    #[must_use]
+    pub fn with_guidance(self, guidance: Guidance) -> Self {
+        Self { guidance, ..self }
     }
 
     /// Writes all results: a table's columns are as wide as they need. A CSV has its header even without results.
@@ -183,7 +191,7 @@ impl<W: Write> Output<W> {
                 self.buffer.extend_from_slice(text.as_bytes());
             }
             Form::Ndjson => {
-                native::append(alert, &mut self.buffer);
+                native::append(alert, self.guidance.of_emission(alert), &mut self.buffer);
                 self.buffer.push(b'\n');
             }
             Form::Csv { .. } => self.push_row(&rows::row(alert))?,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use sonde_common::alert::{Alert, Severity};
 use sonde_common::config::Config;
+use sonde_common::guide::Guidance;
 use sonde_common::live::Unavailable;
 use tracing::{error, info, warn};
 
@@ -85,7 +86,7 @@ impl Arguments {
         let feeds_to = commander.clone();
         let heartbeat = Heartbeat::default();
         let path = settings::file(self.config.as_deref());
-        let emit = self.emit();
+        let emit = self.emit(config.alerts.guidance);
         let reread: Reread = Box::new(move || self.config().map_err(|Failure(_, reason)| reason));
         let control = Setup::of(&config, commander, heartbeat.clone(), reread)
             .and_then(control::start)
@@ -133,12 +134,12 @@ impl Arguments {
     }
 
     /// Writes alerts to stdout. A reader that went away or a full disk ends the output, not the sensor.
-    fn emit(&self) -> Emit {
+    fn emit(&self, guidance: Guidance) -> Emit {
         let style = Style::of_stdout();
         let format = self
             .format
             .unwrap_or_else(|| Format::by_default(std::io::IsTerminal::is_terminal(&std::io::stdout())));
-        let mut out = Some(Output::new(std::io::stdout(), format, style));
+        let mut out = Some(Output::new(std::io::stdout(), format, style).with_guidance(guidance));
         Box::new(move |alert: Alert| {
             if alert.severity < Severity::Medium {
                 return;

@@ -3,6 +3,7 @@
 //! Every struct denies unknown fields; a value that can be wrong alone is a newtype that checks itself, so an error points
 //! at line and column. One file per table.
 
+mod alerts;
 mod amount;
 mod attribution;
 mod capture;
@@ -19,6 +20,7 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::alerts::AlertSettings;
 pub use self::amount::{Bytes, Whole};
 pub use self::attribution::{AttributionSettings, CommandLines, EventRingBytes, HashBytes, LayerChoice};
 pub use self::capture::{CaptureMode, CaptureSettings, Interface, RingBytes};
@@ -52,6 +54,8 @@ pub struct Config {
     pub feeds: FeedSettings,
     /// Programs that tick by nature.
     pub profiles: ProfileSettings,
+    /// What stands in an alert.
+    pub alerts: AlertSettings,
     /// What the live sensor remembers over a restart.
     pub state: StateSettings,
     /// How others talk to the live sensor.

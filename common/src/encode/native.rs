@@ -13,6 +13,7 @@ use crate::alert::{
     Process, ProfileNote, Severity, Suppressed, Technique, Word,
 };
 use crate::event::AppProtocol;
+use crate::guide::{self, Guidance};
 use crate::net::Transport;
 use crate::process::image_name;
 use crate::process::{Attribution, ImageLocation, ParentClass};
@@ -28,17 +29,23 @@ const SCORE_DECIMALS: i32 = 4;
 /// Decimals of seconds, bans and bytes.
 const SECS_DECIMALS: i32 = 3;
 
-/// Writes the alert as one line of JSON, without the line's end, behind what `out` holds.
-pub fn append(alert: &Alert, out: &mut Vec<u8>) {
-    let done = json::write(&mut *out, &Document::new(alert));
+/// Writes the alert as one line of JSON, without the line's end, behind what `out` holds; with as much guidance as is wanted.
+pub fn append(alert: &Alert, guidance: Guidance, out: &mut Vec<u8>) {
+    let done = json::write(&mut *out, &Document::new(alert, guidance));
     debug_assert!(done.is_ok(), "a Vec takes every write and a Document has no keys but names: {done:?}");
 }
 
-/// The alert as one line of JSON, without the line's end.
+/// The alert as one line of JSON, without the line's end and without guidance.
 #[must_use]
 pub fn to_json(alert: &Alert) -> String {
-    let mut out = Vec::with_capacity(4096);
-    append(alert, &mut out);
+    to_json_with(alert, Guidance::None)
+}
+
+/// The same with guidance.
+#[must_use]
+pub fn to_json_with(alert: &Alert, guidance: Guidance) -> String {
+    let mut out = Vec::with_capacity(16_384);
+    append(alert, guidance, &mut out);
     String::from_utf8(out).unwrap_or_default()
 }
 
@@ -300,6 +307,10 @@ struct Sonde<'a> {
     attribution: Attribution,
     #[serde(skip_serializing_if = "Option::is_none")]
     suppressed_by: Option<&'a Suppressed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guide: Option<guide::Guide>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queries: Option<guide::Queries>,
 }
 
 #[derive(Serialize)]
@@ -458,7 +469,7 @@ struct Program<'a> {
 }
 
 impl<'a> Document<'a> {
-    fn new(alert: &'a Alert) -> Self {
+    fn new(alert: &'a Alert, guidance: Guidance) -> Self {
         let destination = &alert.destination;
         let level = alert.evidence.level;
         let process = alert.process.as_ref();
@@ -500,7 +511,7 @@ impl<'a> Document<'a> {
             url: some_text(url_domain).map(|domain| Url { domain, port: url_port }),
             user_agent: some_text(&destination.user_agent).map(|original| UserAgent { original }),
             threat: Threat::new(alert),
-            sonde: Sonde::new(alert),
+            sonde: Sonde::new(alert, guidance),
         }
     }
 }
@@ -622,6 +633,12 @@ impl Rule {
     }
 }
 
+/// Name of the detection that raises a class.
+#[must_use]
+pub const fn rule_name(class: Class) -> &'static str {
+    Rule::new(class).name
+}
+
 impl<'a> EcsProcess<'a> {
     fn new(process: &'a Process) -> Option<Self> {
         let info = &process.info;
@@ -732,7 +749,7 @@ impl<'a> ProfileFields<'a> {
 }
 
 impl<'a> Sonde<'a> {
-    fn new(alert: &'a Alert) -> Self {
+    fn new(alert: &'a Alert, guidance: Guidance) -> Self {
         let destination = &alert.destination;
         Self {
             schema: Version { version: SCHEMA_VERSION },
@@ -775,6 +792,10 @@ impl<'a> Sonde<'a> {
             process: alert.process.as_ref().and_then(Program::new),
             attribution: alert.attribution,
             suppressed_by: alert.suppressed_by.as_ref(),
+            guide: (guidance != Guidance::None).then(|| guide::of(alert)),
+            queries: (guidance == Guidance::Full)
+                .then(|| guide::queries(alert))
+                .filter(|queries| !queries.is_empty()),
         }
     }
 }
@@ -990,8 +1011,10 @@ mod tests {
     #[test]
     fn reference_lists_every_field_and_no_other() {
         let mut written = BTreeSet::new();
-        for alert in samples::all() {
-            paths(&parsed(&alert), "", &mut written);
+        for mut alert in samples::all() {
+            alert.change = Change::Created;
+            let line = to_json_with(&alert, Guidance::Full);
+            paths(&serde_json::from_str(&line).unwrap(), "", &mut written);
         }
         let documented: BTreeSet<String> = DOC
             .lines()
@@ -1002,6 +1025,83 @@ mod tests {
         let stale: Vec<_> = documented.difference(&written).collect();
         assert!(missing.is_empty(), "not in docs/alerts.md: {missing:?}");
         assert!(stale.is_empty(), "in docs/alerts.md, but never written: {stale:?}");
+    }
+
+    /// Holds a value to the few words of JSON Schema that ours is written in; a field that it does not know is wrong here, though
+    /// readers are to skip it.
+    fn obeys(value: &Value, schema: &Value, path: &str) {
+        let kind = schema["type"].as_str().unwrap();
+        let holds = match kind {
+            "object" => value.is_object(),
+            "array" => value.is_array(),
+            "string" => value.is_string(),
+            "number" => value.is_number(),
+            "boolean" => value.is_boolean(),
+            other => panic!("{path}: no such type {other}"),
+        };
+        assert!(holds, "{path} is no {kind}: {value}");
+        if let Some(words) = schema["enum"].as_array() {
+            assert!(words.contains(value), "{path}: {value} is none of {words:?}");
+        }
+        for (bound, holds) in
+            [("minimum", std::cmp::Ordering::Less), ("maximum", std::cmp::Ordering::Greater)]
+        {
+            let beyond = schema[bound].as_f64().and_then(|bound| value.as_f64()?.partial_cmp(&bound));
+            assert_ne!(beyond, Some(holds), "{path}: {value}");
+        }
+        if schema["format"] == "date-time" {
+            assert!(value.as_str().unwrap().parse::<Timestamp>().is_ok(), "{path}: {value}");
+        }
+        for name in schema["required"].as_array().into_iter().flatten() {
+            assert!(value.get(name.as_str().unwrap()).is_some(), "{path} has no {name}");
+        }
+        for (name, value) in value.as_object().into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            obeys(
+                value,
+                schema["properties"].get(name).unwrap_or_else(|| panic!("{path} is not in the schema")),
+                &path,
+            );
+        }
+        value.as_array().into_iter().flatten().for_each(|item| obeys(item, &schema["items"], path));
+    }
+
+    #[test]
+    fn every_alert_obeys_the_schema() {
+        let schema: Value = serde_json::from_str(include_str!("../../../docs/alert.schema.json")).unwrap();
+        for alert in samples::all() {
+            for guidance in [Guidance::None, Guidance::Full] {
+                obeys(&serde_json::from_str(&to_json_with(&alert, guidance)).unwrap(), &schema, "");
+            }
+        }
+    }
+
+    #[test]
+    fn the_schema_has_the_fields_of_the_reference() {
+        fn leaves(schema: &Value, path: &str, out: &mut BTreeSet<String>) {
+            if let Some(fields) = schema["properties"].as_object() {
+                for (name, field) in fields {
+                    leaves(
+                        field,
+                        &if path.is_empty() { name.clone() } else { format!("{path}.{name}") },
+                        out,
+                    );
+                }
+            } else if schema["type"] == "array" {
+                leaves(&schema["items"], &format!("{path}[]"), out);
+            } else {
+                out.insert(path.to_owned());
+            }
+        }
+        let mut found = BTreeSet::new();
+        let schema = include_str!("../../../docs/alert.schema.json");
+        leaves(&serde_json::from_str(schema).unwrap(), "", &mut found);
+        let rows = DOC.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+        let documented: BTreeSet<String> = rows.map(|(path, _)| path.to_owned()).collect();
+        assert_eq!(
+            found, documented,
+            "make it anew: scripts/lib/make_schema.py docs/alerts.md > docs/alert.schema.json"
+        );
     }
 
     #[test]
@@ -1020,6 +1120,29 @@ mod tests {
         let mut broken = samples::implant();
         broken.score = f64::NAN;
         assert_eq!(parsed(&broken)["sonde"]["score"].as_f64(), Some(0.0));
+    }
+
+    #[test]
+    fn guidance_is_given_with_the_first_and_the_last_word_of_an_alert() {
+        let has = |alert: &Alert, guidance: Guidance| {
+            let line = to_json_with(alert, guidance.of_emission(alert));
+            let value: Value = serde_json::from_str(&line).unwrap();
+            (value["sonde"].get("guide").is_some(), value["sonde"].get("queries").is_some())
+        };
+        let created = Alert { change: Change::Created, ..samples::implant() };
+        assert_eq!(has(&created, Guidance::Full), (true, true));
+        assert_eq!(has(&created, Guidance::Steps), (true, false));
+        assert_eq!(has(&created, Guidance::None), (false, false));
+        assert_eq!(has(&samples::implant(), Guidance::Full), (false, false), "an update repeats nothing");
+        let row = Alert { change: Change::Final, ..samples::long_names() };
+        assert_eq!(has(&row, Guidance::Full), (false, false), "no alert, nothing to do");
+        // What docs/alerts.md says of sizes: some collectors cut an event at 10,000 bytes.
+        let bytes = |guidance| to_json_with(&created, guidance).len();
+        assert!(
+            bytes(Guidance::Steps) < 10_000 && bytes(Guidance::Full) < 20_000,
+            "{}",
+            bytes(Guidance::Full)
+        );
     }
 
     #[test]

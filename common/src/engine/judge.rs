@@ -12,10 +12,10 @@ use crate::detect::beacon::series::Series;
 use crate::detect::beacon::{BeaconDetector, Evaluated};
 use crate::detect::{Finding, Host as _, Seen, indicator};
 use crate::domain::registrable;
-use crate::explain;
+use crate::explain::{self, techniques};
 use crate::knowledge::Knowledge;
 use crate::profile::Excused;
-use crate::score::{self, Fact, Facts};
+use crate::score::{self, Fact};
 use crate::suppress::Suppressions;
 use crate::time::Timestamp;
 
@@ -154,14 +154,7 @@ impl Judge {
     /// The alert that a series makes, with all that is known of both ends.
     fn of_series(&self, series: &Series, label: &Label, standing: &Standing) -> Alert {
         let mut alert = explain::alert(&self.scope.host, series, label, standing);
-        let before = alert.severity;
         self.complete(&mut alert);
-        if before < Severity::Medium && alert.severity >= Severity::Medium {
-            // It is an alert only because of the feeds.
-            let facts = label.peak.map_or_else(Facts::default, |peak| peak.facts);
-            alert.techniques.extend(explain::techniques(label, facts, alert.severity));
-            alert.techniques.sort_unstable();
-        }
         alert
     }
 
@@ -171,6 +164,7 @@ impl Judge {
         self.scope.annotate(alert);
         indicator::complete(alert, &self.knowledge, self.feeds_since);
         alert.profile = self.knowledge.profiles.of(alert);
+        alert.techniques = techniques::of(alert);
     }
 
     /// The severity of a series whose destination is on a feed, if it is an alert.

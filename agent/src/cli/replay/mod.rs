@@ -229,7 +229,8 @@ impl Arguments {
         };
         let style = Style::of_stdout();
         let format = self.format.unwrap_or_else(|| Format::by_default(io::stdout().is_terminal()));
-        let mut out = Output::new(BufWriter::new(io::stdout()), format, style);
+        let mut out =
+            Output::new(BufWriter::new(io::stdout()), format, style).with_guidance(config.alerts.guidance);
         let least = self
             .min_severity
             .map_or(if self.all { Severity::Info } else { Severity::Medium }, Severity::from);

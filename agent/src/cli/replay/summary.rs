@@ -1,6 +1,6 @@
 //! What a replay has seen and left out, in a few lines.
 
-use sonde_common::human;
+use sonde_common::human::{self, counted};
 
 use crate::replay::Totals;
 
@@ -22,8 +22,6 @@ fn summary(totals: &Totals) {
     let n = human::count;
     let tracking = &totals.tracking;
     let (engine, assembled) = (&totals.engine, &totals.assembled);
-    let counted =
-        |count: u64, one: &str, many: &str| format!("{} {}", n(count), if count == 1 { one } else { many });
     let mut text = String::new();
     if totals.frames > 0 {
         text.push_str(&format!("{}, ", counted(totals.frames, "packet", "packets")));
@@ -46,29 +44,59 @@ fn summary(totals: &Totals) {
     }
     let undecoded = &totals.undecoded;
     let ignored = [
-        (undecoded.not_ip, "not IP"),
-        (undecoded.other_transport, "other protocols"),
-        (undecoded.fragment, "later fragments"),
-        (undecoded.truncated, "cut in a header"),
-        (undecoded.link, "unknown link type"),
-        (tracking.no_peer, "multicast, broadcast, loopback or local discovery"),
-        (tracking.foreign, "connections opened from outside or between others"),
-        (tracking.dns_damaged, "messages on the DNS port that are none"),
-        (totals.bad_lines, "damaged lines"),
-        (totals.foreign_rows, "rows of connections opened from outside or between others"),
-        (totals.no_peer_rows, "rows of multicast, broadcast, loopback or local discovery"),
-        (assembled.resolver, "datagrams to resolvers, whose look-ups are counted"),
-        (assembled.repeated, "rows that told of a connection again"),
-        (assembled.retries, "retries of an attempt"),
-        (tracking.restarts, "steps back in time, each taken as a new start"),
+        (undecoded.not_ip, "not IP", "not IP"),
+        (undecoded.other_transport, "of another protocol", "other protocols"),
+        (undecoded.fragment, "later fragment", "later fragments"),
+        (undecoded.truncated, "cut in a header", "cut in a header"),
+        (undecoded.link, "of an unknown link type", "unknown link type"),
+        (
+            tracking.no_peer,
+            "multicast, broadcast, loopback or local discovery",
+            "multicast, broadcast, loopback or local discovery",
+        ),
+        (
+            tracking.foreign,
+            "connection opened from outside or between others",
+            "connections opened from outside or between others",
+        ),
+        (
+            tracking.dns_damaged,
+            "message on the DNS port that is none",
+            "messages on the DNS port that are none",
+        ),
+        (totals.bad_lines, "damaged line", "damaged lines"),
+        (
+            totals.foreign_rows,
+            "row of a connection opened from outside or between others",
+            "rows of connections opened from outside or between others",
+        ),
+        (
+            totals.no_peer_rows,
+            "row of multicast, broadcast, loopback or local discovery",
+            "rows of multicast, broadcast, loopback or local discovery",
+        ),
+        (
+            assembled.resolver,
+            "datagram to a resolver, whose look-up is counted",
+            "datagrams to resolvers, whose look-ups are counted",
+        ),
+        (assembled.repeated, "row that told of a connection again", "rows that told of a connection again"),
+        (assembled.retries, "retry of an attempt", "retries of an attempt"),
+        (
+            tracking.restarts,
+            "step back in time, taken as a new start",
+            "steps back in time, each taken as a new start",
+        ),
     ];
-    let bad = totals.bad_rows.iter().map(|(cause, count)| (*count, format!("bad rows ({cause})")));
+    let bad =
+        totals.bad_rows.iter().filter(|(_, count)| **count > 0).map(|(cause, count)| {
+            counted(*count, &format!("bad row ({cause})"), &format!("bad rows ({cause})"))
+        });
     let ignored: Vec<_> = ignored
         .iter()
-        .map(|&(count, what)| (count, what.to_owned()))
+        .filter(|(count, _, _)| *count > 0)
+        .map(|&(count, one, many)| counted(count, one, many))
         .chain(bad)
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{} {what}", n(count)))
         .collect();
     if let Some(attribution) = &totals.attribution {
         let (known, all) = (attribution.attributed, attribution.attributed + attribution.unknown);
@@ -89,26 +117,34 @@ fn lost(totals: &Totals) -> Option<String> {
     let (tracking, engine) = (&totals.tracking, &totals.engine);
     let attribution = totals.attribution.unwrap_or_default();
     let lost = [
-        (tracking.evicted, "connections"),
-        (engine.beacon.series_evicted, "series"),
-        (engine.learned_evicted, "learnt programs and destinations"),
-        (engine.beacon.sightings_evicted, "first sightings"),
-        (engine.names_evicted, "names"),
-        (engine.findings_evicted, "findings"),
-        (engine.hosts_evicted, "hosts"),
-        (engine.processes_evicted, "processes"),
-        (tracking.streams_refused, "client streams"),
-        (tracking.queries_evicted, "DNS queries"),
-        (totals.assembled.said_evicted, "names of connections to come"),
-        (totals.assembled.connections_evicted, "connections that might be told of again"),
-        (totals.assembled.processes_evicted, "processes of logs"),
-        (attribution.flows_evicted, "connections that a capture names the process of"),
-        (attribution.processes_evicted, "processes that a capture names"),
+        (tracking.evicted, "connection", "connections"),
+        (engine.beacon.series_evicted, "series", "series"),
+        (engine.learned_evicted, "learnt program or destination", "learnt programs and destinations"),
+        (engine.beacon.sightings_evicted, "first sighting", "first sightings"),
+        (engine.names_evicted, "name", "names"),
+        (engine.findings_evicted, "finding", "findings"),
+        (engine.hosts_evicted, "host", "hosts"),
+        (engine.processes_evicted, "process", "processes"),
+        (tracking.streams_refused, "client stream", "client streams"),
+        (tracking.queries_evicted, "DNS query", "DNS queries"),
+        (totals.assembled.said_evicted, "name of a connection to come", "names of connections to come"),
+        (
+            totals.assembled.connections_evicted,
+            "connection that might be told of again",
+            "connections that might be told of again",
+        ),
+        (totals.assembled.processes_evicted, "process of a log", "processes of logs"),
+        (
+            attribution.flows_evicted,
+            "connection that a capture names the process of",
+            "connections that a capture names the process of",
+        ),
+        (attribution.processes_evicted, "process that a capture names", "processes that a capture names"),
     ];
     let lost: Vec<_> = lost
         .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{} {what}", human::count(*count)))
+        .filter(|(count, _, _)| *count > 0)
+        .map(|&(count, one, many)| counted(count, one, many))
         .collect();
     (!lost.is_empty()).then(|| format!("Dropped to stay within bounds (limits.memory): {}.", lost.join(", ")))
 }
