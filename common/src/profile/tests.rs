@@ -35,7 +35,7 @@ fn knowledge(profiles: Profiles) -> Arc<Knowledge> {
 fn calls(knowledge: &Arc<Knowledge>, info: &ProcessInfo, place: &Place) -> (Engine, Vec<Alert>) {
     let at = |secs: i64| Timestamp::from_secs_nanos(1_700_000_000 + secs, 0);
     let mut engine = Engine::new("h".into(), 1 << 20, (1, 2));
-    engine.set_knowledge(knowledge);
+    engine.set_knowledge(knowledge, &mut |_| {});
     let mut emitted = Vec::new();
     let mut tell = |secs: i64, event: Event<'_>| {
         let observation = Observation { time: at(secs), host: HostId::Name("h"), event };
@@ -560,13 +560,13 @@ fn what_a_profile_held_back_comes_back_with_a_change_of_profiles_and_is_kept_ove
     let mut bytes = Vec::new();
     engine.save(&mut bytes);
     let mut engine = Engine::restore(&bytes, 1 << 20).unwrap();
-    engine.set_knowledge(&all);
+    engine.set_knowledge(&all, &mut |_| {});
     let after: Vec<_> = engine.excused().map(|(name, excused)| (name.to_owned(), excused)).collect();
     assert_eq!(before, after);
     let mut back = Vec::new();
     engine.reconsider(&mut |alert| back.push(alert));
     assert!(back.is_empty(), "the profile stands");
-    engine.set_knowledge(&knowledge(Profiles::default()));
+    engine.set_knowledge(&knowledge(Profiles::default()), &mut |_| {});
     engine.reconsider(&mut |alert| back.push(alert));
     assert_eq!(back.len(), 1, "{back:?}");
     assert_eq!(back[0].profile, None);

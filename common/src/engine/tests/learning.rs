@@ -57,7 +57,7 @@ fn what_comes_after_the_learning_period_is_new_and_a_restart_forgets_nothing() {
 fn without_a_learning_period_all_is_new_at_once() {
     let mut calls = watched();
     let config = Config::parse("[learning]\nperiod_days = 0", &[]).unwrap();
-    calls.engine.set_knowledge(&Arc::new(Knowledge::of(&config)));
+    calls.engine.set_knowledge(&Arc::new(Knowledge::of(&config)), &mut |_| {});
     calls.exchanges(MINUTE, 0, 30);
     assert_eq!(part(&calls.only(), "new_destination"), Some(1.0));
 }
