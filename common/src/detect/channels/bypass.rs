@@ -193,7 +193,7 @@ fn plain<'a>(query: &DnsEvent<'a>) -> Option<Asked<'a>> {
         start: query.start,
         ip,
         port: DNS_PORT,
-        transport: query.tuple.map_or(Transport::Udp, |tuple| tuple.transport),
+        transport: Transport::Udp,
         name: "",
         question: query.query,
         attribution: query.attribution,
