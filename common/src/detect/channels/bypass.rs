@@ -197,7 +197,7 @@ fn plain<'a>(query: &DnsEvent<'a>) -> Option<Asked<'a>> {
         start: query.start,
         ip,
         port: DNS_PORT,
-        transport: query.tuple.map_or(Transport::Udp, |tuple| tuple.transport),
+        transport: Transport::Udp,
         name: "",
         question: query.query,
         attribution: query.attribution,
@@ -214,7 +214,7 @@ fn by_port<'a>(seen: &Seen<'a>, event: &ConnectionEvent<'_>) -> Option<Asked<'a>
     let ip = event.tuple.remote.ip();
     let way = match port {
         // Where the source shows no questions, as most logs of connections.
-        DNS_PORT if proxied == 0 && !(is_no_peer(ip) && !ip.is_loopback()) => Way::Plain,
+        DNS_PORT if proxied == 0 && (ip.is_loopback() || !is_no_peer(ip)) => Way::Plain,
         TLS_PORT if event.tuple.transport != Transport::Icmp => Way::Tls,
         // By name; by address only where nothing else is said.
         HTTPS_PORT if services::is_resolver_name(seen.name) => Way::Https,

@@ -257,7 +257,7 @@ impl Entry {
                 fqdn: query.query.to_owned(),
                 ip: query.addresses.first().copied(),
                 port: query.resolver.map_or(53, |resolver| resolver.port()),
-                transport: query.tuple.map_or(Transport::Udp, |tuple| tuple.transport),
+                transport: Transport::Udp,
                 ..Destination::default()
             },
             evidence: Evidence {

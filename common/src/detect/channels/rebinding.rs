@@ -272,7 +272,7 @@ impl Entry {
                 fqdn: query.query.to_owned(),
                 ip: Some(to),
                 port: query.resolver.map_or(53, |resolver| resolver.port()),
-                transport: query.tuple.map_or(Transport::Udp, |tuple| tuple.transport),
+                transport: Transport::Udp,
                 ..Destination::default()
             },
             evidence: Evidence {

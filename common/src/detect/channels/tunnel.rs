@@ -386,7 +386,7 @@ impl Entry {
                 registrable_domain: self.zone.to_string(),
                 ip: query.resolver.map(|resolver| resolver.ip()),
                 port: query.resolver.map_or(53, |resolver| resolver.port()),
-                transport: query.tuple.map_or(Transport::Udp, |tuple| tuple.transport),
+                transport: Transport::Udp,
                 ..Destination::default()
             },
             evidence: Evidence {

@@ -232,7 +232,7 @@ fn services_that_are_asked_about_many_things_are_quiet() {
                 2 => format!("d{}.cloudfront.net", draw.text(BASE32, 13)),
                 _ => format!("{}.blob.core.windows.net", draw.text(BASE32, 20)),
             };
-            (0.02, name, [1, 28, 65][usize::try_from(draw.below(3)).unwrap()], 0, "203.0.113.9")
+            (0.05, name, [1, 28, 65][usize::try_from(draw.below(3)).unwrap()], 0, "203.0.113.9")
         }),
     ];
     assert_eq!(rates, [0; 17]);
