@@ -148,14 +148,14 @@ impl Notes {
     /// and label, so that the order in which feeds are read decides nothing.
     pub(super) fn rank(&self, number: u32) -> impl Ord {
         let note = self.get(number);
-        let Stored { from, until, .. } = note.stored;
+        let Stored { from, until, .. } = note.stored();
         let texts = [note.feed(), note.label(), note.reference(), note.group(), note.software()];
         (Reverse(note.sureness()), Reverse(until), from, texts)
     }
 
     /// A note by its number.
     pub(super) fn get(&self, number: u32) -> NoteRef<'_> {
-        NoteRef { stored: self.notes.get(number as usize).copied().unwrap_or(NONE), texts: &self.texts }
+        NoteRef { notes: self, number }
     }
 
     /// Bytes on the heap.
@@ -192,45 +192,50 @@ pub const EARLY: i64 = 30 * 86_400 * crate::time::NANOS_PER_SEC;
 /// A note of the index.
 #[derive(Clone, Copy, Debug)]
 pub struct NoteRef<'a> {
-    stored: Stored,
-    texts: &'a [u8],
+    notes: &'a Notes,
+    number: u32,
 }
 
 impl<'a> NoteRef<'a> {
+    /// The note itself, read only where somebody wants to know.
+    fn stored(&self) -> Stored {
+        self.notes.notes.get(self.number as usize).copied().unwrap_or(NONE)
+    }
+
     /// Name of the feed.
     #[must_use]
     pub fn feed(&self) -> &'a str {
-        text_at(self.texts, self.stored.feed)
+        text_at(&self.notes.texts, self.stored().feed)
     }
 
     /// What the feed calls it.
     #[must_use]
     pub fn label(&self) -> &'a str {
-        text_at(self.texts, self.stored.label)
+        text_at(&self.notes.texts, self.stored().label)
     }
 
     /// ATT&CK group.
     #[must_use]
     pub fn group(&self) -> &'a str {
-        text_at(self.texts, self.stored.group)
+        text_at(&self.notes.texts, self.stored().group)
     }
 
     /// ATT&CK software.
     #[must_use]
     pub fn software(&self) -> &'a str {
-        text_at(self.texts, self.stored.software)
+        text_at(&self.notes.texts, self.stored().software)
     }
 
     /// Where to read more.
     #[must_use]
     pub fn reference(&self) -> &'a str {
-        text_at(self.texts, self.stored.reference)
+        text_at(&self.notes.texts, self.stored().reference)
     }
 
     /// The feed's confidence, 0..=100, if it tells of one.
     #[must_use]
     pub fn confidence(&self) -> Option<u8> {
-        Some(self.stored.confidence).filter(|confidence| *confidence != UNTOLD)
+        Some(self.stored().confidence).filter(|confidence| *confidence != UNTOLD)
     }
 
     /// The confidence that counts.
@@ -242,19 +247,19 @@ impl<'a> NoteRef<'a> {
     /// It holds from then…
     #[must_use]
     pub fn valid_from(&self) -> Option<Timestamp> {
-        Some(self.stored.from).filter(|nanos| *nanos != i64::MIN).map(Timestamp::from_nanos)
+        Some(self.stored().from).filter(|nanos| *nanos != i64::MIN).map(Timestamp::from_nanos)
     }
 
     /// …until then.
     #[must_use]
     pub fn valid_until(&self) -> Option<Timestamp> {
-        Some(self.stored.until).filter(|nanos| *nanos != i64::MAX).map(Timestamp::from_nanos)
+        Some(self.stored().until).filter(|nanos| *nanos != i64::MAX).map(Timestamp::from_nanos)
     }
 
     /// Whether it holds for something that was seen from `since` to `until`.
     #[must_use]
     pub fn validity(&self, since: Timestamp, until: Timestamp) -> Validity {
-        let Stored { from, until: end, .. } = self.stored;
+        let Stored { from, until: end, .. } = self.stored();
         if since.nanos() > end {
             Validity::Outside
         } else if until.nanos() >= from {
