@@ -168,7 +168,7 @@ fn a_strobe_is_found_and_a_signed_monitor_is_quiet() {
     let [alert] = &alerts[..] else { panic!("{alerts:?}") };
     assert_eq!((text(alert, "/sonde/class"), text(alert, "/process/name")), ("strobe", "upd"));
     let sentence = text(alert, "/message");
-    assert!(sentence.contains("7,200 within an hour"), "{sentence}");
+    assert!(sentence.contains("without a pause: 3,600 within an hour"), "{sentence}");
 }
 
 #[test]
