@@ -32,7 +32,7 @@ pub const ROWS: [Row; 27] = [
         "T1029",
         "Scheduled Transfer",
         "each callback of the schedule sends much and receives little",
-        |alert| sends_much(alert),
+        sends_much,
     ),
     row("T1036", "Masquerading", "the program bears a name that is not its own", |alert| {
         // Which kind, the alert names already where it is known.
@@ -86,7 +86,7 @@ pub const ROWS: [Row; 27] = [
         "T1090.004",
         "Proxy: Domain Fronting",
         "the client names another domain in TLS than it asks the server for",
-        |alert| is_fronted(alert),
+        is_fronted,
     ),
     row("T1095", "Non-Application Layer Protocol", "the callbacks are ICMP echoes", |alert| {
         alert.destination.transport == Transport::Icmp
@@ -125,7 +125,7 @@ pub const ROWS: [Row; 27] = [
         "the names asked for look generated",
         |alert| alert.class == Class::GeneratedNames,
     ),
-    row("T1571", "Non-Standard Port", "the protocol is not at home on this port", |alert| on_odd_port(alert)),
+    row("T1571", "Non-Standard Port", "the protocol is not at home on this port", on_odd_port),
     row("T1572", "Protocol Tunneling", "data is carried in names, or names inside TLS", |alert| match alert
         .class
     {
