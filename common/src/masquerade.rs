@@ -59,7 +59,8 @@ pub fn of(image: &str) -> Option<Masquerade> {
     if image.is_empty() || name.is_empty() {
         return None;
     }
-    if hides_direction(name) {
+    // In the whole path: the backslash of an escape parts a path of Windows.
+    if hides_direction(image) {
         return Some(Masquerade::DirectionOverride);
     }
     let lower = name.to_ascii_lowercase();
@@ -80,10 +81,10 @@ pub fn of(image: &str) -> Option<Masquerade> {
 }
 
 /// Bidirectional controls (Unicode Standard Annex 9), as they are or as texts from the wire are kept.
-fn hides_direction(name: &str) -> bool {
+fn hides_direction(image: &str) -> bool {
     const ESCAPED: [&str; 4] = ["\\u{202d}", "\\u{202e}", "\\u{2066}", "\\u{2067}"];
-    name.chars().any(|c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
-        || ESCAPED.iter().any(|escaped| name.contains(escaped))
+    image.chars().any(|c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+        || ESCAPED.iter().any(|escaped| image.contains(escaped))
 }
 
 /// Endings that Windows runs, sorted.

@@ -417,7 +417,6 @@ struct ProfileFields<'a> {
     matched: bool,
     #[serde(skip_serializing_if = "str::is_empty")]
     mismatch: &'a str,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     excused: bool,
 }
 

@@ -305,7 +305,9 @@ impl Judge {
 
     /// An alert with the entry or profile that holds it back, if one does.
     fn marked(&self, mut alert: Alert) -> Alert {
-        alert.profile = self.knowledge.profiles.of(&alert);
+        // What is no alert needs no word on what it nearly is.
+        let told = alert.severity >= Severity::Medium;
+        alert.profile = self.knowledge.profiles.of(&alert).filter(|note| note.matched || told);
         if !self.suppressions.is_empty() {
             alert.suppressed_by = self.suppressions.of(&alert, self.scope.now);
         }
