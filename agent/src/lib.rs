@@ -5,6 +5,7 @@ pub mod cli;
 pub mod control;
 mod events;
 pub mod exit;
+pub mod knowledge;
 pub mod live;
 pub mod platform;
 pub mod replay;

@@ -251,6 +251,8 @@ pub struct ProfileNote {
     pub matched: bool,
     /// What does not fit, where it nearly matched.
     pub mismatch: String,
+    /// Whether the alert is held back for it.
+    pub excused: bool,
 }
 
 /// The network that an address belongs to, where a database was given.

@@ -38,6 +38,16 @@ fn is_script_host(name: &str) -> bool {
     contains(&SCRIPT_HOSTS, name) || contains(&SCRIPT_HOSTS, versionless)
 }
 
+/// Whether a program is an accessory without any use for a network: what calls under its name is mostly code that was put
+/// into it (ATT&CK T1055).
+#[must_use]
+pub fn is_accessory(image: &str) -> bool {
+    contains(&ACCESSORIES, &program_name(image))
+}
+
+/// Sorted. Each is among the script hosts, too.
+const ACCESSORIES: [&str; 7] = ["calc", "calculator", "charmap", "mspaint", "notepad", "wordpad", "write"];
+
 /// Sorted. LOLBAS and GTFOBins name them as interpreters or as able to fetch and run.
 const SCRIPT_HOSTS: [&str; 62] = [
     "ash",
@@ -186,7 +196,7 @@ fn parent_class(name: &str) -> ParentClass {
 }
 
 /// Where an executable lies; `None` for a bare name and for folders that tell nothing (`ProgramData`, other drives).
-fn location(image: &str) -> Option<ImageLocation> {
+pub(crate) fn location(image: &str) -> Option<ImageLocation> {
     if image.starts_with('/') { unix(image) } else { windows(image) }
 }
 
@@ -274,11 +284,24 @@ mod tests {
 
     #[test]
     fn the_lists_are_sorted_for_their_search() {
-        for list in
-            [&SCRIPT_HOSTS as &[&str], &BROWSERS, &OFFICE, &WEB_SERVERS, &SCHEDULERS, &SERVICES, &SHELLS]
-        {
+        for list in [
+            &SCRIPT_HOSTS as &[&str],
+            &ACCESSORIES,
+            &BROWSERS,
+            &OFFICE,
+            &WEB_SERVERS,
+            &SCHEDULERS,
+            &SERVICES,
+            &SHELLS,
+        ] {
             assert!(list.is_sorted(), "{list:?}");
         }
+    }
+
+    #[test]
+    fn an_accessory_is_one_of_the_script_hosts() {
+        assert!(ACCESSORIES.iter().all(|name| is_script_host(name)));
+        assert!(is_accessory(r"C:\Windows\System32\notepad.exe") && !is_accessory("powershell.exe"));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! What only the host knows of a series: the facts that make regularity suspicious or harmless (scorer specification 2.5).
 
 use crate::alert::{Level, Severity};
+use crate::classify::is_accessory;
 use crate::detect::beacon::label::Label;
 use crate::detect::beacon::series::{MAX_SIZES, Series};
 use crate::detect::beacon::stats;
 use crate::domain::is_popular;
 use crate::event::{AppProtocol, HostFacts};
+use crate::masquerade;
 use crate::net::{Transport, is_internal};
 use crate::program::{Program, all};
 use crate::score::{Fact, Facts};
@@ -56,7 +58,11 @@ pub fn facts(
     facts.set(Fact::BadLocation, program.and_then(Program::in_bad_location));
     facts.set(Fact::SystemToNew, all([program.and_then(Program::is_system), new, odd]));
     facts.set(Fact::BareAddress, bare);
-    facts.set(Fact::ScriptHost, program.and_then(|program| program.info.script_host));
+    let accessory = program.is_some_and(|program| is_accessory(&program.info.image));
+    let script_host = program.and_then(|program| program.info.script_host);
+    facts.set(Fact::ScriptHost, script_host.map(|host| host && !accessory));
+    facts.set(Fact::Accessory, script_host.map(|host| host && accessory));
+    facts.set(Fact::Masquerade, program.map(|program| masquerade::of(&program.info.image).is_some()));
     facts.set(Fact::BadParent, program.and_then(Program::has_bad_parent));
     facts.set(Fact::Unsigned, signed.map(|signed| !signed));
     facts.set(Fact::Small, if dns { Some(false) } else { is_small(series) });

@@ -33,6 +33,7 @@ use crate::event::{ConnectionEvent, Event, Names, Observation, Phase};
 use crate::knowledge::Knowledge;
 use crate::live::{Gap, GapCause};
 use crate::names::PassiveNames;
+use crate::profile::Excused;
 use crate::program::Program;
 use crate::suppress::{self, Draft, DraftError};
 use crate::time::{NANOS_PER_SEC, Timestamp};
@@ -140,6 +141,17 @@ impl Engine {
     /// Puts what people told in the place of what they told before.
     pub fn set_knowledge(&mut self, knowledge: &Arc<Knowledge>) {
         self.judge.knowledge = Arc::clone(knowledge);
+        self.judge.excused.retain(|name, _| knowledge.profiles.get(name).is_some());
+    }
+
+    /// Hands to `sink` what was held back, and nothing holds back any more: after a change of profiles.
+    pub fn reconsider(&mut self, sink: &mut impl FnMut(Alert)) {
+        self.judge.bring_back(&mut self.beacons, sink);
+    }
+
+    /// What each profile held back, by the profile's name.
+    pub fn excused(&self) -> impl Iterator<Item = (&str, Excused)> {
+        self.judge.excused.iter().map(|(name, excused)| (name.as_str(), *excused))
     }
 
     fn set_memory(&mut self, memory_bytes: usize) {

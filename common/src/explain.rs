@@ -10,11 +10,14 @@ use crate::domain::registrable;
 use crate::engine::Standing;
 use crate::event::AppProtocol;
 use crate::human;
+use crate::masquerade::{self, Masquerade};
 use crate::net::Transport;
 use crate::process::{ProcessInfo, image_name};
 use crate::score::{self, Fact, Facts};
 use crate::time::NANOS_PER_SEC;
 
+/// Name of the part that tells of a disguise.
+const MASQUERADE: &str = "masquerade";
 /// Part of the dwell, as a divisor, for which the sensor must have been blind to say so.
 const BLIND_PART: i64 = 20;
 
@@ -27,7 +30,12 @@ pub fn alert(host: &str, series: &Series, label: &Label, standing: &Standing) ->
         |peak| (peak.facts, peak.points),
     );
     let severity = score::severity(evidence.bans, points, context::ceiling(label));
-    let (parts, mut missing) = score::parts(evidence.bans, facts, rhythm(&evidence));
+    let (mut parts, mut missing) = score::parts(evidence.bans, facts, rhythm(&evidence));
+    if let Some(kind) = disguise(label)
+        && let Some(part) = parts.iter_mut().find(|part| part.name == MASQUERADE)
+    {
+        part.detail = kind.detail().to_owned();
+    }
     if label.program.is_none() {
         // One word for all that only a process tells.
         missing.retain(|what| {
@@ -57,7 +65,7 @@ pub fn alert(host: &str, series: &Series, label: &Label, standing: &Standing) ->
             .map(|info| Process { key: label.process, info: ProcessInfo::clone(info) }),
         attribution: label.attribution,
         suppressed_by: None,
-        techniques: techniques(label, severity),
+        techniques: techniques(label, facts, severity),
         destination,
         evidence,
         dns: None,
@@ -221,7 +229,11 @@ fn sentence(
         .filter(|weight| !(dead && matches!(weight.fact, Fact::Small | Fact::ConstantReply)))
         .collect();
     why.sort_by(|a, b| b.points.total_cmp(&a.points));
-    let why: Vec<_> = why.iter().take(3).map(|weight| weight.detail).collect();
+    let detail = |weight: &score::Weight| match weight.fact {
+        Fact::Masquerade => disguise(label).map_or(weight.detail, Masquerade::detail),
+        _ => weight.detail,
+    };
+    let why: Vec<_> = why.iter().take(3).map(|weight| detail(weight)).collect();
     if let Some((last, rest)) = why.split_last() {
         let list =
             if rest.is_empty() { (*last).to_owned() } else { format!("{}, and {last}", rest.join(", ")) };
@@ -268,8 +280,13 @@ fn whom(label: &Label, destination: &Destination) -> String {
     format!("{name}:{}{through}", destination.port)
 }
 
+/// How the caller is disguised, as far as its path tells.
+fn disguise(label: &Label) -> Option<Masquerade> {
+    label.program.as_ref().and_then(|info| masquerade::of(&info.image))
+}
+
 /// Techniques that the evidence itself supports, by id. None below an alert.
-fn techniques(label: &Label, severity: Severity) -> Vec<Technique> {
+fn techniques(label: &Label, facts: Facts, severity: Severity) -> Vec<Technique> {
     if severity < Severity::Medium {
         return Vec::new();
     }
@@ -291,6 +308,10 @@ fn techniques(label: &Label, severity: Severity) -> Vec<Technique> {
     }
     if !label.connect_host.is_empty() {
         add("T1090", "Proxy");
+    }
+    if facts.get(Fact::Masquerade) == Some(true) {
+        let (id, name) = disguise(label).unwrap_or(Masquerade::SystemName).technique();
+        add(id, name);
     }
     if matches!(label.protocol, AppProtocol::Tls | AppProtocol::Quic) {
         add("T1573", "Encrypted Channel");

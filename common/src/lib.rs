@@ -30,6 +30,7 @@ pub mod format;
 pub mod human;
 pub mod knowledge;
 pub mod live;
+pub mod masquerade;
 pub mod names;
 pub mod net;
 pub mod process;

@@ -35,6 +35,10 @@ pub enum Fact {
     ConstantReply,
     /// Program known for a week, signed, destination not new.
     Established,
+    /// Accessory without use for a network, into which code was put.
+    Accessory,
+    /// Disguised: the name or place of another program, a hidden ending or folder.
+    Masquerade,
 }
 
 /// What a fact weighs, and what it says.
@@ -57,7 +61,7 @@ pub struct Weight {
 }
 
 /// All facts. Names, points: scorer specification 2.5; neutral values: see docs/detection.md.
-pub const WEIGHTS: [Weight; 12] = [
+pub const WEIGHTS: [Weight; 14] = [
     weight(
         Fact::BadLocation,
         "location",
@@ -132,6 +136,22 @@ pub const WEIGHTS: [Weight; 12] = [
         -0.25,
         "the program and the destination are long established here",
         "history of the program",
+    ),
+    weight(
+        Fact::Accessory,
+        "accessory",
+        2.0,
+        0.0,
+        "the program is an accessory that has no use for a network: code may have been put into it",
+        "whether the program interprets scripts",
+    ),
+    weight(
+        Fact::Masquerade,
+        "masquerade",
+        1.5,
+        0.0,
+        "the program bears the name of a known one, but is not that program",
+        "path of the program",
     ),
 ];
 

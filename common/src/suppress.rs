@@ -247,7 +247,7 @@ impl DestinationRule {
     }
 }
 
-fn is_inside(ip: IpAddr, network: IpAddr, prefix: u8) -> bool {
+pub(crate) fn is_inside(ip: IpAddr, network: IpAddr, prefix: u8) -> bool {
     match (ip.to_canonical(), network.to_canonical()) {
         (IpAddr::V4(ip), IpAddr::V4(network)) => {
             let rest = 32u32.saturating_sub(prefix.into());

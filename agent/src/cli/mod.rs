@@ -7,6 +7,7 @@ mod explain;
 mod failure;
 mod findings;
 pub mod output;
+mod profiles;
 pub mod progress;
 mod replay;
 mod run;
@@ -53,6 +54,8 @@ enum Command {
     Allow(allow::Arguments),
     /// Lift a known-good entry
     Unallow(allow::Lift),
+    /// List the profiles of programs that tick by nature, or check files of them
+    Profiles(profiles::Arguments),
     /// Say what works here, what does not, what it costs, and how to mend it
     Doctor(doctor::Arguments),
     /// Check a configuration, show what holds, print the default
@@ -91,6 +94,7 @@ pub fn run() -> Exit {
         Command::Top(arguments) => arguments.run(),
         Command::Allow(arguments) => arguments.run(),
         Command::Unallow(arguments) => arguments.run(),
+        Command::Profiles(arguments) => arguments.run(),
         Command::Doctor(arguments) => arguments.run(),
         Command::Config(arguments) => arguments.run(),
     }

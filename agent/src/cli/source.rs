@@ -104,6 +104,7 @@ impl Source {
         let mut progress = Progress::new(total_length(&inputs), true);
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
         let replay = Replay {
+            knowledge: settings::knowledge(&config)?,
             config: &config,
             local: Vec::new(),
             events: None,

@@ -105,6 +105,11 @@ pub(super) fn text(health: &Health, style: Style) -> String {
         count => format!(", {} kept back as known-good", n(count)),
     };
     row("alerts", format!("{} emitted{kept_back}", n(counters.alerts_emitted)));
+    let excused: Vec<_> =
+        health.profiles.excused.iter().map(|(name, count)| format!("{name} {}", n(*count))).collect();
+    if !excused.is_empty() {
+        row("excused", format!("by profile: {}", excused.join(", ")));
+    }
     let lost: Vec<_> = health.lost.iter().map(|(what, count)| format!("{} {what}", n(*count))).collect();
     row("lost", if lost.is_empty() { "nothing".to_owned() } else { lost.join(", ") });
     let gaps: Vec<_> = health

@@ -290,7 +290,11 @@ fn cells(row: &Alert, now: Timestamp) -> Vec<String> {
         false => String::new(),
     };
     let latest = u64::try_from(now.since(evidence.last_seen) / NANOS_PER_SEC).unwrap_or(0);
-    let known_good = if row.suppressed_by.is_some() { " (known-good)" } else { "" };
+    let known_good = match (&row.suppressed_by, &row.profile) {
+        (Some(_), _) => " (known-good)",
+        (None, Some(note)) if note.excused => " (profile)",
+        _ => "",
+    };
     vec![
         if row.score.is_finite() {
             format!("{:.2}", (row.score * 100.0 + 1e-6).floor() / 100.0)

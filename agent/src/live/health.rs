@@ -43,6 +43,8 @@ pub struct Health {
     pub state: StateHealth,
     /// The configuration in use.
     pub config: ConfigHealth,
+    /// Programs that tick by nature.
+    pub profiles: ProfileHealth,
     /// What it costs.
     pub usage: Usage,
     /// Work that is put off because the processor time is used up.
@@ -234,6 +236,18 @@ pub struct ConfigHealth {
     pub pending: Vec<String>,
 }
 
+/// Profiles in use, and what they do.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProfileHealth {
+    /// How many there are.
+    pub count: u64,
+    /// Why some were not taken.
+    pub problems: Vec<String>,
+    /// How often each held an alert back, by its name; only those that did.
+    pub excused: BTreeMap<String, u64>,
+}
+
 /// What the sensor costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -347,6 +361,9 @@ impl Health {
         }
         if let Some(rejected) = &self.config.rejected {
             reasons.push(format!("a new configuration was not taken: {}", rejected.reason));
+        }
+        for problem in &self.profiles.problems {
+            reasons.push(format!("profiles: {problem}"));
         }
         if !self.shed.is_empty() {
             reasons.push(format!("put off to save processor time: {}", self.shed.join(", ")));

@@ -23,6 +23,7 @@ use super::keep::Keeper;
 use super::queue::{Next, Queue};
 use super::sources::{Interfaces, Sources};
 use crate::control::Heartbeat;
+use crate::knowledge::{self, Loaded};
 use crate::platform::{self, usage};
 use crate::telemetry;
 
@@ -38,6 +39,8 @@ const ADDRESSES_EVERY: i64 = 5 * NANOS_PER_SEC;
 const HEALTH_EVERY: i64 = NANOS_PER_SEC;
 /// … between two health lines in the log.
 const HEALTH_LOG_EVERY: i64 = 300 * NANOS_PER_SEC;
+/// Problems of profiles that are told of in health; all are in the log.
+const MAX_PROBLEMS: usize = 16;
 /// Processes followed at a time.
 const MAX_PROCESSES: usize = 16_384;
 
@@ -124,6 +127,7 @@ impl Sensor {
             next_health: clocks.wall,
             next_log: clocks.wall.plus_nanos(HEALTH_LOG_EVERY),
         };
+        sensor.learn(config);
         sensor.flow.expect_datagrams(sensor.sources.datagrams);
         sensor.lost = sensor.lost_now();
         match gap {
@@ -192,6 +196,22 @@ impl Sensor {
         self.keeper.reload(&config);
         self.budget.set(config.limits.cpu_percent.get());
         info!(pending = ?health.pending, "the configuration is reloaded");
+        self.learn(&config);
+    }
+
+    /// Takes up what people told beside their settings. What is wrong is left out and told of: a slip in one file must not
+    /// leave the machine without a sensor.
+    fn learn(&mut self, config: &Config) {
+        let Loaded { knowledge, problems } = knowledge::load(config);
+        for problem in &problems {
+            error!(problem, "left out");
+        }
+        self.health.profiles.count = knowledge.profiles.list().len() as u64;
+        self.health.profiles.problems = problems;
+        self.health.profiles.problems.truncate(MAX_PROBLEMS);
+        let (engine, emit) = self.flow.engine_and_emit();
+        engine.set_knowledge(&knowledge);
+        engine.reconsider(&mut |alert| emit(alert));
     }
 
     /// One look at everything.
@@ -368,6 +388,8 @@ impl Sensor {
         told.attributed = since_start.attributed;
         told.alerts_emitted = since_start.alerts;
         told.alerts_suppressed = engine.allowed().iter().map(|entry| entry.suppressed).sum();
+        health.profiles.excused =
+            engine.excused().map(|(name, excused)| (name.to_owned(), excused.count)).collect();
         told.memory_limit_bytes = self.config.limits.memory.bytes() as u64;
         told.tracked = open as u64;
         told.series = counters.beacon.series;

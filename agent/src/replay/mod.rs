@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sonde_common::alert::{Alert, Severity};
 use sonde_common::assemble::AssembleCounters;
@@ -30,6 +31,7 @@ use sonde_common::format::log::LogFormat;
 use sonde_common::format::pcapng::Note;
 use sonde_common::format::row::{Cause, Row};
 use sonde_common::format::{Content, Frame};
+use sonde_common::knowledge::Knowledge;
 use sonde_common::text::escape;
 use sonde_common::time::Timestamp;
 use tracing::warn;
@@ -55,6 +57,8 @@ const SEED: (u64, u64) = (0x736f_6e64_6520_7265, 0x706c_6179_2073_6565);
 pub struct Replay<'a> {
     /// Settings.
     pub config: &'a Config,
+    /// What people told beside their settings.
+    pub knowledge: Arc<Knowledge>,
     /// Address blocks that are hosts; empty: find out.
     pub local: Vec<Cidr>,
     /// Where the normalised events go.
@@ -402,7 +406,7 @@ impl Replay<'_> {
             return Ok((Findings::default(), totals));
         }
         let outcome = shards::run(
-            self.config,
+            (self.config, &self.knowledge),
             spool,
             hosts,
             self.threads,
@@ -439,7 +443,7 @@ impl Replay<'_> {
         let mut stream = Stream {
             tracker: Tracker::new(locals, memory.tracking_bytes()),
             attributor: Attributor::new(self.process_map.take(), memory.tracking_bytes() / ATTRIBUTION_SHARE),
-            shard: Shard::new(self.config, 1, self.stream),
+            shard: Shard::new(self.config, &self.knowledge, 1, self.stream),
             detect: self.detect,
             events: EventsWriter::new(self.events.take()),
             tap: self.tap.take(),

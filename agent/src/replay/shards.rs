@@ -5,7 +5,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sonde_common::alert::{Alert, Severity};
 use sonde_common::assemble::{AssembleCounters, Assembler};
@@ -13,6 +13,7 @@ use sonde_common::config::Config;
 use sonde_common::engine::{EngineCounters, Engines, rank};
 use sonde_common::event::Observation;
 use sonde_common::format::row::Row;
+use sonde_common::knowledge::Knowledge;
 use sonde_common::time::Timestamp;
 
 use super::SEED;
@@ -72,12 +73,14 @@ pub(super) struct Outcome {
 
 impl Shard {
     /// With one of so many parts of the memory.
-    pub(super) fn new(config: &Config, parts: usize, stream: bool) -> Self {
+    pub(super) fn new(config: &Config, knowledge: &Arc<Knowledge>, parts: usize, stream: bool) -> Self {
         let memory = config.limits.memory;
         let parts = parts.max(1);
+        let mut engines = Engines::with_memory(memory.detection_bytes() / parts, SEED);
+        engines.set_knowledge(knowledge);
         Self {
             assembler: Assembler::new(memory.tracking_bytes() / parts),
-            engines: Engines::with_memory(memory.detection_bytes() / parts, SEED),
+            engines,
             alerts: Vec::new(),
             stream,
             worst: None,
@@ -179,7 +182,7 @@ fn join(outcomes: Vec<Outcome>) -> Outcome {
 
 /// Follows all buckets to their ends; `tick` is told of the rows so far.
 pub(super) fn run(
-    config: &Config,
+    (config, knowledge): (&Config, &Arc<Knowledge>),
     spool: &Spool,
     hosts: &[u64; BUCKETS],
     threads: usize,
@@ -194,7 +197,7 @@ pub(super) fn run(
     let rows = AtomicU64::new(0);
     let work = |tick: &mut dyn FnMut(u64)| -> io::Result<()> {
         while let Some(&bucket) = buckets.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let mut shard = Shard::new(config, lanes, wish.stream);
+            let mut shard = Shard::new(config, knowledge, lanes, wish.stream);
             let mut sorted = spool.rows(bucket..bucket + 1)?;
             let mut taken = 0u64;
             while let Some((_, _, bytes)) = sorted.next_row()? {

@@ -406,6 +406,7 @@ struct ProfileFields<'a> {
     matched: bool,
     #[serde(skip_serializing_if = "str::is_empty")]
     mismatch: &'a str,
+    excused: bool,
 }
 
 #[derive(Serialize)]
@@ -724,8 +725,8 @@ impl<'a> OnFeed<'a> {
 
 impl<'a> ProfileFields<'a> {
     fn new(profile: &'a ProfileNote) -> Self {
-        let ProfileNote { name, class, matched, mismatch } = profile;
-        Self { name, class, matched: *matched, mismatch }
+        let ProfileNote { name, class, matched, mismatch, excused } = profile;
+        Self { name, class, matched: *matched, mismatch, excused: *excused }
     }
 }
 

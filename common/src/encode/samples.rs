@@ -259,6 +259,7 @@ pub(crate) fn rotation() -> Alert {
         class: "updater".to_owned(),
         matched: false,
         mismatch: "the destination is not the vendor's".to_owned(),
+        excused: false,
     });
     alert.destination.autonomous_system =
         Some(AutonomousSystem { number: 64_500, organization: "Example Hosting".to_owned(), hosting: true });

@@ -9,6 +9,7 @@ use crate::alert::Alert;
 use crate::config::Config;
 use crate::event::{HostId, Observation};
 use crate::knowledge::Knowledge;
+use crate::profile::Excused;
 
 /// Hosts followed at a time, however large the budget.
 pub const MAX_HOSTS: usize = 65_536;
@@ -80,6 +81,18 @@ impl Engines {
             engine.set_knowledge(knowledge);
         }
         self.knowledge = Some(Arc::clone(knowledge));
+    }
+
+    /// What each profile held back on all hosts, by the profile's name.
+    #[must_use]
+    pub fn excused(&self) -> BTreeMap<String, Excused> {
+        let mut sum: BTreeMap<String, Excused> = BTreeMap::new();
+        for (name, excused) in self.engines.iter().flat_map(|(_, engine)| engine.excused()) {
+            let all = sum.entry(name.to_owned()).or_default();
+            all.count = all.count.saturating_add(excused.count);
+            all.last = all.last.max(excused.last);
+        }
+        sum
     }
 
     /// Takes one observation.

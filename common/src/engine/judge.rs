@@ -1,5 +1,6 @@
 //! Judges what the detectors found: scores it, asks the known-good entries, keeps the ledger, makes the alert.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::ledger::{self, Entry, Evaluation, Ledger};
@@ -13,7 +14,8 @@ use crate::detect::{Finding, Host as _, Seen};
 use crate::domain::registrable;
 use crate::explain;
 use crate::knowledge::Knowledge;
-use crate::score;
+use crate::profile::Excused;
+use crate::score::{self, Fact};
 use crate::suppress::Suppressions;
 
 /// What a verdict takes.
@@ -23,6 +25,8 @@ pub(super) struct Judge {
     pub(super) ledger: Ledger,
     pub(super) suppressions: Suppressions,
     pub(super) knowledge: Arc<Knowledge>,
+    /// What each profile held back, by its name: no more than there are profiles.
+    pub(super) excused: BTreeMap<String, Excused>,
 }
 
 impl Judge {
@@ -32,6 +36,7 @@ impl Judge {
             ledger: Ledger::new(ledger_bytes),
             suppressions: Suppressions::default(),
             knowledge: Arc::default(),
+            excused: BTreeMap::new(),
         }
     }
 
@@ -50,7 +55,7 @@ impl Judge {
         let Some((series, label)) = beacons.get(slot) else { return };
         let domain = if label.name.is_empty() { "" } else { registrable(&label.name) };
         let known_days = self.scope.known_days(domain, label.ip);
-        let facts = context::facts(
+        let mut facts = context::facts(
             series,
             label,
             seen.program,
@@ -59,6 +64,9 @@ impl Judge {
             &self.scope.facts,
             self.scope.now,
         );
+        if seen.program.is_some_and(|program| self.knowledge.profiles.imitates(&program.info).is_some()) {
+            facts.set(Fact::Masquerade, Some(true));
+        }
         let points = score::points(timing.bans, facts);
         // Of equal scores the latest stands: it has seen the most callbacks.
         if label.peak.is_none_or(|peak| points >= peak.points) {
@@ -71,13 +79,9 @@ impl Judge {
         let id = ledger::finding_id(&self.scope.host, label);
         let severity = score::severity(timing.bans, points, context::ceiling(label));
         // What is held back is no emission: once it is not any more, it is told as if it were found then.
-        if !self.suppressions.is_empty() {
+        if !self.suppressions.is_empty() || !self.knowledge.profiles.is_empty() {
             let standing = self.ledger.standing_of(&id, beacons.key_of(slot));
-            let held = self
-                .suppressions
-                .of(&explain::alert(&self.scope.host, series, label, &standing), self.scope.now);
-            if let Some(held) = held {
-                self.suppressions.count(held.entry, self.scope.now);
+            if self.holds_back(&mut explain::alert(&self.scope.host, series, label, &standing)) {
                 return;
             }
         }
@@ -92,11 +96,27 @@ impl Judge {
         beacons.note_id(slot, id);
         let Some(standing) = self.ledger.note(id, evaluation) else { return };
         let Some((series, label)) = beacons.get(slot) else { return };
-        let alert = explain::alert(&self.scope.host, series, label, &standing);
+        let mut alert = explain::alert(&self.scope.host, series, label, &standing);
+        alert.profile = self.knowledge.profiles.of(&alert);
         self.ledger.keep(id, &alert);
         if standing.emit {
             sink(alert);
         }
+    }
+
+    /// Whether a known-good entry or a profile holds an alert back; it is counted if so. Notes the profile in it.
+    fn holds_back(&mut self, alert: &mut Alert) -> bool {
+        let now = self.scope.now;
+        if let Some(held) = self.suppressions.of(alert, now) {
+            self.suppressions.count(held.entry, now);
+            return true;
+        }
+        alert.profile = self.knowledge.profiles.of(alert);
+        let Some(note) = alert.profile.as_ref().filter(|note| note.excused) else { return false };
+        let excused = self.excused.entry(note.name.clone()).or_default();
+        excused.count = excused.count.saturating_add(1);
+        excused.last = now;
+        true
     }
 
     /// Emits what is new of something that a detector counted.
@@ -110,10 +130,7 @@ impl Judge {
         let callbacks = finding.evidence.callbacks;
         let standing = self.ledger.standing_of(&id, ledger::NO_SERIES);
         let mut alert = explain::counted(&self.scope.host, finding, points, severity, &standing);
-        if !self.suppressions.is_empty()
-            && let Some(held) = self.suppressions.of(&alert, self.scope.now)
-        {
-            self.suppressions.count(held.entry, self.scope.now);
+        if self.holds_back(&mut alert) {
             return;
         }
         let now = self.scope.now;
@@ -129,7 +146,7 @@ impl Judge {
 
     /// Emits what is an alert, was held back so far, and is not any more.
     pub(super) fn bring_back(&mut self, beacons: &mut BeaconDetector, sink: &mut impl FnMut(Alert)) {
-        let Self { scope, ledger, suppressions, .. } = self;
+        let Self { scope, ledger, suppressions, knowledge, .. } = self;
         let held: Vec<_> = beacons
             .iter()
             .filter(|(_, _, label)| label.peak.is_some_and(|peak| peak.points > score::ALERT_POINTS))
@@ -140,7 +157,10 @@ impl Judge {
             let id = ledger::finding_id(&scope.host, label);
             let Some(peak) = label.peak.filter(|_| ledger.series_of(&id).is_none()) else { continue };
             let as_listed = explain::alert(&scope.host, series, label, &ledger.standing_of(&id, key));
-            if suppressions.of(&as_listed, scope.now).is_some() {
+            let profile = knowledge.profiles.of(&as_listed);
+            if suppressions.of(&as_listed, scope.now).is_some()
+                || profile.as_ref().is_some_and(|note| note.excused)
+            {
                 continue;
             }
             let evaluation = Evaluation {
@@ -152,7 +172,8 @@ impl Judge {
                 orphaned: false,
             };
             let Some(standing) = ledger.note(id, evaluation) else { continue };
-            let alert = explain::alert(&scope.host, series, label, &standing);
+            let mut alert = explain::alert(&scope.host, series, label, &standing);
+            alert.profile = profile;
             ledger.keep(id, &alert);
             beacons.fix_id(key, id);
             if standing.emit {
@@ -180,8 +201,9 @@ impl Judge {
         }
     }
 
-    /// An alert with the entry that holds it back, if one does.
+    /// An alert with the entry or profile that holds it back, if one does.
     fn marked(&self, mut alert: Alert) -> Alert {
+        alert.profile = self.knowledge.profiles.of(&alert);
         if !self.suppressions.is_empty() {
             alert.suppressed_by = self.suppressions.of(&alert, self.scope.now);
         }

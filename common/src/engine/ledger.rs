@@ -55,6 +55,7 @@ fn weight(alert: &Alert) -> usize {
         + alert.parts.iter().map(|part| part.detail.len()).sum::<usize>()
         + destination.group.iter().map(String::len).sum::<usize>()
         + lists
+        + alert.profile.as_ref().map_or(0, |note| note.name.len() + note.class.len() + note.mismatch.len())
         + alert.process.as_ref().map_or(0, |process| texts::weight(&process.info))
 }
 

@@ -4,6 +4,7 @@
 //! What can be derived (indexes, weights) is built anew. The bytes may come from a damaged disk: whatever they are, the
 //! answer is an error or an engine within its memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -20,6 +21,7 @@ use crate::detect::beacon::BeaconDetector;
 use crate::event::{HostFacts, MAX_NAME_BYTES};
 use crate::names::PassiveNames;
 use crate::process::{MAX_ANCESTORS, MAX_PROCESS_TEXT_BYTES, ProcessInfo, ProcessKey};
+use crate::profile::{Excused, MAX_PROFILES};
 use crate::program::Program;
 use crate::seal::{self, SealError};
 use crate::suppress::Suppressions;
@@ -148,7 +150,7 @@ impl Engine {
 
     fn save_parts(&self, out: &mut Writer<'_>) {
         let Self { judge, names, processes, beacons, detectors, counters: _ } = self;
-        let Judge { scope, ledger, suppressions, knowledge: _ } = judge;
+        let Judge { scope, ledger, suppressions, excused, knowledge: _ } = judge;
         out.put(&scope.host);
         out.put(&(scope.facts.history, scope.facts.observed_since, scope.now));
         out.put(&self.counters());
@@ -181,6 +183,7 @@ impl Engine {
         beacons.save(&programs, out);
         ledger.save(out);
         out.put(suppressions);
+        out.put(excused);
         out.count(detectors.len());
         for detector in detectors {
             out.put(&(detector.name(), detector.save()));
@@ -240,6 +243,10 @@ impl Engine {
         if !suppressions.is_sound() {
             return Err(StateError::Damaged("known-good entries"));
         }
+        let excused: BTreeMap<String, Excused> = from.take("what profiles held back")?;
+        if excused.len() > MAX_PROFILES || excused.keys().any(|name| name.len() > MAX_NAME_BYTES) {
+            return Err(StateError::Damaged("what profiles held back"));
+        }
         let mut detectors = detect::all(memory_bytes / DETECTORS_SHARE);
         for _ in 0..from.count("detectors")? {
             let (name, bytes): (&str, Vec<u8>) = from.take("detector")?;
@@ -253,7 +260,7 @@ impl Engine {
             return Err(StateError::Damaged("what stands behind the end"));
         }
         let mut judge = Judge::new(scope, 0);
-        (judge.ledger, judge.suppressions) = (ledger, suppressions);
+        (judge.ledger, judge.suppressions, judge.excused) = (ledger, suppressions, excused);
         Ok(Self { judge, names, processes, beacons, detectors, counters })
     }
 

@@ -183,6 +183,12 @@ fn texts() -> Outcome {
         b"[limits]\nmemory = \"128 MiB\"\n\0limits.memory=32 MiB\0limits.memory = 9000000",
     )?;
     write("config", "block", b"10.1.0.0/16")?;
+    for (name, text) in sonde_common::profile::BUILTIN {
+        let seed = format!("{text}\0/opt/datadog-agent/bin/agent/agent\0agent.datadoghq.com");
+        write("profile", name.trim_end_matches(".toml"), seed.as_bytes())?;
+    }
+    write("profile", "path", b"C:\\Program Files\\*\\a.exe\0c:\\program files\\1\\A.EXE\0x")?;
+    write("profile", "name", b"ssm.*.amazonaws.com\0x\0ssm.eu-west-1.amazonaws.com")?;
     write("config", "time", b"2026-11-22T22:13:23.5+01:00")?;
     Ok(())
 }

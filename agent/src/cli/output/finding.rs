@@ -31,6 +31,7 @@ pub fn text(alert: &Alert, style: Style) -> String {
         page.row("entry", &format!("{}: {}", suppressed.entry, suppressed.reason));
         page.row("lift it", &format!("sonde unallow {}", suppressed.entry));
     }
+    profile(&mut page, alert);
     who(&mut page, alert);
     whom(&mut page, alert);
     rhythm(&mut page, alert);
@@ -42,6 +43,20 @@ pub fn text(alert: &Alert, style: Style) -> String {
         }
     }
     page.out
+}
+
+/// The profile that it falls under, or nearly does.
+fn profile(page: &mut Page, alert: &Alert) {
+    let Some(note) = &alert.profile else { return };
+    page.section("Profile");
+    let class = note.class.replace('_', " ");
+    page.row("name", &format!("{} ({class})", note.name));
+    let what = match (note.matched, note.excused) {
+        (true, true) => "program and destination are its own: it is held back",
+        (true, false) => "program and destination are its own: it is labelled, and not held back",
+        (false, _) => &note.mismatch,
+    };
+    page.row(if note.matched { "matches" } else { "does not match" }, what);
 }
 
 fn who(page: &mut Page, alert: &Alert) {

@@ -321,7 +321,7 @@ impl Row {
             callbacks: human::count(evidence.callbacks.into()),
             dwell: human::span(whole_secs(native::dwell_secs(evidence))),
             counts: evidence.histogram.counts,
-            reason: clean(&alert.reason),
+            reason: clean(&format!("{}{}", alert.reason, profile(alert))),
             group: destination.group.iter().map(|member| clean(member)).collect(),
             news: format!(
                 "{}Z {}",
@@ -597,6 +597,17 @@ pub(super) fn sparkline(counts: &[u16; HISTOGRAM_BINS], bins: usize, style: Styl
         })
         .collect();
     text.trim_end().to_owned()
+}
+
+/// The profile that an alert falls under, as a sentence behind its reason.
+fn profile(alert: &Alert) -> String {
+    match alert.profile.as_ref().filter(|note| note.matched) {
+        Some(note) => {
+            let done = if note.excused { "Held back" } else { "Labelled" };
+            format!(" {done}: profile {} ({}).", note.name, note.class.replace('_', " "))
+        }
+        None => String::new(),
+    }
 }
 
 #[cfg(test)]

@@ -235,6 +235,7 @@ impl Arguments {
         let mut told = false;
         let mut streamed = Ok(());
         let replay = Replay {
+            knowledge: settings::knowledge(&config)?,
             config: &config,
             local: self.local.clone(),
             events,

@@ -73,6 +73,7 @@ impl Arguments {
         let mut progress = Progress::new(total_length(&inputs), !self.no_progress);
         let replay = Replay {
             config,
+            knowledge: super::super::settings::knowledge(config)?,
             local: self.local.clone(),
             events: None,
             input_format: self.input_format,
