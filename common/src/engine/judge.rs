@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::ledger::{self, Entry, Evaluation, Ledger};
 use super::scope::Scope;
-use crate::alert::{Alert, Change, FindingId};
+use crate::alert::{Alert, Change, FindingId, Severity};
 use crate::context;
 use crate::detect::beacon::label::{Label, Peak};
 use crate::detect::beacon::series::Series;
@@ -203,7 +203,9 @@ impl Judge {
 
     /// An alert with the entry or profile that holds it back, if one does.
     fn marked(&self, mut alert: Alert) -> Alert {
-        alert.profile = self.knowledge.profiles.of(&alert);
+        // What is no alert needs no word on what it nearly is.
+        let told = alert.severity >= Severity::Medium;
+        alert.profile = self.knowledge.profiles.of(&alert).filter(|note| note.matched || told);
         if !self.suppressions.is_empty() {
             alert.suppressed_by = self.suppressions.of(&alert, self.scope.now);
         }
