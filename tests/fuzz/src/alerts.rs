@@ -69,7 +69,10 @@ pub fn is_sound(alert: &Alert) {
     }
     // Without a program, only a bare public address, and what was counted, may be more than medium.
     if alert.severity > Severity::Medium {
-        assert!(!beacon || alert.process.is_some() || alert.destination.registrable_domain.is_empty(), "{alert:?}");
+        assert!(
+            !beacon || alert.process.is_some() || alert.destination.registrable_domain.is_empty(),
+            "{alert:?}"
+        );
         assert!(alert.points > 1.0);
     }
     assert!(evidence.matched <= evidence.of, "{alert:?}");
