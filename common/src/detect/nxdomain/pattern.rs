@@ -77,7 +77,8 @@ pub(super) fn best(newest_first: impl Iterator<Item = Look>) -> Option<Pattern> 
         sums.add(&look);
         if SIZES.contains(&sums.count) {
             let pattern = sums.pattern();
-            if best.is_none_or(|best| pattern.total() > best.total()) {
+            // Of equal evidence the larger set says more.
+            if best.is_none_or(|best| pattern.total() >= best.total()) {
                 best = Some(pattern);
             }
         }

@@ -1,11 +1,15 @@
 //! The detector by itself: what counts, what is told and when, and that memory holds.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::*;
 use crate::alert::{Class, Severity};
+use crate::config::DetectorSettings;
 use crate::domain::registrable;
-use crate::event::DnsEvent;
+use crate::engine::Engine;
+use crate::event::{DnsEvent, Event, HostId, Observation};
+use crate::knowledge::Knowledge;
 use crate::process::{Attribution, ProcessInfo};
 use crate::program::Program;
 use crate::score;
@@ -230,5 +234,39 @@ fn memory_holds_and_what_left_is_counted() {
         let sum: usize = case.detector.watches.values().map(|watch| watch.weight() + BYTES_PER_PLACE).sum();
         assert_eq!(case.detector.memory_bytes(), sum, "what it says it holds");
         assert!(case.detector.evicted() > 0);
+    }
+}
+
+#[test]
+fn the_switch_of_the_prong_is_obeyed() {
+    for dns in [true, false] {
+        let mut engine = Engine::new("h".into(), 16 << 20, (1, 2));
+        let detectors = DetectorSettings { dns, ..DetectorSettings::default() };
+        engine.set_knowledge(&Arc::new(Knowledge { detectors, ..Knowledge::default() }));
+        let mut alerts = 0;
+        for number in 0..12_u64 {
+            let time = Timestamp::from_secs_nanos(1_700_000_000, 0)
+                .plus_nanos(i64::try_from(number).unwrap() * NANOS_PER_SEC);
+            let query = format!("{}.com", label(number));
+            let event = DnsEvent {
+                start: time,
+                process: None,
+                program: None,
+                attribution: Attribution::NONE,
+                tuple: None,
+                resolver: None,
+                query: &query,
+                query_type: 1,
+                response_code: Some(NXDOMAIN),
+                addresses: &[],
+                ttl_secs: 0,
+            };
+            let observation = Observation { time, host: HostId::Name("h"), event: Event::Dns(event) };
+            engine.observe(&observation, &mut |alert| {
+                assert_eq!(alert.class, Class::GeneratedNames);
+                alerts += 1;
+            });
+        }
+        assert_eq!(alerts > 0, dns, "{alerts} alerts");
     }
 }
