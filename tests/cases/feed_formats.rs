@@ -27,6 +27,10 @@ fn check(files: &[&Path], arguments: &[&str]) -> Ran {
     run(all, b"")
 }
 
+fn exits(ran: Ran, code: i32) {
+    assert_eq!(ran.code, code, "{} {}", ran.text(), ran.stderr);
+}
+
 fn lines(ran: &Ran) -> Vec<Value> {
     ran.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -123,7 +127,7 @@ fn people_read_file_line_and_why() {
     );
     assert!(text.contains("FEED") && text.contains("ADDRESS") && text.contains("REFUSED"), "{text}");
     assert!(!text.chars().any(harmful), "{text}");
-    check(&[&file], &["--strict"]).expect(65);
+    exits(check(&[&file], &["--strict"]), 65);
     let limited = check(&[&file], &["--limit", "1", "--format", "ndjson"]).expect(0);
     assert_eq!(reasons(&limited), [(2, "overbroad".to_owned())]);
     assert_eq!(sum(&limited)["refused"], serde_json::json!({"internal": 1, "overbroad": 2, "unknown": 1}));
@@ -135,13 +139,13 @@ fn exit_codes_tell_what_is_wrong() {
     let missing = scratch.file("nowhere.txt");
     let ran = check(&[&missing], &["--format", "table"]).expect(66);
     assert!(ran.text().contains("nowhere.txt: no such file"), "{}", ran.text());
-    check(&[&scratch.write("empty.txt", b"")], &[]).expect(65);
-    check(&[&scratch.write("useless.txt", b"10.0.0.1\n")], &[]).expect(65);
-    check(&[&scratch.write("quiet.txt", b"# nothing today\n")], &[]).expect(0);
+    exits(check(&[&scratch.write("empty.txt", b"")], &[]), 65);
+    exits(check(&[&scratch.write("useless.txt", b"10.0.0.1\n")], &[]), 65);
+    exits(check(&[&scratch.write("quiet.txt", b"# nothing today\n")], &[]), 0);
     let good = scratch.write("good.txt", b"198.51.100.7\n");
-    check(&[&good], &[]).expect(0);
-    check(&[&good, &missing], &[]).expect(66);
-    check(&[&good], &["--set", "columns=nothing"]).expect(64);
+    exits(check(&[&good], &[]), 0);
+    exits(check(&[&good, &missing], &[]), 66);
+    exits(check(&[&good], &["--set", "columns=nothing"]), 64);
     let capture = scratch.write("x.pcap", &sonde_tests::scenario::scenario("dead", 1));
     let ran = check(&[&capture], &["--format", "table"]).expect(65);
     assert!(ran.text().contains("is a capture, and no feed"), "{}", ran.text());

@@ -33,21 +33,24 @@ const INTERNAL_V6: [(Ipv6Addr, u8); 4] = [
     (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8),
 ];
 /// Resolvers that anybody may ask, which stand in feeds because malware asks them, too (their operators' pages).
-const RESOLVERS: [&str; 14] = [
-    "1.0.0.1",
-    "1.1.1.1",
-    "8.8.4.4",
-    "8.8.8.8",
-    "9.9.9.9",
-    "149.112.112.112",
-    "208.67.220.220",
-    "208.67.222.222",
-    "2001:4860:4860::8844",
-    "2001:4860:4860::8888",
-    "2606:4700:4700::1001",
-    "2606:4700:4700::1111",
-    "2620:fe::9",
-    "2620:fe::fe",
+const RESOLVERS_V4: [Ipv4Addr; 8] = [
+    Ipv4Addr::new(1, 0, 0, 1),
+    Ipv4Addr::new(1, 1, 1, 1),
+    Ipv4Addr::new(8, 8, 4, 4),
+    Ipv4Addr::new(8, 8, 8, 8),
+    Ipv4Addr::new(9, 9, 9, 9),
+    Ipv4Addr::new(149, 112, 112, 112),
+    Ipv4Addr::new(208, 67, 220, 220),
+    Ipv4Addr::new(208, 67, 222, 222),
+];
+/// The same of IPv6.
+const RESOLVERS_V6: [Ipv6Addr; 6] = [
+    Ipv6Addr::new(0x2001, 0x4860, 0x4860, 0, 0, 0, 0, 0x8844),
+    Ipv6Addr::new(0x2001, 0x4860, 0x4860, 0, 0, 0, 0, 0x8888),
+    Ipv6Addr::new(0x2606, 0x4700, 0x4700, 0, 0, 0, 0, 0x1001),
+    Ipv6Addr::new(0x2606, 0x4700, 0x4700, 0, 0, 0, 0, 0x1111),
+    Ipv6Addr::new(0x2620, 0xfe, 0, 0, 0, 0, 0, 9),
+    Ipv6Addr::new(0x2620, 0xfe, 0, 0, 0, 0, 0, 0xfe),
 ];
 
 /// An address or a network; a port behind an address is left out.
@@ -134,7 +137,10 @@ fn judge_network(ip: IpAddr, prefix: u8) -> Judged {
         return Err(Reason::Internal);
     }
     if prefix == bits(ip) {
-        let resolver = RESOLVERS.iter().any(|text| text.parse() == Ok(ip));
+        let resolver = match ip {
+            IpAddr::V4(v4) => RESOLVERS_V4.contains(&v4),
+            IpAddr::V6(v6) => RESOLVERS_V6.contains(&v6),
+        };
         return Ok(Value { subject: Subject::Ip(ip), warned: resolver.then_some(Reason::Resolver) });
     }
     let address = masked(ip, prefix);
