@@ -22,13 +22,16 @@ const fn flood(destinations: u32, hits: u32, within: u32, programs: u32) -> Floo
 
 fn main() -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "| flood | series | 60 s | 15 min | 1 h | 4 h | series evicted | sightings evicted | MiB held |")?;
+    writeln!(
+        out,
+        "| flood | series | 60 s | 15 min | 1 h | 4 h | series evicted | sightings evicted | MiB held |"
+    )?;
     writeln!(out, "|---|---|---|---|---|---|---|---|---|")?;
     for series in [10_000, 50_000] {
         let memory = memory_for(series);
         for (name, flood) in &ROWS {
             let outcome = run(flood, memory, 7);
-            let kept = outcome.kept.map(|kept| format!("{}", 100 * kept / BEACONS)).join(" | ");
+            let kept = outcome.kept.map(|kept| (100 * kept / BEACONS).to_string()).join(" | ");
             let (evicted, sightings) = (outcome.evicted, outcome.sightings_evicted);
             let mib = outcome.bytes.div_ceil(1 << 20);
             writeln!(out, "| {name} | {series} | {kept} | {evicted} | {sightings} | {mib} |")?;
