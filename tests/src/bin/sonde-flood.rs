@@ -39,6 +39,6 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let usual = Engine::new(String::new(), 64 << 20, (1, 2)).max_series();
-    writeln!(out, "\nWith 64 MiB, as is usual, one host has room for {usual} series.")?;
+    writeln!(out, "\nAn engine of 64 MiB has room for {usual} series.")?;
     Ok(())
 }
