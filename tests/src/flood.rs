@@ -42,7 +42,7 @@ pub struct Flood {
 
 /// What became of it.
 #[derive(Clone, Debug)]
-pub struct Outcome48 {
+pub struct Kept {
     /// Beacons of each period that are followed at the end and have at least three bans.
     pub kept: [u32; 4],
     /// Series dropped for want of memory.
@@ -98,7 +98,7 @@ fn calls(flood: &Flood, seed: u64) -> Vec<(u32, u32)> {
 
 /// Runs it through an engine of `memory_bytes`.
 #[must_use]
-pub fn run(flood: &Flood, memory_bytes: usize, seed: u64) -> Outcome48 {
+pub fn run(flood: &Flood, memory_bytes: usize, seed: u64) -> Kept {
     let mut engine = Engine::new("h".to_owned(), memory_bytes, (seed, 2));
     let programs: Vec<ProcessKey> =
         (0..=flood.programs).map(|pid| ProcessKey { pid: pid + 100, start: Timestamp::ZERO }).collect();
@@ -143,7 +143,7 @@ pub fn run(flood: &Flood, memory_bytes: usize, seed: u64) -> Outcome48 {
         };
         let event = Event::Connection(event);
         engine.observe(&Observation { time: at(time), host: HostId::Name("h"), event }, &mut sink);
-        if number % 4096 == 0 {
+        if number.is_multiple_of(4096) {
             bytes = bytes.max(engine.memory_bytes());
         }
     }
@@ -161,7 +161,7 @@ pub fn run(flood: &Flood, memory_bytes: usize, seed: u64) -> Outcome48 {
         }
     }
     let counters = engine.counters().beacon;
-    Outcome48 {
+    Kept {
         kept,
         evicted: counters.series_evicted,
         sightings_evicted: counters.sightings_evicted,

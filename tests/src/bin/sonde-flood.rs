@@ -31,7 +31,7 @@ fn main() -> anyhow::Result<()> {
         let memory = memory_for(series);
         for (name, flood) in &ROWS {
             let outcome = run(flood, memory, 7);
-            let kept = outcome.kept.map(|kept| format!("{}", 100 * kept / BEACONS)).join(" | ");
+            let kept = outcome.kept.map(|kept| (100 * kept / BEACONS).to_string()).join(" | ");
             let (evicted, sightings) = (outcome.evicted, outcome.sightings_evicted);
             let mib = outcome.bytes.div_ceil(1 << 20);
             writeln!(out, "| {name} | {series} | {kept} | {evicted} | {sightings} | {mib} |")?;
@@ -39,6 +39,6 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let usual = Engine::new(String::new(), 64 << 20, (1, 2)).max_series();
-    writeln!(out, "\nWith 64 MiB, as is usual, one host has room for {usual} series.")?;
+    writeln!(out, "\nAn engine of 64 MiB has room for {usual} series.")?;
     Ok(())
 }
