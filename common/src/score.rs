@@ -176,6 +176,20 @@ const fn weight(
     Weight { fact, name, points, neutral, detail, missing }
 }
 
+/// What an unknown fact adds to a finding that was counted, not timed. The neutral values of [`WEIGHTS`] are fitted on
+/// regular series, which programs of other kinds make than those that a count finds; these are the specification's.
+#[must_use]
+pub const fn neutral_of_counted(fact: Fact) -> f64 {
+    match fact {
+        Fact::BadLocation | Fact::NewDestination => 0.25,
+        Fact::ScriptHost | Fact::Unsigned => 0.15,
+        Fact::BareAddress => 0.5,
+        Fact::Small => 1.0,
+        Fact::Established => -0.25,
+        _ => 0.0,
+    }
+}
+
 /// Points per ban of timing evidence.
 pub const POINTS_PER_BAN: f64 = 1.0;
 /// Timing evidence counts up to this many bans.

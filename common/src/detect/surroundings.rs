@@ -10,7 +10,10 @@ use crate::event::{AppProtocol, ConnectionEvent, Ja4};
 use crate::net::{Transport, is_internal};
 use crate::process::{Attribution, ProcessInfo, ProcessKey, image_name};
 use crate::program::{Program, all};
-use crate::score::{BIAS, Fact, Facts, WEIGHTS};
+use crate::score::{Fact, Facts, WEIGHTS, neutral_of_counted};
+
+/// What every finding of this kind starts from: most long or frequent connections are honest.
+const BASE: f64 = -13.0;
 
 /// A program known for this long is established, as for beacons.
 const ESTABLISHED_DAYS: f64 = 7.0;
@@ -151,7 +154,7 @@ impl Parties {
                 }),
                 Some(false) => {}
                 None => {
-                    unknown += weight.neutral;
+                    unknown += neutral_of_counted(weight.fact);
                     if !missing.iter().any(|what| *what == weight.missing) {
                         missing.push(weight.missing.into());
                     }
@@ -187,7 +190,7 @@ impl Parties {
             missing.retain(|what| what == "history of the destination");
             missing.insert(0, "process".into());
         }
-        parts.push(ScorePart { name: "base".into(), points: BIAS, detail: "implants are rare".to_owned() });
+        parts.push(ScorePart { name: "base".into(), points: BASE, detail: "implants are rare".to_owned() });
         Finding {
             class,
             subject: self.subject(),

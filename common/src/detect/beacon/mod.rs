@@ -234,12 +234,13 @@ impl BeaconDetector {
                     Phase::Whole(totals) => totals.bytes_out.zip(totals.bytes_in),
                     _ => None,
                 };
+                // First, so that a schedule that goes over to another destination is told as one, not by its members.
+                if let Some(group) = self.group_key(program, seen, event, target.port) {
+                    self.sight(Level::Group, group, seen, &target, event.start, sizes, regular);
+                }
                 self.sight(Level::Connection, destination, seen, &target, event.start, sizes, regular);
                 if let Some(process) = self.called_in_turn(destination, seen) {
                     self.sight(Level::Process, process, seen, &target, event.start, sizes, regular);
-                }
-                if let Some(group) = self.group_key(program, seen, event, target.port) {
-                    self.sight(Level::Group, group, seen, &target, event.start, sizes, regular);
                 }
                 if let Phase::Whole(totals) = event.phase {
                     self.outcome(destination, &totals);

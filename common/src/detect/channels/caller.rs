@@ -4,7 +4,7 @@
 use crate::alert::{ScorePart, Word};
 use crate::process::image_name;
 use crate::program::{Program, all};
-use crate::score::{Fact, WEIGHTS};
+use crate::score::{Fact, WEIGHTS, neutral_of_counted};
 
 /// A domain known for less than this is new.
 const NEW_DAYS: f64 = 2.0;
@@ -53,7 +53,7 @@ impl Parts {
                 Some(true) => self.add(weight.name, weight.points, weight.detail),
                 Some(false) => {}
                 None => {
-                    unknown += weight.neutral;
+                    unknown += neutral_of_counted(fact);
                     if program.is_some() || fact == Fact::NewDestination {
                         self.missing.push(weight.missing.into());
                     }

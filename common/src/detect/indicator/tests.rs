@@ -167,7 +167,7 @@ fn a_finding_is_told_at_doublings_and_says_all_that_the_feed_does() {
         "This host called c2.evil.example:443: the domain evil.example is on the feed `list` (Family, confidence 90)."
     );
     let techniques: Vec<_> = first.techniques.iter().map(|technique| &*technique.id).collect();
-    assert_eq!(techniques, ["T1071.001", "T1583.001"]);
+    assert_eq!(techniques, ["T1071.001", "T1573.002", "T1583.001"]);
     assert_eq!(first.missing, ["process"]);
     let sum: f64 = first.parts.iter().map(|part| part.points).sum();
     assert!((sum - first.points).abs() < 1e-9);

@@ -47,7 +47,7 @@ const MAX_SAMPLES: usize = 8;
 const MAX_GROUP: usize = 6;
 
 /// Points per ban, as for a rhythm.
-const POINTS_PER_BAN: f64 = score::POINTS_PER_BAN;
+const POINTS_PER_BAN: f64 = 1.25;
 
 /// What the two classes are told by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Sum {
                 Some(true) => self.add(weight.name, weight.points, weight.detail),
                 Some(false) => {}
                 None => {
-                    unknown += weight.neutral;
+                    unknown += score::neutral_of_counted(fact);
                     if program.is_some() {
                         self.missing.push(weight.missing.into());
                     }

@@ -242,7 +242,7 @@ fn the_switch_of_the_prong_is_obeyed() {
     for dns in [true, false] {
         let mut engine = Engine::new("h".into(), 16 << 20, (1, 2));
         let detectors = DetectorSettings { dns, ..DetectorSettings::default() };
-        engine.set_knowledge(&Arc::new(Knowledge { detectors, ..Knowledge::default() }));
+        engine.set_knowledge(&Arc::new(Knowledge { detectors, ..Knowledge::default() }), &mut |_| {});
         let mut alerts = 0;
         for number in 0..12_u64 {
             let time = Timestamp::from_secs_nanos(1_700_000_000, 0)

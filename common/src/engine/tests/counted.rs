@@ -105,12 +105,12 @@ fn a_connection_that_stays_open_is_told_of_while_it_does_and_once() {
         alert.reason,
         "upd keeps one connection to relay.example:443 open, for 4 h so far (500 B sent, 300 B received). The \
          program runs from a home or temporary folder, or from memory, the program is neither signed nor owned by a \
-         package, and the destination was not known on this host before."
+         package, and the domain is not a widely used one."
     );
     assert_eq!((alert.evidence.first_seen, alert.evidence.last_seen), (secs(0), secs(4 * HOUR)));
     assert!((alert.parts.iter().map(|part| part.points).sum::<f64>() - alert.points).abs() < 1e-9);
     let ids: Vec<_> = alert.techniques.iter().map(|technique| technique.id.as_ref()).collect();
-    assert_eq!(ids, ["T1071.001", "T1573"]);
+    assert_eq!(ids, ["T1071.001", "T1573.002"]);
     // It goes on: the same finding, told of again only with news.
     stage.hours(5 * HOUR, 40);
     let totals = Totals { end: secs(45 * HOUR), ..Totals::default() };

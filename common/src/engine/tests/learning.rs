@@ -49,7 +49,7 @@ fn what_comes_after_the_learning_period_is_new_and_a_restart_forgets_nothing() {
     calls.engine = Engine::restore(&bytes, 1 << 20).unwrap();
     calls.exchanges(MINUTE, 8 * DAY, 30);
     let alert = calls.only();
-    assert_eq!(part(&alert, "new_destination"), Some(1.0), "{:?}", alert.parts);
+    assert_eq!(part(&alert, "new_destination"), Some(0.75), "{:?}", alert.parts);
     assert!(alert.missing.iter().all(|what| !what.contains("usual here") && !what.contains("history")));
 }
 
@@ -59,7 +59,7 @@ fn without_a_learning_period_all_is_new_at_once() {
     let config = Config::parse("[learning]\nperiod_days = 0", &[]).unwrap();
     calls.engine.set_knowledge(&Arc::new(Knowledge::of(&config)), &mut |_| {});
     calls.exchanges(MINUTE, 0, 30);
-    assert_eq!(part(&calls.only(), "new_destination"), Some(1.0));
+    assert_eq!(part(&calls.only(), "new_destination"), Some(0.75));
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn programs_with_endless_command_lines_leave_the_limit_and_the_beacons_alone() {
         labels += 1;
     }
     let held: usize = held.values().sum();
-    assert!(labels > 200, "no series had to leave for another's texts: {labels}");
+    assert!(labels > 150, "no series had to leave for another's texts: {labels}");
     assert!(held <= MEMORY / 4, "{held} bytes of programs");
     assert!(calls.engine.memory_bytes() <= MEMORY, "{}", calls.engine.memory_bytes());
     assert_eq!((calls.only().id, calls.only().evidence.callbacks), (before.id, 90));
