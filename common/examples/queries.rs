@@ -6,6 +6,7 @@ use sonde_common::guide;
 
 #[path = "../src/encode/samples.rs"]
 #[expect(dead_code, reason = "made for the encoders' tests, which use all of it")]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "made-up values, shared with the tests")]
 mod samples;
 
 const CLASSES: [Class; 17] = [

@@ -288,7 +288,7 @@ fn is_misplaced(image: &str, name: &str, stem: &str) -> bool {
         true => folder.starts_with(*place),
         false => folder == *place,
     };
-    WINDOWS.get(at).is_some_and(|(_, places)| !places.iter().any(|place| fits(place)))
+    WINDOWS.get(at).is_some_and(|(_, places)| !places.iter().any(fits))
 }
 
 /// Hidden folders for which there is a use, in a temporary folder: X11's sockets, AppImage's mounts.

@@ -142,7 +142,7 @@ pub const WEIGHTS: [Weight; 15] = [
     weight(
         Fact::Jittered,
         "jitter",
-        2.25,
+        1.0,
         0.0,
         "its intervals vary as a sleep with jitter does, where the timers of ordinary software keep time",
         "intervals",
@@ -195,7 +195,7 @@ pub const POINTS_PER_BAN: f64 = 1.0;
 /// Timing evidence counts up to this many bans.
 pub const MAX_BANS: f64 = 8.0;
 /// What every series starts from: the rarity of implants.
-pub const BIAS: f64 = -11.75;
+pub const BIAS: f64 = -11.25;
 /// Timing evidence below which nothing is regular, whatever the context.
 pub const MIN_BANS: f64 = 3.0;
 /// Points above which a regular series is an alert (score 0.5).

@@ -4,7 +4,7 @@
 //!
 //! Renew the golden outputs after a wanted change with `SONDE_BLESS=1 cargo test -p sonde-tests --test feed_formats golden`.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a panic is a failed test here")]
+#![expect(clippy::unwrap_used, reason = "a panic is a failed test here")]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -208,7 +208,9 @@ fn hostile_feeds_are_refused_with_a_clear_reason() {
         "{{\"type\":\"bundle\",\"objects\":[{{\"type\":\"indicator\",\"id\":\"i\",\"pattern\":\"[{}]\"}}]}}",
         vec!["(a:b = 'x' OR a:c = 'y')"; 500].join(" AND ")
     );
-    let cases: Vec<(&str, Vec<u8>, i32, Vec<(u64, &str)>)> = vec![
+    /// Name and bytes of a file, the exit code, and which lines are refused, and why.
+    type Case = (&'static str, Vec<u8>, i32, Vec<(u64, &'static str)>);
+    let cases: Vec<Case> = vec![
         ("one-line.txt", endless.clone(), 65, vec![(1, "line-too-long")]),
         (
             "lines.txt",

@@ -171,7 +171,7 @@ mod tests {
     fn a_wrong_file_is_told_of_and_a_good_one_counted() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mine.toml");
-        let check = || usable(beside_builtin(&[path.clone()])?);
+        let check = || usable(beside_builtin(std::slice::from_ref(&path))?);
         assert!(check().is_err_and(|Failure(exit, _)| exit == Exit::NoInput));
         std::fs::write(
             &path,

@@ -179,7 +179,8 @@ mod tests {
 
     #[test]
     fn what_could_be_an_implant_is_not() {
-        let change: [(&str, fn(&mut Alert)); 9] = [
+        type Change = (&'static str, fn(&mut Alert));
+        let change: [Change; 9] = [
             ("high", |row| row.severity = Severity::High),
             ("unsigned", |row| row.process.as_mut().unwrap().info.signed = Some(false)),
             ("interpreter", |row| row.process.as_mut().unwrap().info.script_host = Some(true)),

@@ -173,9 +173,8 @@ pub fn of(alert: &Alert) -> Vec<Technique> {
     list.dedup_by(|a, b| a.id == b.id);
     // A sub-technique says what its technique does, and more.
     let ids: Vec<_> = list.iter().map(|technique| technique.id.clone()).collect();
-    let is_said = |id: &str| {
-        ids.iter().any(|other| other.strip_prefix(id).is_some_and(|rest| rest.starts_with('.')))
-    };
+    let is_said =
+        |id: &str| ids.iter().any(|other| other.strip_prefix(id).is_some_and(|rest| rest.starts_with('.')));
     list.retain(|technique| !is_said(&technique.id));
     list
 }

@@ -65,7 +65,7 @@ fn v6(rng: &mut Rng) -> Ipv6Addr {
 /// One indicator, as a feed that gives each a date and a link would have it.
 fn indicator(rng: &mut Rng, number: u32) -> Indicator {
     let subject = match number % 20 {
-        0..=8 => Subject::Domain { name: name(rng).into(), subdomains: number % 2 == 0 },
+        0..=8 => Subject::Domain { name: name(rng).into(), subdomains: number.is_multiple_of(2) },
         9..=16 => Subject::Ip(v4(rng).into()),
         17 => Subject::Ip(v6(rng).into()),
         18 => {

@@ -104,13 +104,13 @@ pub(super) struct Recents {
     /// Programs by their keys, their texts cut, and how many destinations each has.
     programs: HashMap<u64, (Arc<ProcessInfo>, u32), foldhash::fast::RandomState>,
     bytes: usize,
-    memory_bytes: usize,
+    capacity: usize,
     evicted: u64,
 }
 
 impl Recents {
     pub(super) fn set_memory(&mut self, memory_bytes: usize) {
-        self.memory_bytes = memory_bytes;
+        self.capacity = memory_bytes;
         self.make_room();
     }
 
@@ -144,7 +144,7 @@ impl Recents {
     }
 
     fn make_room(&mut self) {
-        while self.bytes > self.memory_bytes || self.entries.len() > MAX_RECENT {
+        while self.bytes > self.capacity || self.entries.len() > MAX_RECENT {
             let Some(key) = self.line.pop_front() else { return };
             if self.entries.get_mut(&key).is_some_and(|entry| std::mem::take(&mut entry.again)) {
                 self.line.push_back(key);

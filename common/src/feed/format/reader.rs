@@ -409,9 +409,8 @@ impl Lines {
 /// How a file with this first entry is read, and whether that entry is a header and so used up.
 fn decide(text: &str, commented: Option<Columns>, options: &Options) -> (Layout, bool) {
     let entries = |format| (Layout::Entries(format), false);
-    match options.format {
-        Some(format @ (Format::List | Format::Hosts)) => return entries(format),
-        _ => {}
+    if let Some(format @ (Format::List | Format::Hosts)) = options.format {
+        return entries(format);
     }
     let header = Columns::header(text, options.separator, false);
     if let Some(columns) = Columns::named(options) {

@@ -142,8 +142,8 @@ fn what_there_is_no_room_for_is_refused_and_counted() {
     assert!(taken > 5_000, "{counts:?}");
     assert_eq!((counts.entries(), counts.refused), (taken, 200_000 - taken));
     assert!(counts.links_cut > 0, "links go before entries do");
-    assert!(counts.memory_bytes as usize <= ROOM, "{counts:?}");
-    assert!(counts.memory_bytes as usize > ROOM / 2, "the estimate is no excuse: {counts:?}");
+    assert!(counts.memory_bytes <= ROOM as u64, "{counts:?}");
+    assert!(counts.memory_bytes > ROOM as u64 / 2, "the estimate is no excuse: {counts:?}");
 }
 
 #[test]
