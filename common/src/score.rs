@@ -142,7 +142,7 @@ pub const WEIGHTS: [Weight; 15] = [
     weight(
         Fact::Jittered,
         "jitter",
-        1.0,
+        1.75,
         0.0,
         "its intervals vary as a sleep with jitter does, where the timers of ordinary software keep time",
         "intervals",
@@ -195,7 +195,7 @@ pub const POINTS_PER_BAN: f64 = 1.0;
 /// Timing evidence counts up to this many bans.
 pub const MAX_BANS: f64 = 8.0;
 /// What every series starts from: the rarity of implants.
-pub const BIAS: f64 = -11.25;
+pub const BIAS: f64 = -11.5;
 /// Timing evidence below which nothing is regular, whatever the context.
 pub const MIN_BANS: f64 = 3.0;
 /// Points above which a regular series is an alert (score 0.5).
@@ -237,7 +237,7 @@ impl Facts {
     }
 }
 
-/// The raw score S: 1 per ban of timing evidence up to 8 bans, less 11.75, plus the facts' points.
+/// The raw score S: 1 per ban of timing evidence up to 8 bans, less 11.5, plus the facts' points.
 #[must_use]
 pub fn points(bans: f64, facts: Facts) -> f64 {
     let context: f64 = WEIGHTS.iter().map(|weight| facts.points(weight)).sum();
@@ -325,9 +325,9 @@ mod tests {
     #[test]
     fn points_are_the_sum_of_capped_evidence_base_and_facts() {
         let four = [Fact::BadLocation, Fact::Unsigned, Fact::Unpopular, Fact::NewDestination];
-        assert!((points(8.0, facts(&four)) - 1.5).abs() < 1e-9);
-        assert!((points(3.98, facts(&four)) - -2.52).abs() < 1e-9);
-        assert!((points(107.0, facts(&[Fact::Established])) - -5.0).abs() < 1e-9);
+        assert!((points(8.0, facts(&four)) - 1.75).abs() < 1e-9);
+        assert!((points(3.98, facts(&four)) - -2.27).abs() < 1e-9);
+        assert!((points(107.0, facts(&[Fact::Established])) - -4.75).abs() < 1e-9);
     }
 
     #[test]

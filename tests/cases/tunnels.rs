@@ -33,6 +33,8 @@ struct Stage {
     running: Vec<Child>,
     lab: Lab,
     scratch: Scratch,
+    /// Where an intruder would keep a program: in a folder that anyone can write to.
+    lair: tempfile::TempDir,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -53,9 +55,14 @@ impl Stage {
             None => Lab::new(Caller::Apart).map_err(|error| format!("no lab: {error}")),
         };
         match lab {
-            Ok(lab) => Some(Self { running: Vec::new(), lab, scratch: Scratch::new(name), _turn: turn }),
+            Ok(lab) => {
+                let lair = tempfile::tempdir().unwrap();
+                Some(Self { running: Vec::new(), lab, scratch: Scratch::new(name), lair, _turn: turn })
+            }
             Err(why) => {
-                assert!(std::env::var("CI").as_deref() != Ok("true"), "CI can run a tunnel: {why}");
+                // Whether a kernel has tunnels is not for the set-up to mend.
+                let can = std::env::var("CI").as_deref() == Ok("true") && Path::new("/dev/net/tun").exists();
+                assert!(!can, "CI can run a tunnel: {why}");
                 say(&format!("SKIPPED: {why}"));
                 None
             }
@@ -64,7 +71,7 @@ impl Stage {
 
     /// A copy of a tool where an intruder would keep it.
     fn hidden(&self, tool: &str) -> PathBuf {
-        let copy = self.scratch.file("update-helper");
+        let copy = self.lair.path().join("update-helper");
         fs::copy(installed(tool).unwrap(), &copy).unwrap();
         copy
     }
@@ -154,7 +161,7 @@ fn found(stage: &Stage, sensor: &mut Sensor, rule: &str) -> Value {
         )
     });
     let path = alert["process"]["executable"].as_str().unwrap_or_default();
-    assert_eq!(path, stage.scratch.file("update-helper").to_str().unwrap(), "{alert}");
+    assert_eq!(path, stage.lair.path().join("update-helper").to_str().unwrap(), "{alert}");
     alert
 }
 

@@ -134,9 +134,10 @@ fn disguised(label: &Label, facts: Facts) -> Option<Technique> {
 fn class(label: &Label, evidence: &Evidence) -> Class {
     match label.level {
         Level::Dns => Class::DnsCallback,
+        // Echoes of one flow are exchanges to the tracker; what they are to people are echoes.
+        _ if label.transport == Transport::Icmp => Class::IcmpCallback,
         Level::Exchange => Class::InConnection,
         _ if is_dead(evidence) => Class::DeadCallback,
-        _ if label.transport == Transport::Icmp => Class::IcmpCallback,
         Level::Group if label.is_group() => Class::Rotation,
         _ if !label.connect_host.is_empty() => Class::Proxied,
         Level::Process => Class::ProcessBeacon,

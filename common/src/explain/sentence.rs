@@ -120,7 +120,9 @@ pub(super) fn of(
 }
 
 const fn verb(label: &Label, present: bool) -> &'static str {
-    match (label.level, present) {
+    // Echoes are calls, whether the tracker has them in one flow or not.
+    let level = if matches!(label.transport, Transport::Icmp) { Level::Connection } else { label.level };
+    match (level, present) {
         (Level::Dns, true) => "asks for new names below",
         (Level::Dns, false) => "asked for new names below",
         (Level::Exchange, true) => "exchanges data inside open connections to",

@@ -235,12 +235,26 @@ impl BeaconDetector {
                     _ => None,
                 };
                 // First, so that a schedule that goes over to another destination is told as one, not by its members.
+                // A group of one destination is that destination's series once more, and has no say before it.
+                let mut later = None;
                 if let Some(group) = self.group_key(program, seen, event, target.port) {
-                    self.sight(Level::Group, group, seen, &target, event.start, sizes, regular);
+                    let mut rotation = |this: &mut Self, evaluated: Evaluated| {
+                        if this.get(evaluated.slot).is_some_and(|(_, label)| label.is_group()) {
+                            regular(this, evaluated);
+                        } else {
+                            later = Some((group, evaluated.timing));
+                        }
+                    };
+                    self.sight(Level::Group, group, seen, &target, event.start, sizes, &mut rotation);
                 }
                 self.sight(Level::Connection, destination, seen, &target, event.start, sizes, regular);
                 if let Some(process) = self.called_in_turn(destination, seen) {
                     self.sight(Level::Process, process, seen, &target, event.start, sizes, regular);
+                }
+                if let Some((group, timing)) = later
+                    && let Some(slot) = self.table.find(group)
+                {
+                    regular(self, Evaluated { slot, timing });
                 }
                 if let Phase::Whole(totals) = event.phase {
                     self.outcome(destination, &totals);
