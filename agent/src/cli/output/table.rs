@@ -374,8 +374,11 @@ impl Row {
         if !self.jitter.is_empty() {
             text.push_str(&format!("every {}{}{} %, ", self.interval, style.plus_minus(), self.jitter));
         }
-        let plural = if self.callbacks == "1" { "" } else { "s" };
-        text.push_str(&format!("{} callback{plural} in {}", self.callbacks, self.dwell));
+        if self.callbacks == "1" {
+            text.push_str("1 callback");
+        } else {
+            text.push_str(&format!("{} callbacks in {}", self.callbacks, self.dwell));
+        }
         text
     }
 }

@@ -338,7 +338,7 @@ impl Entry {
 
     fn within(&self, now: Timestamp) -> String {
         let secs = now.since(self.window.since) / NANOS_PER_SEC;
-        format!("within {}", human::span(u64::try_from(secs).unwrap_or(0)))
+        format!("within {}", human::span(u64::try_from(secs).unwrap_or(0).max(1)))
     }
 
     fn finding(&self, seen: &Seen<'_>, query: &DnsEvent<'_>, parts: Parts, entropy: f64) -> Finding {

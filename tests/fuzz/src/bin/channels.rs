@@ -28,7 +28,8 @@ const ZONES: [&str; 10] = [
     "7",
     "",
 ];
-const IMAGES: [&str; 5] = ["/usr/bin/curl", "/usr/sbin/unbound", "C:\\Users\\a\\b.exe", "", "/usr/bin/firefox"];
+const IMAGES: [&str; 5] =
+    ["/usr/bin/curl", "/usr/sbin/unbound", "C:\\Users\\a\\b.exe", "", "/usr/bin/firefox"];
 const TYPES: [u16; 8] = [1, 28, 16, 10, 5, 15, 12, 65_399];
 
 /// A host that knows some things.
@@ -36,7 +37,8 @@ struct Known(u8);
 
 impl Host for Known {
     fn known_days(&self, registrable: &str, _: Option<IpAddr>) -> Option<f64> {
-        [None, Some(0.0), Some(f64::from(u32::try_from(registrable.len()).unwrap_or(0)))][usize::from(self.0 % 3)]
+        [None, Some(0.0), Some(f64::from(u32::try_from(registrable.len()).unwrap_or(0)))]
+            [usize::from(self.0 % 3)]
     }
 }
 
@@ -102,7 +104,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         let mut addresses = [IpAddr::from([0, 0, 0, 0]); 4];
         let count = usize::from(how & 3) + 1;
         addresses.iter_mut().take(count).for_each(|address| *address = ip(&mut input));
-        let resolver = (how & 4 == 0).then(|| SocketAddr::new(ip(&mut input), input.pick(&[53, 53, 853, 5353, 0])));
+        let resolver =
+            (how & 4 == 0).then(|| SocketAddr::new(ip(&mut input), input.pick(&[53, 53, 853, 5353, 0])));
         let query_type = input.pick(&TYPES);
         let query = DnsEvent {
             start: now,

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use sonde_common::alert::{
-    Alert, Change, Class, Destination, DnsEvidence, Evidence, FindingId, IndicatorMatch, Process, ProfileNote, Severity,
+    Alert, Change, Class, Destination, DnsEvidence, Evidence, FindingId, IndicatorMatch, Process,
+    ProfileNote, Severity,
 };
 use sonde_common::guide::{self, Query};
 use sonde_common::process::{Attribution, ProcessInfo, ProcessKey};
@@ -91,7 +92,8 @@ fn alert(input: &mut Input<'_>) -> Alert {
     };
     alert.process = Some(Process { key: Some(ProcessKey { pid: 7, ..ProcessKey::default() }), info });
     alert.dns = Some(DnsEvidence { samples: vec![next(), next()], ..DnsEvidence::default() });
-    alert.indicators = vec![IndicatorMatch { value: next(), feed: next(), reference: next(), ..IndicatorMatch::default() }];
+    alert.indicators =
+        vec![IndicatorMatch { value: next(), feed: next(), reference: next(), ..IndicatorMatch::default() }];
     alert.profile = Some(ProfileNote { name: next(), mismatch: next(), ..ProfileNote::default() });
     alert
 }
@@ -107,7 +109,9 @@ fn texts(alert: &Alert) -> BTreeSet<String> {
                 let name = sonde_common::process::image_name(whole);
                 out.extend([format!(".{text}"), format!("/{name}"), format!("\\{name}"), name.to_owned()]);
                 // An address is written as addresses are.
-                out.extend(text.trim_matches(['[', ']']).parse::<std::net::IpAddr>().map(|ip| ip.to_string()));
+                out.extend(
+                    text.trim_matches(['[', ']']).parse::<std::net::IpAddr>().map(|ip| ip.to_string()),
+                );
                 out.insert(text);
             }
             serde_json::Value::Array(items) => left.extend(items),
@@ -116,7 +120,16 @@ fn texts(alert: &Alert) -> BTreeSet<String> {
         }
     }
     // What the templates say themselves.
-    for ours in ["DnsQueryResponse", "Icmp", "IcmpConnectionInspected", "ICMP", "icmp", "ipv6-icmp", "process", "NXDOMAIN"] {
+    for ours in [
+        "DnsQueryResponse",
+        "Icmp",
+        "IcmpConnectionInspected",
+        "ICMP",
+        "icmp",
+        "ipv6-icmp",
+        "process",
+        "NXDOMAIN",
+    ] {
         out.insert(ours.to_owned());
     }
     out
@@ -141,13 +154,15 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     }
     for (_, steps) in guide::of(&alert).sections() {
         for step in steps {
-            assert!(step.text.chars().all(is_plain) && step.text.matches('`').count() % 2 == 0, "{}", step.text);
+            assert!(
+                step.text.chars().all(is_plain) && step.text.matches('`').count() % 2 == 0,
+                "{}",
+                step.text
+            );
             for command in &step.commands {
                 // Which shell it is for, the alert's paths decide: one of the two has to take it.
                 let read = [true, false].map(|powershell| model::command(command, powershell));
-                let sound = |parts: &model::Parts| {
-                    parts.rest.chars().all(|c| !matches!(c, '`' | '\n'))
-                };
+                let sound = |parts: &model::Parts| parts.rest.chars().all(|c| !matches!(c, '`' | '\n'));
                 assert!(read.iter().flatten().any(sound), "{command}");
             }
         }

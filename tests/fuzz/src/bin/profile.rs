@@ -32,6 +32,9 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     }
     if let Ok(pattern) = NamePattern::try_from(file.to_owned()) {
         let _ = pattern.is(name);
-        assert!(pattern.is(&pattern.example("a")) && !pattern.is(&format!("{}.evil.example", pattern.example("a"))));
+        assert!(
+            pattern.is(&pattern.example("a"))
+                && !pattern.is(&format!("{}.evil.example", pattern.example("a")))
+        );
     }
 });
