@@ -55,7 +55,7 @@ impl From<HostId<'_>> for HostKey {
 }
 
 impl Engines {
-    /// No host yet. `seed` as in [`BeaconDetector::new`].
+    /// No host yet. `seed` as in [`Engine::new`].
     #[must_use]
     pub const fn new(config: &Config, seed: (u64, u64)) -> Self {
         Self::with_memory(config.limits.memory.detection_bytes(), seed)

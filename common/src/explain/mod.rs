@@ -1,4 +1,4 @@
-//! Finding -> [`Alert`]: puts together who, whom, the parts of the score, the [sentence] that explains them, and the
+//! Finding -> [`Alert`]: puts together who, whom, the parts of the score, the sentence that explains them, and the
 //! [techniques] that the evidence supports.
 
 mod sentence;

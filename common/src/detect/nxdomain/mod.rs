@@ -2,7 +2,7 @@
 //!
 //! Malware that makes up its server's name of the day asks for many names of which few are registered (ATT&CK T1568.002).
 //! For each program, or each host where no program is known, the latest names that were answered NXDOMAIN are kept
-//! ([`watch`]), what they have in common is tested ([`pattern`], with the model of [`look`]), and the name that answers
+//! (`watch`), what they have in common is tested (`pattern`, with the model of `look`), and the name that answers
 //! after them is told as what they were to lead to. A query without an answer, or one that the resolver failed to
 //! answer, says nothing about the name.
 
