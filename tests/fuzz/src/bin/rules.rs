@@ -2,9 +2,7 @@
 //! made-up alerts: what is told keeps the rules' own bounds, whatever the order, and comes out as harmless lines.
 #![no_main]
 
-use sonde_common::alert::{
-    Alert, Change, Destination, Evidence, FindingId, HISTOGRAM_BINS, Histogram, Level, Severity,
-};
+use sonde_common::alert::{Alert, Change, Class, Destination, Evidence, FindingId, Severity};
 use sonde_common::format::row::Hunted;
 use sonde_common::rule::compare::{Compared, Thresholds, compare};
 use sonde_common::rule::record::{Record, all_csv, all_ndjson};
@@ -103,6 +101,7 @@ fn alert(input: &mut Input<'_>) -> Alert {
         id: FindingId(input.u8().into()),
         revision: 1,
         change: Change::Final,
+        class: Class::Beacon,
         host: pick(input, &HOSTS).to_owned(),
         time: NOON,
         detected: None,
@@ -124,31 +123,15 @@ fn alert(input: &mut Input<'_>) -> Alert {
             ..Destination::default()
         },
         evidence: Evidence {
-            level: Level::Connection,
-            bans: 0.0,
-            test: "".into(),
-            shape: "".into(),
-            matched: 0,
-            of: 0,
             period_secs: f64::from(input.u8()),
-            interval_median_secs: 0.0,
-            jitter_mad_ratio: 0.0,
-            callbacks: 0,
-            missed: 0,
-            gaps: 0,
-            gap_secs: 0,
             first_seen: NOON,
             last_seen: NOON,
-            histogram: Histogram { low_secs: 0.0, high_secs: 0.0, counts: [0; HISTOGRAM_BINS] },
-            recent: Vec::new(),
-            bytes_out_median: None,
-            bytes_in_median: None,
-            bytes_out: 0,
-            bytes_in: 0,
-            refused: 0,
-            unanswered: 0,
+            ..Evidence::default()
         },
         techniques: Vec::new(),
+        dns: None,
+        indicators: Vec::new(),
+        profile: None,
     }
 }
 
