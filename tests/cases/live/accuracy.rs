@@ -83,7 +83,8 @@ fn is_lasting(kind: &Kind) -> bool {
 fn netlink_names_owners_that_live_five_milliseconds_and_never_another() {
     let Some(scores) = scores("netlink") else { return };
     let all = sum(&scores);
-    // One in 480 is seen now and then on a busy machine, where a port was taken again; `scripts/accuracy` measures how often.
+    // Owed: none. One in 480 was wrong in one of four runs; the cause is not known yet. This allows for that one, and is
+    // to be zero again once it is found.
     assert!(all.wrong <= 1 && all.wrong_program <= 1, "{all:?}");
     // The goal is 99 % of many; this is few, on a busy machine.
     // A refused socket is gone from the kernel's table before anybody can look: it has no owner there.
