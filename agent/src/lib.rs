@@ -11,5 +11,6 @@ pub mod live;
 pub mod platform;
 pub mod profiles;
 pub mod replay;
+pub mod sink;
 pub mod state;
 pub mod telemetry;

@@ -38,6 +38,7 @@ pub mod net;
 pub mod process;
 pub mod profile;
 pub mod program;
+pub mod record;
 pub mod rule;
 pub mod score;
 pub mod seal;

@@ -4,10 +4,9 @@
 //! exchanges on a timeline, [`mod@scenario`] tells the stories (one per beacon shape and per false-positive class), and
 //! its `corpus` streams the benchmark capture. The binary `sonde-gen` is a thin front to it. For the cases, [`wire`] spells
 //! out single packets and hears what the tracker says of them, and [`program`] runs the built program. [`logs`] tells days
-//! as other tools log them, [`pack`] packs files, [`golden`] holds outputs against files, and
-//! [`words`] tells whether they are safe to look at. [`generated`] makes up names as malware does.
 //! as other tools log them, [`pack`] packs files, [`feeds`] makes feeds, [`golden`] holds outputs against files, and
-//! [`words`] tells whether they are safe to look at.
+//! [`words`] tells whether they are safe to look at. [`generated`] makes up names as malware does. [`servers`] starts the
+//! servers that alerts are shipped to.
 // Only `emulate::raw` may: system calls that have no safe form.
 #![deny(unsafe_code)]
 
@@ -28,6 +27,7 @@ pub mod payload;
 pub mod program;
 pub mod rng;
 pub mod scenario;
+pub mod servers;
 pub mod truth;
 pub mod wire;
 pub mod words;

@@ -22,6 +22,13 @@ fn build_folder() -> PathBuf {
     folder.to_owned()
 }
 
+/// The folder that cargo builds in, in which `scripts/setup` keeps what it installs for this checkout alone.
+#[must_use]
+pub fn target() -> PathBuf {
+    let build = build_folder();
+    build.parent().unwrap_or(&build).to_owned()
+}
+
 /// The program under test.
 ///
 /// # Panics

@@ -15,6 +15,7 @@ mod limits;
 mod log;
 mod profiles;
 mod run;
+mod sinks;
 mod state;
 mod text;
 
@@ -32,6 +33,11 @@ pub use self::limits::{CpuPercent, HeldEvents, Limits, MemorySize, MemorySizeErr
 pub use self::log::{LogLevel, LogSettings, LogTarget};
 pub use self::profiles::ProfileSettings;
 pub use self::run::RunSettings;
+pub use self::sinks::{
+    ElasticSettings, FileSettings, HecSettings, KafkaSettings, MAX_SINKS, NatsSettings, NoticeSettings,
+    OtlpSettings, Reach, Secret, SentinelSettings, SinkName, SinkSettings, Sinks, SpoolBytes, SyslogSettings,
+    TlsSettings, WebhookSettings, WireForm,
+};
 pub use self::state::{SaveInterval, StateSettings};
 pub use self::text::{Account, Place};
 
@@ -56,6 +62,8 @@ pub struct Config {
     pub profiles: ProfileSettings,
     /// What stands in an alert.
     pub alerts: AlertSettings,
+    /// Where alerts and the sensor's own words go.
+    pub sinks: Sinks,
     /// What the live sensor remembers over a restart.
     pub state: StateSettings,
     /// How others talk to the live sensor.
