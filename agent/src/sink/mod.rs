@@ -12,7 +12,14 @@ use sonde_common::record::Record;
 
 use self::own::OwnSockets;
 
+pub mod dial;
+pub mod http;
 pub mod own;
+mod pins;
+mod proxy;
+pub mod secret;
+pub mod target;
+pub mod tls;
 
 /// Something that takes records.
 pub trait Sink: Send {
