@@ -12,6 +12,7 @@ use sonde_common::record::Record;
 
 use self::own::OwnSockets;
 
+mod file;
 pub mod own;
 
 /// Something that takes records.
@@ -81,9 +82,9 @@ pub fn open(name: &SinkName, settings: &SinkSettings, own: &OwnSockets) -> Resul
             Err(error("exactly one table below it has to say how it is reached, such as [sinks.NAME.file]"))
         }
         // One arm for each kind.
+        Some(Reach::File(settings)) => Ok(Box::new(file::FileSink::open(name, settings)?)),
         Some(
-            Reach::File(_)
-            | Reach::Elastic(_)
+            Reach::Elastic(_)
             | Reach::Hec(_)
             | Reach::Sentinel(_)
             | Reach::Syslog(_)

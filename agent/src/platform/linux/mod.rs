@@ -1,6 +1,7 @@
 //! Linux: kernel programs, netlink, packet sockets, `/proc`.
 
 pub mod accounts;
+pub mod append;
 pub mod clock;
 pub mod ebpf;
 pub mod identity;
