@@ -25,7 +25,7 @@ const OPEN_ATTEMPTS: usize = 3;
 
 /// Why a batch is not written, and what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum FileError {
+pub(super) enum FileError {
     /// There is no folder for it.
     #[error("the folder {folder} is missing: make it, or set another path")]
     NoFolder {

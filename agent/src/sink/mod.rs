@@ -12,8 +12,15 @@ use sonde_common::record::Record;
 
 use self::own::OwnSockets;
 
+pub mod dial;
 mod file;
+pub mod http;
 pub mod own;
+mod pins;
+mod proxy;
+pub mod secret;
+pub mod target;
+pub mod tls;
 
 /// Something that takes records.
 pub trait Sink: Send {
