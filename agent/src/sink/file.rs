@@ -147,8 +147,7 @@ impl Target {
         match self {
             Self::File(writer) => writer.write(lines, now),
             Self::Stdout { torn, sync } => {
-                let error =
-                    |what| move |error| FileError::System { path: "stdout".to_owned(), what, error };
+                let error = |what| move |error| FileError::System { path: "stdout".to_owned(), what, error };
                 let mut out = io::stdout().lock();
                 if *torn {
                     out.write_all(b"\n").map_err(error("ending a torn line"))?;
@@ -269,7 +268,8 @@ impl Writer {
     /// Cuts off what was written of a batch that failed, so that no half line stays and none comes twice. Where even that
     /// fails the torn line is ended before the next batch.
     fn take_back(&self, file: &mut File, begin: u64) {
-        let cut = file.set_len(begin).and_then(|()| if self.settings.sync { file.sync_data() } else { Ok(()) });
+        let cut =
+            file.set_len(begin).and_then(|()| if self.settings.sync { file.sync_data() } else { Ok(()) });
         if let Err(error) = cut {
             tracing::warn!(file = %self.path.display(), %error, "what was written of a batch that failed stays in the file");
         }

@@ -15,10 +15,12 @@ use self::own::OwnSockets;
 pub mod dial;
 mod file;
 pub mod http;
+mod notice;
 pub mod own;
 mod pins;
 mod proxy;
 pub mod secret;
+mod syslog;
 pub mod target;
 pub mod tls;
 
@@ -82,24 +84,25 @@ pub struct SetupError {
 /// # Errors
 /// When a file of TLS or a secret cannot be read, a URL is none, or no kind or more than one is given.
 pub fn open(name: &SinkName, settings: &SinkSettings, own: &OwnSockets) -> Result<Box<dyn Sink>, SetupError> {
-    let _ = own;
     let error = |reason: &str| SetupError { sink: name.clone(), reason: reason.to_owned() };
     match settings.reach() {
         None => {
             Err(error("exactly one table below it has to say how it is reached, such as [sinks.NAME.file]"))
         }
         // One arm for each kind.
-        Some(Reach::File(settings)) => Ok(Box::new(file::FileSink::open(name, settings)?)),
+        Some(Reach::File(own_table)) => Ok(Box::new(file::FileSink::open(name, own_table)?)),
+        Some(Reach::Syslog(own_table)) => {
+            Ok(Box::new(syslog::SyslogSink::open(name, settings, own_table, own)?))
+        }
+        Some(Reach::Notice(_)) => Ok(Box::new(notice::NoticeSink::open(name)?)),
         Some(
             Reach::Elastic(_)
             | Reach::Hec(_)
             | Reach::Sentinel(_)
-            | Reach::Syslog(_)
             | Reach::Otlp(_)
             | Reach::Nats(_)
             | Reach::Kafka(_)
-            | Reach::Webhook(_)
-            | Reach::Notice(_),
+            | Reach::Webhook(_),
         ) => Err(error("this kind is not built yet")),
     }
 }

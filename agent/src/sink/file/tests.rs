@@ -219,7 +219,10 @@ fn a_folder_that_goes_and_comes_back_costs_a_retry() {
     let mut sink = FileSink::open(&name(), &settings(&path, "")).unwrap();
     fs::remove_dir(&inner).unwrap();
     let delivery = deliver(&mut sink, &[record("1", "{}")]);
-    assert!(matches!(&delivery.outcomes[..], [Outcome::Retry(why)] if why.contains("missing")), "{delivery:?}");
+    assert!(
+        matches!(&delivery.outcomes[..], [Outcome::Retry(why)] if why.contains("missing")),
+        "{delivery:?}"
+    );
     fs::create_dir(&inner).unwrap();
     assert_eq!(deliver(&mut sink, &[record("1", "{}")]).outcomes, [Outcome::Acknowledged]);
     assert_eq!(read(&path), "{}\n");

@@ -94,7 +94,9 @@ mod tests {
             assert_eq!(settings.mode.bits(), bits);
             assert_eq!(Config::parse(&config.to_toml(), &[]), Ok(config), "{good}");
         }
-        for bad in ["\"0666\"", "\"0750\"", "\"0440\"", "\"4640\"", "\"+640\"", "\"\"", "\"rw\\u001b\"", "416"] {
+        for bad in
+            ["\"0666\"", "\"0750\"", "\"0440\"", "\"4640\"", "\"+640\"", "\"\"", "\"rw\\u001b\"", "416"]
+        {
             let error = parse(bad).unwrap_err().to_string();
             assert!(error.contains("line 2") && !error.contains('\u{1b}'), "{bad}: {error}");
         }
