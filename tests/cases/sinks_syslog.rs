@@ -364,3 +364,72 @@ fn hostile_names_stand_in_a_file_as_they_were_and_harmless() {
         assert_eq!(read["host"]["name"], hostile.name.as_str());
     }
 }
+
+/// rsyslogd in namespaces of its own, in which the folders that the shipped configuration names are its own.
+struct Shipped(std::process::Child);
+
+impl Drop for Shipped {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_shipped_configuration_of_rsyslog_takes_records_as_it_stands() {
+    const SCRIPT: &str = "ip link set lo up
+        mount -t tmpfs tmpfs /etc/rsyslog.d; mount -t tmpfs tmpfs /var/log; mount -t tmpfs tmpfs /var/spool
+        mkdir /etc/rsyslog.d/sonde /var/log/sonde /var/spool/rsyslog
+        cp \"$1\" /etc/rsyslog.d/60-sonde.conf
+        cp \"$2\"/ca.pem \"$2\"/server.pem \"$2\"/server.key /etc/rsyslog.d/sonde
+        exec \"$3\" -n -f /etc/rsyslog.d/60-sonde.conf -i \"$2\"/pid";
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/rsyslog/60-sonde.conf");
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::root("Sensors");
+    let server = authority.issue(&[SERVER_NAME]);
+    for (name, text) in
+        [("ca.pem", &authority.pem()), ("server.pem", &server.certificate), ("server.key", &server.key)]
+    {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let mut process = std::process::Command::new("unshare");
+    process.args(["--mount", "--net", "--propagation", "private", "sh", "-ec", SCRIPT, "sh"]);
+    process.args([&shipped, folder.path(), &sonde_tests::servers::binary("rsyslogd")]);
+    let log = std::fs::File::create(folder.path().join("log")).unwrap();
+    process.stdin(std::process::Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    let rsyslogd = Shipped(process.spawn().unwrap());
+    let said = || std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+    let root = format!("/proc/{}/root", rsyslogd.0.id());
+    let since = Instant::now();
+    while !folder.path().join("pid").exists() {
+        assert!(since.elapsed() < PATIENCE, "{}", said());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let client = authority.issue(&["web-07.sensors.example"]);
+    let table = tls_table(folder.path(), &authority.pem(), &client, 6_514, "", "");
+    let batch = records(0..500, 20_000);
+    let network = std::fs::File::open(format!("/proc/{}/ns/net", rsyslogd.0.id())).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+            use std::os::fd::AsFd as _;
+            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            let mut sink = Driver::new(&table);
+            sink.insist(&batch);
+            sink.close();
+        });
+    });
+    let wanted: Vec<String> =
+        batch.iter().map(|record| String::from_utf8(record.body.clone()).unwrap()).collect();
+    let since = Instant::now();
+    loop {
+        let text =
+            std::fs::read_to_string(format!("{root}/var/log/sonde/records.ndjson")).unwrap_or_default();
+        if text.lines().count() >= wanted.len() {
+            assert!(text.lines().eq(wanted.iter().map(String::as_str)));
+            break;
+        }
+        assert!(since.elapsed() < PATIENCE, "{} stored: {}", text.lines().count(), said());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

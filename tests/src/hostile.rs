@@ -577,7 +577,7 @@ pub fn names() -> Vec<Hostile> {
 #[must_use]
 pub fn alert_with(name: &str) -> Alert {
     let text = || name.to_owned();
-    let at = |secs| Timestamp::from_secs_nanos(1_772_442_000 + secs, 0);
+    let at = |secs: i64| Timestamp::from_secs_nanos(1_772_442_000 + secs, 0);
     // A finding of its own for each name, so that no receiver takes two for one.
     let id = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
