@@ -17,11 +17,14 @@ mod batch;
 pub mod dial;
 mod elastic;
 mod hec;
+mod file;
 pub mod http;
+mod notice;
 pub mod own;
 mod pins;
 mod proxy;
 pub mod secret;
+mod syslog;
 pub mod target;
 pub mod tls;
 mod webhook;
@@ -93,16 +96,13 @@ pub fn open(name: &SinkName, settings: &SinkSettings, own: &OwnSockets) -> Resul
         }
         // One arm for each kind.
         Some(Reach::Elastic(elastic)) => Ok(Box::new(elastic::Elastic::new(name, settings, elastic, own)?)),
+        Some(Reach::File(file)) => Ok(Box::new(file::FileSink::open(name, file)?)),
         Some(Reach::Hec(hec)) => Ok(Box::new(hec::Hec::new(name, settings, hec, own)?)),
+        Some(Reach::Notice(_)) => Ok(Box::new(notice::NoticeSink::open(name)?)),
+        Some(Reach::Syslog(syslog)) => Ok(Box::new(syslog::SyslogSink::open(name, settings, syslog, own)?)),
         Some(Reach::Webhook(webhook)) => Ok(Box::new(webhook::Webhook::new(name, settings, webhook, own)?)),
         Some(
-            Reach::File(_)
-            | Reach::Sentinel(_)
-            | Reach::Syslog(_)
-            | Reach::Otlp(_)
-            | Reach::Nats(_)
-            | Reach::Kafka(_)
-            | Reach::Notice(_),
+            Reach::Sentinel(_) | Reach::Otlp(_) | Reach::Nats(_) | Reach::Kafka(_),
         ) => Err(error("this kind is not built yet")),
     }
 }
