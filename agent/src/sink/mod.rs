@@ -13,6 +13,7 @@ use sonde_common::record::Record;
 use self::own::OwnSockets;
 
 pub mod own;
+pub mod spool;
 
 /// Something that takes records.
 pub trait Sink: Send {

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod clock;
 pub mod ebpf;
+pub mod files;
 pub mod identity;
 pub mod local_socket;
 pub mod mounts;
