@@ -28,6 +28,7 @@ mod syslog;
 pub mod target;
 pub mod tls;
 mod webhook;
+pub mod spool;
 
 /// Something that takes records.
 pub trait Sink: Send {
