@@ -16,8 +16,8 @@ use self::lines::Lines;
 use self::link::{Link, Login};
 use self::message::{Broker, INIT_PRODUCER_ID, METADATA, PRODUCE, Produced};
 use super::dial::Dialer;
+use super::http::shown;
 use super::own::OwnSockets;
-use super::shown::shown;
 use super::{Delivering, Delivery, Outcome, SetupError, Sink};
 
 mod batch;
@@ -241,7 +241,7 @@ impl KafkaSink {
     ) -> Result<(), String> {
         let mut text = words(answer.error, &self.topic);
         if !answer.message.is_empty() {
-            text = format!("{text} ({})", shown(&answer.message));
+            text = format!("{text} ({})", shown(answer.message.as_bytes()));
         }
         let mut all = |outcome: &Outcome| {
             for at in chosen {
@@ -312,12 +312,13 @@ impl KafkaSink {
 
     async fn ask_leaders(&mut self) -> Result<(), String> {
         let (broker, mut link) = self.any_link().await?;
-        let topic = &self.topic;
+        let topic = self.topic.as_str();
         let (_, reply) = link.call(METADATA, |_| message::metadata(topic)).await?;
         let found = message::read_metadata(&reply, topic).map_err(|error| error.to_string())?;
         self.keep(broker, link);
         if found.error != 0 || found.leaders.is_empty() {
-            return Err(words(if found.error == 0 { errors::UNKNOWN_TOPIC } else { found.error }, topic));
+            let error = if found.error == 0 { errors::UNKNOWN_TOPIC } else { found.error };
+            return Err(words(error, &self.topic));
         }
         // A broker that is elsewhere now is not the one that we are connected to.
         self.links.retain(|id, _| *id == -1 || found.brokers.iter().any(|broker| broker.id == *id));

@@ -12,7 +12,17 @@ use sonde_common::record::Record;
 
 use self::own::OwnSockets;
 
+pub mod dial;
+pub mod http;
+mod kafka;
+mod nats;
+mod otlp;
 pub mod own;
+mod pins;
+mod proxy;
+pub mod secret;
+pub mod target;
+pub mod tls;
 
 /// Something that takes records.
 pub trait Sink: Send {
@@ -74,22 +84,21 @@ pub struct SetupError {
 /// # Errors
 /// When a file of TLS or a secret cannot be read, a URL is none, or no kind or more than one is given.
 pub fn open(name: &SinkName, settings: &SinkSettings, own: &OwnSockets) -> Result<Box<dyn Sink>, SetupError> {
-    let _ = own;
     let error = |reason: &str| SetupError { sink: name.clone(), reason: reason.to_owned() };
     match settings.reach() {
         None => {
             Err(error("exactly one table below it has to say how it is reached, such as [sinks.NAME.file]"))
         }
         // One arm for each kind.
+        Some(Reach::Otlp(reach)) => Ok(Box::new(otlp::OtlpSink::new(name, settings, reach, own)?)),
+        Some(Reach::Nats(reach)) => Ok(Box::new(nats::NatsSink::new(name, settings, reach)?)),
+        Some(Reach::Kafka(reach)) => Ok(Box::new(kafka::KafkaSink::new(name, settings, reach, own)?)),
         Some(
             Reach::File(_)
             | Reach::Elastic(_)
             | Reach::Hec(_)
             | Reach::Sentinel(_)
             | Reach::Syslog(_)
-            | Reach::Otlp(_)
-            | Reach::Nats(_)
-            | Reach::Kafka(_)
             | Reach::Webhook(_)
             | Reach::Notice(_),
         ) => Err(error("this kind is not built yet")),

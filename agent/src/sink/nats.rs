@@ -4,6 +4,7 @@
 //! to it is the batch of one call and no more, and what it had not acknowledged when it broke is the spool's to send again.
 //! The stream knows by the id (`Nats-Msg-Id`) what it has already.
 
+use std::future::IntoFuture as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,13 +13,21 @@ use async_nats::jetstream::context::{Context, ContextBuilder, PublishAckFuture, 
 use async_nats::jetstream::{self, ErrorCode};
 use async_nats::{ConnectErrorKind, ConnectOptions, Event, HeaderMap, HeaderValue, ServerAddr};
 use bytes::Bytes;
-use sonde_common::config::{NatsSettings, Secret, SinkName, SinkSettings};
+use sonde_common::config::{NatsSettings, Secret, SinkName, SinkSettings, TlsSettings};
 use sonde_common::record::Record;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::shown::shown;
-use super::{Delivering, Delivery, Outcome, SetupError, Sink, secret, tls};
+use super::http::shown;
+use super::target::{self, Scheme};
+use super::tls::Tls;
+use super::{Delivering, Delivery, Outcome, SetupError, Sink, secret};
+
+/// URLs of NATS. Its library speaks WebSocket as well, which is left out.
+const SCHEMES: [Scheme; 2] = [
+    Scheme { name: "nats", port: Some(4222), secure: false },
+    Scheme { name: "tls", port: Some(4222), secure: true },
+];
 
 /// Most servers of one sink.
 const MAX_SERVERS: usize = 16;
@@ -34,7 +43,7 @@ pub(super) struct NatsSink {
     servers: Vec<ServerAddr>,
     subject: String,
     login: Login,
-    tls: Option<rustls::ClientConfig>,
+    tls: Option<Tls>,
     /// What one call may take, less what its end takes.
     budget: Duration,
     session: Option<Session>,
@@ -73,23 +82,25 @@ impl NatsSink {
                 "nats.urls has to name 1 to {MAX_SERVERS} servers, such as tls://nats.example:4222"
             )));
         }
-        if !shared.proxy.is_empty() {
+        if shared.proxy.get().is_some() {
             return Err(error("nats is not reached through an HTTP proxy: leave proxy empty".to_owned()));
         }
         if !shared.tls.server_name.is_empty() {
             return Err(error("nats takes the name of the URL: leave tls.server_name empty".to_owned()));
         }
         let mut servers = Vec::new();
+        let mut secure = None;
         for url in &settings.urls {
-            let address: ServerAddr =
-                url.parse().map_err(|e| error(format!("nats.urls: {} is no server: {e}", shown(url))))?;
-            if !matches!(address.scheme(), "nats" | "tls") || address.host().is_empty() {
-                return Err(error(format!("nats.urls: {} is not nats://host:port or tls://host:port", shown(url))));
+            let target = target::parse("nats.urls", url, &SCHEMES).map_err(error)?;
+            if *secure.get_or_insert(target.secure) != target.secure {
+                return Err(error("nats.urls: some are by TLS and some are not".to_owned()));
             }
-            if address.has_user_pass() {
-                return Err(error("nats.urls: a user does not belong into a URL: see user and password".to_owned()));
-            }
-            servers.push(address);
+            let address = format!("{}://{}", target.scheme, target.authority(None));
+            servers.push(address.parse().map_err(|e| error(format!("nats.urls: {e}")))?);
+        }
+        let tls = if secure == Some(true) { Some(Tls::server(&shared.tls).map_err(error)?) } else { None };
+        if tls.is_none() && shared.tls != TlsSettings::default() {
+            return Err(error("its tls table is set, but its URLs begin with nats://: use tls://".to_owned()));
         }
         let login = match (!settings.user.is_empty(), settings.token.is_set(), settings.credentials.is_set()) {
             (false, false, false) => Login::None,
@@ -102,13 +113,12 @@ impl NatsSink {
                 return Err(error("at most one of nats.user, nats.token and nats.credentials may be set".to_owned()));
             }
         };
-        let tls = tls::client_config(name, &shared.tls)?;
         let whole = Duration::from_secs(u64::from(shared.timeout_secs.get()));
         Ok(Self {
             servers,
             subject: settings.subject.as_str().to_owned(),
             login,
-            tls: Some(tls),
+            tls,
             budget: whole - whole / 10,
             session: None,
         })
@@ -135,14 +145,14 @@ impl NatsSink {
                     let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
                     // The server's own word, which comes first, tells more than that the connection ended.
                     if said.is_empty() {
-                        *said = shown(&text);
+                        *said = shown(text.as_bytes());
                     }
                     broken.send_replace(Some(said.clone()));
                 }
                 std::future::ready(())
             });
         if let Some(tls) = &self.tls {
-            options = options.tls_client_config(tls.clone());
+            options = options.require_tls(true).tls_client_config(tls.config()?.as_ref().clone());
         }
         let read = |secret: &Secret| secret::read(secret).map_err(|error| error.to_string());
         options = match &self.login {
@@ -152,7 +162,7 @@ impl NatsSink {
             }
             Login::Token(token) => options.token(read(token)?.to_string()),
             Login::Credentials(file) => options
-                .credentials(&read(file)?)
+                .credentials(&secret::read_all(file).map_err(|error| error.to_string())?)
                 .map_err(|error| format!("nats.credentials: {error}: a .creds file is wanted"))?,
         };
         let client = options.connect(self.servers.as_slice()).await.map_err(|error| {
@@ -164,7 +174,7 @@ impl NatsSink {
                 _ => "",
             };
             let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-            shown(&format!("cannot connect: {error} {cause}{remedy}"))
+            shown(format!("cannot connect: {error} {cause}{remedy}").as_bytes())
         })?;
         let context =
             ContextBuilder::new().timeout(self.budget).ack_timeout(CLOSE).max_ack_inflight(WINDOW).build(client);
@@ -213,7 +223,7 @@ impl Told {
             });
             return kept.unwrap_or_else(|| session.reason("nothing was sent"));
         }
-        let stream = shown(&self.stream);
+        let stream = shown(self.stream.as_bytes());
         let Self { acknowledged, duplicates, sequence, .. } = self;
         format!("stream {stream} took {acknowledged}, up to sequence {sequence}; {duplicates} it had already")
     }
@@ -290,8 +300,6 @@ impl Session {
     }
 }
 
-use std::future::IntoFuture as _;
-
 /// What an error of the stream means for the record.
 fn refusal(error: &PublishError, subject: &str, record: &Record, session: &Session) -> Outcome {
     let kind = record.kind.as_str();
@@ -306,9 +314,9 @@ fn refusal(error: &PublishError, subject: &str, record: &Record, session: &Sessi
         _ => {
             let said = std::error::Error::source(error).and_then(|source| source.downcast_ref::<jetstream::Error>());
             let Some(said) = said else {
-                return Outcome::Retry(format!("an acknowledgement that is none: {}", shown(&error.to_string())));
+                return Outcome::Retry(format!("an acknowledgement that is none: {}", shown(error.to_string().as_bytes())));
             };
-            let text = format!("JetStream: {}", shown(&said.to_string()));
+            let text = format!("JetStream: {}", shown(said.to_string().as_bytes()));
             if said.error_code() == ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM {
                 Outcome::Refused(text)
             } else {

@@ -35,8 +35,8 @@ pub use self::profiles::ProfileSettings;
 pub use self::run::RunSettings;
 pub use self::sinks::{
     ElasticSettings, FileSettings, HecSettings, HostPort, KafkaMechanism, KafkaSettings, MAX_SINKS, NatsSettings,
-    NoticeSettings, OtlpSettings, Reach, Secret, SentinelSettings, SinkName, SinkSettings, Sinks, SpoolBytes, Subject,
-    SyslogSettings, TlsSettings, Topic, WebhookSettings, WireForm,
+    NoticeSettings, OtlpSettings, Pin, ProxyUrl, Reach, Secret, SentinelSettings, SinkName, SinkSettings, Sinks,
+    SpoolBytes, Subject, SyslogSettings, TlsSettings, Topic, WebhookSettings, WireForm,
 };
 pub use self::state::{SaveInterval, StateSettings};
 pub use self::text::{Account, Place};
@@ -63,6 +63,7 @@ pub struct Config {
     /// What stands in an alert.
     pub alerts: AlertSettings,
     /// Where alerts and the sensor's own words go.
+    #[serde(deserialize_with = "sinks::read")]
     pub sinks: Sinks,
     /// What the live sensor remembers over a restart.
     pub state: StateSettings,

@@ -5,7 +5,7 @@ use sonde_common::alert::Severity;
 use sonde_common::record::Record;
 
 use super::proto::{Fields, Message, Value};
-use crate::sink::shown::shown;
+use crate::sink::http::shown;
 
 /// Levels of a body that are kept as such; what lies deeper is kept as JSON text. Readers of protobuf give up at 100 messages
 /// within each other, and a level takes three.
@@ -133,7 +133,7 @@ pub(super) fn read_reply(bytes: &[u8], is_json: bool) -> (u64, String) {
             .and_then(|count| count.as_u64().or_else(|| count.as_str()?.parse().ok()))
             .unwrap_or_default();
         let said = field("errorMessage").and_then(Json::as_str).unwrap_or_default();
-        return (rejected, shown(said));
+        return (rejected, shown(said.as_bytes()));
     }
     // ExportLogsServiceResponse.partial_success = 1; ExportLogsPartialSuccess: rejected_log_records = 1, error_message = 2
     let (mut rejected, mut said) = (0, String::new());
@@ -142,7 +142,7 @@ pub(super) fn read_reply(bytes: &[u8], is_json: bool) -> (u64, String) {
         for field in Fields::new(partial) {
             match field {
                 (1, Value::Number(count)) => rejected = count,
-                (2, Value::Bytes(text)) => said = shown(&String::from_utf8_lossy(text)),
+                (2, Value::Bytes(text)) => said = shown(text),
                 _ => {}
             }
         }
@@ -156,16 +156,16 @@ pub(super) fn read_error(bytes: &[u8], content_type: &str) -> String {
     if content_type.contains("json") {
         let json: Json = serde_json::from_slice(bytes).unwrap_or_default();
         if let Some(text) = json.get("message").and_then(Json::as_str) {
-            return shown(text);
+            return shown(text.as_bytes());
         }
     } else if content_type.contains("protobuf") {
         let text = Fields::new(bytes).find_map(|field| match field {
-            (2, Value::Bytes(text)) => Some(String::from_utf8_lossy(text).into_owned()),
+            (2, Value::Bytes(text)) => Some(text),
             _ => None,
         });
-        return shown(&text.unwrap_or_default());
+        return shown(text.unwrap_or_default());
     }
-    shown(String::from_utf8_lossy(bytes).trim())
+    shown(bytes)
 }
 
 #[cfg(test)]
