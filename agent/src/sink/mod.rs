@@ -16,19 +16,22 @@ mod auth;
 mod batch;
 pub mod dial;
 mod elastic;
-mod hec;
 mod file;
+mod hec;
 pub mod http;
+mod kafka;
+mod nats;
 mod notice;
+mod otlp;
 pub mod own;
 mod pins;
 mod proxy;
 pub mod secret;
+pub mod spool;
 mod syslog;
 pub mod target;
 pub mod tls;
 mod webhook;
-pub mod spool;
 
 /// Something that takes records.
 pub trait Sink: Send {
@@ -96,14 +99,15 @@ pub fn open(name: &SinkName, settings: &SinkSettings, own: &OwnSockets) -> Resul
             Err(error("exactly one table below it has to say how it is reached, such as [sinks.NAME.file]"))
         }
         // One arm for each kind.
-        Some(Reach::Elastic(elastic)) => Ok(Box::new(elastic::Elastic::new(name, settings, elastic, own)?)),
-        Some(Reach::File(file)) => Ok(Box::new(file::FileSink::open(name, file)?)),
-        Some(Reach::Hec(hec)) => Ok(Box::new(hec::Hec::new(name, settings, hec, own)?)),
+        Some(Reach::Elastic(reach)) => Ok(Box::new(elastic::Elastic::new(name, settings, reach, own)?)),
+        Some(Reach::File(reach)) => Ok(Box::new(file::FileSink::open(name, reach)?)),
+        Some(Reach::Hec(reach)) => Ok(Box::new(hec::Hec::new(name, settings, reach, own)?)),
+        Some(Reach::Kafka(reach)) => Ok(Box::new(kafka::KafkaSink::new(name, settings, reach, own)?)),
+        Some(Reach::Nats(reach)) => Ok(Box::new(nats::NatsSink::new(name, settings, reach)?)),
         Some(Reach::Notice(_)) => Ok(Box::new(notice::NoticeSink::open(name)?)),
-        Some(Reach::Syslog(syslog)) => Ok(Box::new(syslog::SyslogSink::open(name, settings, syslog, own)?)),
-        Some(Reach::Webhook(webhook)) => Ok(Box::new(webhook::Webhook::new(name, settings, webhook, own)?)),
-        Some(
-            Reach::Sentinel(_) | Reach::Otlp(_) | Reach::Nats(_) | Reach::Kafka(_),
-        ) => Err(error("this kind is not built yet")),
+        Some(Reach::Otlp(reach)) => Ok(Box::new(otlp::OtlpSink::new(name, settings, reach, own)?)),
+        Some(Reach::Syslog(reach)) => Ok(Box::new(syslog::SyslogSink::open(name, settings, reach, own)?)),
+        Some(Reach::Webhook(reach)) => Ok(Box::new(webhook::Webhook::new(name, settings, reach, own)?)),
+        Some(Reach::Sentinel(_)) => Err(error("this kind is not built yet")),
     }
 }
