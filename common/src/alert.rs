@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::certificate::Certificate;
 use crate::event::{AppProtocol, Ja4};
 use crate::net::Transport;
 use crate::process::{Attribution, ProcessInfo, ProcessKey};
@@ -386,6 +387,8 @@ pub struct Destination {
     pub protocol: AppProtocol,
     /// Client TLS fingerprint.
     pub ja4: Option<Ja4>,
+    /// Certificate that the server showed, where it was looked for.
+    pub certificate: Certificate,
     /// Network of the address.
     pub autonomous_system: Option<AutonomousSystem>,
     /// The destinations of one program's schedule (rotation, fail-over): at most six, sorted. Empty for a single one.

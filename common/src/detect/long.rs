@@ -181,6 +181,7 @@ impl Detector for LongConnections {
             // It was told of before the sensor lost sight of it.
             Phase::Joined if self.open.contains_key(&key(&event.tuple)) => {}
             Phase::Joined => self.follow(seen, event, None),
+            Phase::Certificate(_) => {}
             Phase::Exchange { bytes_out, bytes_in, .. } => {
                 if let Some(open) = self.open.get_mut(&key(&event.tuple)) {
                     open.bytes_out = open.bytes_out.saturating_add(bytes_out);

@@ -32,7 +32,7 @@ use crate::time::Timestamp;
 /// What the bytes are.
 const KIND: [u8; 8] = *b"sondeEng";
 /// Version of their layout: any change of a type that is saved raises it.
-pub const STATE_VERSION: u32 = 3;
+pub const STATE_VERSION: u32 = 4;
 
 /// Under which name destinations seen of late are saved, among the detectors.
 const INDICATORS: &str = "indicators";
