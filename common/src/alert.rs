@@ -141,6 +141,27 @@ pub enum Class {
 }
 
 impl Class {
+    /// All of them, in their order.
+    pub const ALL: [Self; 17] = [
+        Self::Beacon,
+        Self::ProcessBeacon,
+        Self::Rotation,
+        Self::InConnection,
+        Self::Proxied,
+        Self::DeadCallback,
+        Self::DnsCallback,
+        Self::IcmpCallback,
+        Self::LongConnection,
+        Self::Strobe,
+        Self::Indicator,
+        Self::GeneratedNames,
+        Self::NxdomainBurst,
+        Self::DnsTunnel,
+        Self::ResolverBypass,
+        Self::FastFlux,
+        Self::Rebinding,
+    ];
+
     /// Name as in alerts.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -387,7 +387,7 @@ fn detect(
     }
     let mut found = Vec::new();
     let switches = judge.knowledge.detectors;
-    for detector in detectors.iter_mut().filter(|detector| detector.prong().is_on(switches)) {
+    for detector in detectors.iter_mut().filter(|detector| switches.admit(detector.class())) {
         detector.observe(seen, &judge.scope, &mut |finding| found.push(finding));
     }
     if judge.knowledge.detectors.indicators {

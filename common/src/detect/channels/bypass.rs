@@ -106,8 +106,8 @@ impl Detector for BypassDetector {
         "resolver_bypass"
     }
 
-    fn prong(&self) -> crate::detect::Prong {
-        crate::detect::Prong::Dns
+    fn class(&self) -> Class {
+        Class::ResolverBypass
     }
 
     fn observe(&mut self, seen: &Seen<'_>, host: &dyn Host, found: &mut dyn FnMut(Finding)) {
