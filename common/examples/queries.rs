@@ -9,26 +9,6 @@ use sonde_common::guide;
 #[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "made-up values, shared with the tests")]
 mod samples;
 
-const CLASSES: [Class; 17] = [
-    Class::Beacon,
-    Class::ProcessBeacon,
-    Class::Rotation,
-    Class::InConnection,
-    Class::Proxied,
-    Class::DeadCallback,
-    Class::DnsCallback,
-    Class::IcmpCallback,
-    Class::LongConnection,
-    Class::Strobe,
-    Class::Indicator,
-    Class::GeneratedNames,
-    Class::NxdomainBurst,
-    Class::DnsTunnel,
-    Class::ResolverBypass,
-    Class::FastFlux,
-    Class::Rebinding,
-];
-
 /// Names that would break out of a literal that is not one.
 const HOSTILE: [&str; 6] = [
     "a\" or 1 == 1 // ",
@@ -41,7 +21,7 @@ const HOSTILE: [&str; 6] = [
 
 fn main() -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    for class in CLASSES {
+    for class in Class::ALL {
         for base in [samples::rotation(), samples::implant(), samples::in_connection(), samples::bare()] {
             let alert = Alert { class, dns: samples::tunnel().dns, ..base };
             print(&mut out, &alert)?;

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::certificate::Certificate;
 use crate::event::{AppProtocol, Ja4};
 use crate::net::Transport;
 use crate::process::{Attribution, ProcessInfo, ProcessKey};
@@ -140,6 +141,27 @@ pub enum Class {
 }
 
 impl Class {
+    /// All of them, in their order.
+    pub const ALL: [Self; 17] = [
+        Self::Beacon,
+        Self::ProcessBeacon,
+        Self::Rotation,
+        Self::InConnection,
+        Self::Proxied,
+        Self::DeadCallback,
+        Self::DnsCallback,
+        Self::IcmpCallback,
+        Self::LongConnection,
+        Self::Strobe,
+        Self::Indicator,
+        Self::GeneratedNames,
+        Self::NxdomainBurst,
+        Self::DnsTunnel,
+        Self::ResolverBypass,
+        Self::FastFlux,
+        Self::Rebinding,
+    ];
+
     /// Name as in alerts.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -398,6 +420,8 @@ pub struct Destination {
     pub protocol: AppProtocol,
     /// Client TLS fingerprint.
     pub ja4: Option<Ja4>,
+    /// Certificate that the server showed, where it was looked for.
+    pub certificate: Certificate,
     /// Network of the address.
     pub autonomous_system: Option<AutonomousSystem>,
     /// The destinations of one program's schedule (rotation, fail-over): at most six, sorted. Empty for a single one.

@@ -369,9 +369,11 @@ impl Engine {
 
     fn connection(&mut self, event: ConnectionEvent<'_>, sink: &mut impl FnMut(Alert)) {
         match event.phase {
+            // Only a feed has a use for it.
+            Phase::Certificate(_) if self.judge.knowledge.feeds.counts().certificates == 0 => return,
             Phase::Opened | Phase::Whole(_) => self.counters.connections += 1,
             Phase::Exchange { .. } => self.counters.exchanges += 1,
-            Phase::Joined | Phase::Closed(_) => {}
+            Phase::Joined | Phase::Certificate(_) | Phase::Closed(_) => {}
         }
         let Self { judge, names, processes, beacons, detectors, indicators, tally, .. } = self;
         let fqdn = match event.names.fqdn {
@@ -449,7 +451,7 @@ fn detect(
     }
     let mut found = Vec::new();
     let switches = judge.knowledge.detectors;
-    for detector in detectors.iter_mut().filter(|detector| detector.prong().is_on(switches)) {
+    for detector in detectors.iter_mut().filter(|detector| switches.admit(detector.class())) {
         detector.observe(seen, &judge.scope, &mut |finding| found.push(finding));
     }
     if judge.knowledge.detectors.indicators {

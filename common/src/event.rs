@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::certificate::Certificate;
 use crate::live::Gap;
 use crate::net::FiveTuple;
 use crate::process::{Attribution, ProcessInfo, ProcessKey};
@@ -148,6 +149,8 @@ pub enum Phase {
         /// Payload bytes received.
         bytes_in: u64,
     },
+    /// The server showed its certificate, within a connection that was told of before.
+    Certificate(Certificate),
     /// It ended, or was forgotten; an `Opened` or `Joined` went before.
     Closed(Totals),
     /// The source tells only of whole connections: opened and closed in one.

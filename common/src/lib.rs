@@ -14,6 +14,7 @@
 pub mod alert;
 pub mod assemble;
 pub mod attribute;
+pub mod certificate;
 pub mod classify;
 pub mod config;
 pub mod conntrack;

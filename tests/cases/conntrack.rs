@@ -885,7 +885,9 @@ fn assert_sound(follow: &Follow) {
         match event.phase {
             Phase::Opened | Phase::Joined => *open += 1,
             Phase::Closed(_) => *open -= 1,
-            Phase::Exchange { .. } | Phase::Whole(_) => assert!(*open > 0, "before it opened: {event:?}"),
+            Phase::Exchange { .. } | Phase::Certificate(_) | Phase::Whole(_) => {
+                assert!(*open > 0, "before it opened: {event:?}")
+            }
         }
         // ICMP connections differ in their identifiers, which are not told.
         assert!(*open >= 0 && (*open <= 1 || event.transport == Protocol::Icmp), "{event:?}");

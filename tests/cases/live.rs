@@ -11,5 +11,7 @@ mod accuracy;
 mod beacons;
 #[path = "live/losses.rs"]
 mod losses;
+#[path = "live/profiles.rs"]
+mod profiles;
 #[path = "live/stage.rs"]
 mod stage;

@@ -202,6 +202,33 @@ pub fn server_hello(out: &mut Vec<u8>, random: [u8; 32], length: usize) {
     application_data(out, length);
 }
 
+/// Appends a server's first flight of TLS 1.2, in records of at most `size` bytes: hello, certificates in clear, done. The
+/// certificates are bytes of any kind; real ones begin with 0x30.
+pub fn server_hello_tls12(out: &mut Vec<u8>, random: [u8; 32], certificates: &[&[u8]], size: usize) {
+    let mut messages = vec![2, 0];
+    prefixed16(&mut messages, |out| {
+        out.extend([3, 3]);
+        out.extend(random);
+        // No session id, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, no compression.
+        out.extend([0, 0xc0, 0x2f, 0]);
+    });
+    let mut list = Vec::new();
+    for der in certificates {
+        list.push(0);
+        prefixed16(&mut list, |out| out.extend_from_slice(der));
+    }
+    messages.extend([11, 0]);
+    prefixed16(&mut messages, |out| {
+        out.push(0);
+        prefixed16(out, |out| out.extend_from_slice(&list));
+    });
+    messages.extend([14, 0, 0, 0]);
+    for piece in messages.chunks(size.clamp(1, 16_384)) {
+        out.extend([22, 3, 3]);
+        prefixed16(out, |out| out.extend_from_slice(piece));
+    }
+}
+
 /// Appends a ServerHello alone; TLS over TCP echoes a session id, QUIC has none.
 fn server_hello_message(out: &mut Vec<u8>, random: [u8; 32], session_id: Option<[u8; 32]>) {
     out.extend([2, 0]);

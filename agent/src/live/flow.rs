@@ -89,7 +89,7 @@ impl Ends {
                 }
                 Phase::Exchange { .. } => told.exchanges += 1,
                 Phase::Closed(_) => self.closed.push((event.tuple, event.start)),
-                Phase::Joined => {}
+                Phase::Joined | Phase::Certificate(_) => {}
             },
             _ => {}
         }

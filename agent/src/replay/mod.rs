@@ -440,8 +440,11 @@ impl Replay<'_> {
             merge.rows(spool.rows(0..BUCKETS).map_err(ReplayError::Spool)?);
         }
         let memory = self.config.limits.memory;
+        let mut tracker = Tracker::new(locals, memory.tracking_bytes());
+        // To look for them costs something, and only a feed has a use for them.
+        tracker.expect_certificates(self.knowledge.feeds.counts().certificates > 0);
         let mut stream = Stream {
-            tracker: Tracker::new(locals, memory.tracking_bytes()),
+            tracker,
             attributor: Attributor::new(self.process_map.take(), memory.tracking_bytes() / ATTRIBUTION_SHARE),
             shard: Shard::new(self.config, &self.knowledge, 1, self.stream),
             detect: self.detect,

@@ -169,7 +169,7 @@ impl Tap for Feed {
             }
             _ => return,
         };
-        if matches!(event.phase, Phase::Exchange { .. }) {
+        if matches!(event.phase, Phase::Exchange { .. } | Phase::Certificate(_)) {
             return;
         }
         self.newest_connection = self.newest_connection.max(Some(event.start));

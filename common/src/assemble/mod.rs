@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use self::connections::{Connections, Verdict};
 use self::instances::Instances;
 use self::said::{Clean, SaidTable};
+use crate::certificate::Certificate;
 use crate::event::{
     ConnectionEvent, DOMAIN_TEXT, DnsEvent, Event, HOST_TEXT, HostId, Ja4, Names, Observation, Phase, Totals,
 };
@@ -169,6 +170,11 @@ impl Assembler {
         let event =
             event(clean, connection.tuple, connection.start, doer.as_ref(), &said, Phase::Whole(totals));
         tell(row, &mut self.host, Event::Connection(event), seen);
+        let certificate = Certificate::told(said.certificate_sha1, said.certificate_sha256);
+        if !certificate.is_none() {
+            let event = ConnectionEvent { phase: Phase::Certificate(certificate), ..event };
+            tell(row, &mut self.host, Event::Connection(event), seen);
+        }
     }
 
     fn exchange(

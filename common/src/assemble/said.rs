@@ -84,6 +84,9 @@ fn capped(said: Said<'_>) -> Said<'_> {
         http_host: cap(said.http_host, MAX_NAME_BYTES),
         user_agent: cap(said.user_agent, MAX_USER_AGENT_BYTES),
         ja4: cap(said.ja4, 36),
+        // Colons between the bytes.
+        certificate_sha1: cap(said.certificate_sha1, 3 * 20),
+        certificate_sha256: cap(said.certificate_sha256, 3 * 32),
         ..said
     }
 }
@@ -101,6 +104,8 @@ pub(super) fn merged<'a>(first: Said<'a>, second: Said<'a>) -> Said<'a> {
         http_host: text(first.http_host, second.http_host),
         user_agent: text(first.user_agent, second.user_agent),
         ja4: text(first.ja4, second.ja4),
+        certificate_sha1: text(first.certificate_sha1, second.certificate_sha1),
+        certificate_sha256: text(first.certificate_sha256, second.certificate_sha256),
         protocol: if first.protocol == AppProtocol::Unknown { second.protocol } else { first.protocol },
     }
 }

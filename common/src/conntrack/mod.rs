@@ -10,6 +10,7 @@ mod label;
 pub mod local;
 mod queries;
 pub mod reassembly;
+mod server;
 mod sockets;
 mod table;
 
@@ -17,6 +18,7 @@ use self::label::{Labels, Progress};
 use self::local::Locals;
 use self::queries::Queries;
 use self::reassembly::{MAX_STREAM_BYTES, Stream};
+use self::server::{MAX_SERVERS, Server};
 use self::sockets::Openings;
 use self::table::{Ends, NONE, Slot, State, Table, mark};
 use crate::decode::packet::{Addr, Header, Packet, flags};
@@ -78,7 +80,7 @@ pub struct TrackCounters {
     pub stray: u64,
     /// Connections dropped because the table was full.
     pub evicted: u64,
-    /// Client streams that could not be looked at because too many were under way.
+    /// Streams that could not be looked at because too many were under way.
     pub streams_refused: u64,
     /// DNS messages that could not be read.
     pub dns_damaged: u64,
@@ -94,6 +96,7 @@ pub struct Tracker {
     labels: Labels,
     queries: Queries,
     streams: Pool<Stream>,
+    servers: Pool<Server>,
     assemblers: Pool<InitialAssembler>,
     /// Latest time seen, in nanoseconds; events are emitted in this time.
     now: i64,
@@ -104,6 +107,8 @@ pub struct Tracker {
     /// … and of its datagrams.
     datagram_sockets: bool,
     openings: Openings,
+    /// Servers' certificates are looked for.
+    certificates: bool,
 }
 
 /// A bounded pool of reusable objects; only what was once needed is ever made.
@@ -150,6 +155,7 @@ impl Tracker {
             labels: Labels::default(),
             queries: Queries::default(),
             streams: Pool::new(MAX_STREAMS),
+            servers: Pool::new(MAX_SERVERS),
             assemblers: Pool::new(MAX_ASSEMBLERS),
             now: i64::MIN,
             due: Vec::new(),
@@ -157,6 +163,7 @@ impl Tracker {
             sockets: false,
             datagram_sockets: false,
             openings: Openings::default(),
+            certificates: false,
         }
     }
 
@@ -195,7 +202,7 @@ impl Tracker {
         self.table.memory_bytes()
             + self.labels.memory_bytes()
             + self.queries.memory_bytes()
-            + self.streams.items.len() * MAX_STREAM_BYTES
+            + (self.streams.items.len() + self.servers.items.len()) * MAX_STREAM_BYTES
             + self.assemblers.items.len() * size_of::<InitialAssembler>()
     }
 
@@ -326,6 +333,11 @@ impl Tracker {
         if exchange_over {
             self.end_exchange(at, sink);
         }
+        let mut certificate = self.certificate_deadline(at);
+        if certificate.is_some_and(|deadline| now >= deadline) {
+            self.release_stream(at);
+            certificate = None;
+        }
         let Some(slot) = self.table.get(at) else { return };
         let mut deadline = match slot.state {
             State::Free => return,
@@ -340,6 +352,9 @@ impl Tracker {
         }
         if slot.is(mark::EXCHANGE) {
             deadline = deadline.min(slot.last_payload.saturating_add(EXCHANGE_SILENCE));
+        }
+        if let Some(certificate) = certificate {
+            deadline = deadline.min(certificate);
         }
         self.table.schedule(at, deadline);
     }
@@ -543,6 +558,8 @@ impl Tracker {
         let end = sequence.wrapping_add(packet.payload_len);
         let (next, known) =
             if from_local { (&mut slot.next_out, mark::SEQ_OUT) } else { (&mut slot.next_in, mark::SEQ_IN) };
+        let expected = if slot.marks & known == 0 { sequence } else { *next };
+        let certificate = !from_local && slot.marks & mark::CERTIFICATE != 0;
         let mut new = packet.payload_len;
         if slot.marks & known == 0 {
             slot.marks |= known;
@@ -567,6 +584,9 @@ impl Tracker {
             }
             if !from_local && packet.source_port_is(DNS_PORT) {
                 self.dns_over_tcp(packet, sink);
+            }
+            if certificate {
+                self.server_words(packet, at, sequence, expected, sink);
             }
             return;
         }
@@ -884,9 +904,12 @@ impl Tracker {
         slot.marks |= mark::REPORTED;
         self.read_unfinished(at);
         let Some(slot) = self.table.get_mut(at) else { return };
+        let label = slot.label;
         let phase = if slot.is(mark::JOINED) { Phase::Joined } else { Phase::Opened };
         self.emit(at, phase, true, sink);
         self.release_stream(at);
+        let protocol = self.labels.get(label).map_or_else(Default::default, |label| label.protocol);
+        self.await_certificate(at, protocol);
         if let Some(slot) = self.table.get_mut(at) {
             self.labels.keep_identity(&mut slot.label);
         }
@@ -929,6 +952,8 @@ impl Tracker {
                 self.end_exchange(at, sink);
             }
             self.report(at, sink);
+            // What else was looked for comes no more.
+            self.release_stream(at);
         }
         let Some(slot) = self.table.get_mut(at) else { return };
         slot.state = State::Closed;
@@ -981,6 +1006,12 @@ impl Tracker {
                 assembler.reset();
             }
             self.assemblers.give_back(stream);
+        } else if slot.is(mark::CERTIFICATE) {
+            slot.marks &= !mark::CERTIFICATE;
+            if let Some(server) = self.servers.get_mut(stream) {
+                server.clear();
+            }
+            self.servers.give_back(stream);
         } else {
             if let Some(stream) = self.streams.get_mut(stream) {
                 stream.clear();

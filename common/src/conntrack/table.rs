@@ -65,6 +65,8 @@ pub(super) mod mark {
     pub(in super::super) const SOCKET: u16 = 2048;
     /// A packet reset it; its socket has not said so yet.
     pub(in super::super) const RESET: u16 = 4096;
+    /// The server's certificate is waited for; `stream` counts in the servers.
+    pub(in super::super) const CERTIFICATE: u16 = 8192;
 }
 
 /// One connection, oriented: `local` is the side that opened it (or the host, for one opened from outside).

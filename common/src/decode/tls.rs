@@ -1,13 +1,18 @@
-//! TLS, as far as the client's first message: who it asks for, what it offers, and its fingerprint.
+//! TLS, as far as the client's first message: who it asks for, what it offers, and its fingerprint. Of the server's side,
+//! `server` reads the certificate.
 //!
 //! Reads a TCP stream from its first byte, or the handshake bytes that QUIC carries. Says how much is missing; a hello
-//! that will never be whole still gives its server name. Nothing is decrypted and the server's side is not read.
+//! that will never be whole still gives its server name. Nothing is decrypted.
+
+mod server;
 
 use super::Probe;
 use super::cursor::Cursor;
 use super::ja4::{self, Carrier};
 use super::name::{NameBuf, TextBuf};
 use crate::event::Ja4;
+
+pub use self::server::{MAX_CERTIFICATE_BYTES, server_certificate};
 
 /// Longest ClientHello that is read, in bytes: what one record can hold (RFC 8446 section 5.1).
 pub const MAX_HELLO_BYTES: usize = 1 << 14;

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use hashbrown::HashMap;
 
 use super::surroundings::Parties;
-use super::{Detector, Finding, Host, Prong, Seen, What};
+use super::{Detector, Finding, Host, Seen, What};
 use crate::alert::{Class, Evidence, ScorePart};
 use crate::event::{ConnectionEvent, Phase, Totals};
 use crate::human;
@@ -165,8 +165,8 @@ impl Detector for LongConnections {
         "long_connection"
     }
 
-    fn prong(&self) -> Prong {
-        Prong::Beacons
+    fn class(&self) -> Class {
+        Class::LongConnection
     }
 
     fn observe(&mut self, seen: &Seen<'_>, host: &dyn Host, found: &mut dyn FnMut(Finding)) {
@@ -181,6 +181,7 @@ impl Detector for LongConnections {
             // It was told of before the sensor lost sight of it.
             Phase::Joined if self.open.contains_key(&key(&event.tuple)) => {}
             Phase::Joined => self.follow(seen, event, None),
+            Phase::Certificate(_) => {}
             Phase::Exchange { bytes_out, bytes_in, .. } => {
                 if let Some(open) = self.open.get_mut(&key(&event.tuple)) {
                     open.bytes_out = open.bytes_out.saturating_add(bytes_out);

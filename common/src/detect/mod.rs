@@ -14,7 +14,7 @@ mod surroundings;
 
 pub use self::finding::Finding;
 
-use crate::config::DetectorSettings;
+use crate::alert::Class;
 use crate::event::{ConnectionEvent, DnsEvent};
 use crate::process::ProcessKey;
 use crate::program::Program;
@@ -65,36 +65,13 @@ pub trait Host {
     }
 }
 
-/// Which of the three prongs a detector belongs to, so by which switch it is off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prong {
-    /// Regular callbacks, of every class.
-    Beacons,
-    /// Destinations on the user's feeds.
-    Indicators,
-    /// Suspicious names, answers and resolvers.
-    Dns,
-}
-
-impl Prong {
-    /// Whether it is switched on.
-    #[must_use]
-    pub const fn is_on(self, settings: DetectorSettings) -> bool {
-        match self {
-            Self::Beacons => settings.beacons,
-            Self::Indicators => settings.indicators,
-            Self::Dns => settings.dns,
-        }
-    }
-}
-
 /// A detector that counts.
 pub trait Detector: std::fmt::Debug + Send {
     /// Short name, under which its state is saved.
     fn name(&self) -> &'static str;
 
-    /// The switch that it obeys.
-    fn prong(&self) -> Prong;
+    /// What it finds, or one class of that: all of them obey one switch, and with it off it is not asked.
+    fn class(&self) -> Class;
 
     /// Takes an event in; hands out what it finds. One subject may be handed out again and again: the engine emits it only
     /// when there is news.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher24;
 
 use super::surroundings::Parties;
-use super::{Detector, Finding, Host, Prong, Seen, What};
+use super::{Detector, Finding, Host, Seen, What};
 use crate::alert::{Class, Evidence, ScorePart};
 use crate::domain::literal_address;
 use crate::event::Phase;
@@ -104,8 +104,8 @@ impl Detector for Strobes {
         "strobe"
     }
 
-    fn prong(&self) -> Prong {
-        Prong::Beacons
+    fn class(&self) -> Class {
+        Class::Strobe
     }
 
     fn observe(&mut self, seen: &Seen<'_>, host: &dyn Host, found: &mut dyn FnMut(Finding)) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Finding, Host, Seen};
 use crate::alert::{Class, Destination, Evidence, ScorePart, Severity, Technique, Word};
+use crate::certificate::Certificate;
 use crate::detect::beacon::texts;
 use crate::domain::{is_popular, literal_address};
 use crate::event::{AppProtocol, ConnectionEvent, Ja4};
@@ -58,6 +59,7 @@ impl Parties {
             transport: event.tuple.transport,
             protocol: event.protocol,
             ja4: event.ja4,
+            certificate: Certificate::NONE,
             autonomous_system: None,
             group: Vec::new(),
         };

@@ -12,6 +12,7 @@ use crate::alert::{
     Alert, AutonomousSystem, Change, Class, DnsEvidence, Evidence, HISTOGRAM_BINS, IndicatorMatch, Level,
     Process, ProfileNote, Severity, Suppressed, Technique, Word,
 };
+use crate::certificate::{Certificate, hex};
 use crate::event::AppProtocol;
 use crate::guide::{self, Guidance};
 use crate::net::Transport;
@@ -218,6 +219,35 @@ struct Question<'a> {
 #[derive(Serialize)]
 struct Tls<'a> {
     client: TlsClient<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<TlsServer>,
+}
+
+#[derive(Serialize)]
+struct TlsServer {
+    hash: TlsHash,
+}
+
+/// Upper-case hexadecimal, as ECS has it.
+#[derive(Serialize)]
+struct TlsHash {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha1: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+}
+
+impl TlsServer {
+    fn new(certificate: &Certificate) -> Option<Self> {
+        let hex = |digest: &[u8]| hex(digest).to_ascii_uppercase();
+        let Certificate { sha1, sha256 } = certificate;
+        (!certificate.is_none()).then(|| Self {
+            hash: TlsHash {
+                sha1: sha1.map(|digest| hex(&digest)),
+                sha256: sha256.map(|digest| hex(&digest)),
+            },
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -505,8 +535,12 @@ impl<'a> Document<'a> {
             dns: some_text(&destination.registrable_domain)
                 .filter(|_| level == Level::Dns || alert.dns.is_some())
                 .map(|registered_domain| Dns { question: Question { registered_domain } }),
-            tls: (!destination.sni.is_empty() || !ja4.is_empty())
-                .then(|| Tls { client: TlsClient { server_name: &destination.sni, ja4 } }),
+            tls: (!destination.sni.is_empty() || !ja4.is_empty() || !destination.certificate.is_none()).then(
+                || Tls {
+                    client: TlsClient { server_name: &destination.sni, ja4 },
+                    server: TlsServer::new(&destination.certificate),
+                },
+            ),
             url: some_text(url_domain).map(|domain| Url { domain, port: url_port }),
             user_agent: some_text(&destination.user_agent).map(|original| UserAgent { original }),
             threat: Threat::new(alert),

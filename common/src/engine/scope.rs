@@ -64,7 +64,9 @@ impl Scope {
             // What does not exist is no destination: bursts of names are made up.
             What::Query(query) if query.response_code == Some(NXDOMAIN) => return,
             What::Query(_) => None,
-            What::Connection(event) if matches!(event.phase, Phase::Closed(_)) => return,
+            What::Connection(event) if matches!(event.phase, Phase::Certificate(_) | Phase::Closed(_)) => {
+                return;
+            }
             What::Connection(event) => literal_address(seen.name).or(Some(event.tuple.remote.ip())),
         };
         let named = !seen.name.is_empty() && literal_address(seen.name).is_none();

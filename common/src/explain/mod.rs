@@ -5,6 +5,7 @@ mod sentence;
 pub mod techniques;
 
 use crate::alert::{Alert, Class, Destination, Evidence, Level, Process, Severity, Technique};
+use crate::certificate::Certificate;
 use crate::context;
 use crate::detect::Finding;
 use crate::detect::beacon::evidence;
@@ -175,6 +176,7 @@ fn destination(label: &Label) -> Destination {
         transport: label.transport,
         protocol: label.protocol,
         ja4: label.ja4,
+        certificate: Certificate::NONE,
         autonomous_system: None,
         group,
     }

@@ -110,6 +110,10 @@ pub struct Said<'a> {
     pub user_agent: &'a str,
     /// JA4 of the client; a JA3 is no JA4.
     pub ja4: &'a str,
+    /// SHA-1 of the server's certificate, hex.
+    pub certificate_sha1: &'a str,
+    /// SHA-256 of it, hex.
+    pub certificate_sha256: &'a str,
     /// What the client spoke.
     pub protocol: AppProtocol,
 }

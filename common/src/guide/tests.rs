@@ -9,29 +9,9 @@ use super::*;
 use crate::alert::{DnsEvidence, IndicatorMatch, Severity};
 use crate::encode::samples;
 
-const CLASSES: [Class; 17] = [
-    Class::Beacon,
-    Class::ProcessBeacon,
-    Class::Rotation,
-    Class::InConnection,
-    Class::Proxied,
-    Class::DeadCallback,
-    Class::DnsCallback,
-    Class::IcmpCallback,
-    Class::LongConnection,
-    Class::Strobe,
-    Class::Indicator,
-    Class::GeneratedNames,
-    Class::NxdomainBurst,
-    Class::DnsTunnel,
-    Class::ResolverBypass,
-    Class::FastFlux,
-    Class::Rebinding,
-];
-
 fn templates() -> Vec<(&'static str, Language)> {
     let mut all = vec![(COMMON, Language::Prose)];
-    for class in CLASSES {
+    for class in Class::ALL {
         let Family { steps, queries } = family(class);
         all.push((steps, Language::Prose));
         all.extend([
@@ -190,7 +170,7 @@ fn assert_safe(alert: &Alert) {
 
 #[test]
 fn every_template_names_only_what_there_is() {
-    for class in CLASSES {
+    for class in Class::ALL {
         for alert in [full(class, true), full(class, false), bare(class)] {
             for (template, language) in templates() {
                 let rendered = template::render(template, language, &AlertValues::new(&alert));
@@ -233,7 +213,7 @@ fn values_of_others_stand_in_commands_as_literals_only() {
 
 #[test]
 fn each_class_has_steps_in_every_section_and_queries_in_every_language() {
-    for class in CLASSES {
+    for class in Class::ALL {
         for windows in [true, false] {
             let alert = full(class, windows);
             assert_safe(&alert);
@@ -250,7 +230,7 @@ fn each_class_has_steps_in_every_section_and_queries_in_every_language() {
 
 #[test]
 fn what_is_not_known_leaves_its_line_out_and_no_condition_empty() {
-    for class in CLASSES {
+    for class in Class::ALL {
         let alert = bare(class);
         assert_safe(&alert);
         for (language, Query { title, query }) in queries_of(&alert) {
@@ -328,7 +308,7 @@ fn the_rule_of_a_finding_keeps_its_id() {
 
 #[test]
 fn memory_is_taken_before_anything_is_ended() {
-    for class in CLASSES {
+    for class in Class::ALL {
         let guide = of(&full(class, true));
         assert!(guide.collect[..].iter().any(|step| step.text.contains("memory")), "{class:?}");
         assert!(guide.avoid.iter().any(|step| step.text.contains("before memory was taken")), "{class:?}");
@@ -396,7 +376,7 @@ fn hostile() -> impl Strategy<Value = String> {
 
 fn hostile_alert() -> impl Strategy<Value = Alert> {
     let texts = prop::collection::vec(hostile(), 20);
-    (prop::sample::select(CLASSES.to_vec()), any::<bool>(), texts).prop_map(|(class, windows, texts)| {
+    (prop::sample::select(Class::ALL.to_vec()), any::<bool>(), texts).prop_map(|(class, windows, texts)| {
         let mut alert = full(class, windows);
         let mut texts = texts.into_iter();
         let mut next = || texts.next().unwrap_or_default();

@@ -88,7 +88,7 @@ fn finished<'o, 'a>(observation: &'o Observation<'a>) -> Option<(&'o ConnectionE
     match &observation.event {
         Event::Connection(event) => match event.phase {
             Phase::Whole(totals) | Phase::Closed(totals) => Some((event, totals)),
-            Phase::Opened | Phase::Joined | Phase::Exchange { .. } => None,
+            Phase::Opened | Phase::Joined | Phase::Exchange { .. } | Phase::Certificate(_) => None,
         },
         _ => None,
     }

@@ -88,6 +88,7 @@ fn text(observation: &Observation<'_>) -> String {
     match event.phase {
         Phase::Opened => format!("opened {name} at {start}"),
         Phase::Joined => "joined".to_owned(),
+        Phase::Certificate(_) => "certificate".to_owned(),
         Phase::Exchange { start, bytes_out, bytes_in } => {
             format!("exchange {} {bytes_out}/{bytes_in}", (start.nanos() - at(0).nanos()) / 1_000_000)
         }

@@ -228,7 +228,7 @@ impl BeaconDetector {
         let program = seen.program.map_or(0, |program| program.key);
         let destination = self.key(Level::Connection, program, |hash| target.write(hash));
         match event.phase {
-            Phase::Joined => {}
+            Phase::Joined | Phase::Certificate(_) => {}
             Phase::Opened | Phase::Whole(_) => {
                 let sizes = match event.phase {
                     Phase::Whole(totals) => totals.bytes_out.zip(totals.bytes_in),

@@ -106,8 +106,8 @@ impl Detector for BypassDetector {
         "resolver_bypass"
     }
 
-    fn prong(&self) -> crate::detect::Prong {
-        crate::detect::Prong::Dns
+    fn class(&self) -> Class {
+        Class::ResolverBypass
     }
 
     fn observe(&mut self, seen: &Seen<'_>, host: &dyn Host, found: &mut dyn FnMut(Finding)) {
@@ -142,13 +142,17 @@ impl Detector for BypassDetector {
         let due = entry.count >= asked.way.enough() && entry.count >= entry.told.saturating_mul(2);
         if due {
             // A host that moved to another network asks its old resolvers no more.
-            let own = self.resolvers.usual_since(Some(program), entry.first);
+            let own = self.resolvers.usual_since(Some(program), entry.first, seen.time);
             if asked.way != Way::Plain || own.is_some() {
                 entry.told = entry.count;
                 found(finding(seen, program, &asked, entry, own, standing, host));
             }
         }
         self.entries.settle(key);
+    }
+
+    fn resolvers(&mut self, addresses: &[IpAddr]) {
+        self.resolvers.tell(addresses);
     }
 
     fn set_memory(&mut self, memory_bytes: usize) {
@@ -180,7 +184,7 @@ impl Detector for BypassDetector {
         let Ok((entries, resolvers)) = postcard::from_bytes::<(Saved<Entry>, Resolvers)>(bytes) else {
             return false;
         };
-        self.resolvers = resolvers;
+        self.resolvers.restore(resolvers);
         self.resolvers.is_sound() && self.entries.restore(entries)
     }
 }

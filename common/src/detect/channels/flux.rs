@@ -84,8 +84,8 @@ impl Detector for FluxDetector {
         "fast_flux"
     }
 
-    fn prong(&self) -> crate::detect::Prong {
-        crate::detect::Prong::Dns
+    fn class(&self) -> Class {
+        Class::FastFlux
     }
 
     fn observe(&mut self, seen: &Seen<'_>, host: &dyn Host, found: &mut dyn FnMut(Finding)) {

@@ -78,8 +78,8 @@ impl Detector for RebindingDetector {
         "rebinding"
     }
 
-    fn prong(&self) -> crate::detect::Prong {
-        crate::detect::Prong::Dns
+    fn class(&self) -> Class {
+        Class::Rebinding
     }
 
     fn observe(&mut self, seen: &Seen<'_>, host: &dyn Host, found: &mut dyn FnMut(Finding)) {

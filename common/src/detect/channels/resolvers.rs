@@ -1,5 +1,5 @@
-//! Which resolvers are this host's: those that its resolver service asks, and those that most of its programs do. Learnt from
-//! what is asked, since no two hosts keep it in the same place; a container has its own.
+//! Which resolvers are this host's: those that it is set up to ask, where the source tells, those that its resolver service
+//! asks, and those that most of its programs do. The last two are learnt from what is asked; a container has its own.
 
 use std::net::IpAddr;
 
@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::hash;
 use super::services::is_resolver_program;
 use super::table::list_bytes;
+use crate::event;
 use crate::program::Program;
-use crate::time::Timestamp;
+use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// Resolvers that are told apart. Of more, the one with the fewest programs leaves.
 const MAX_RESOLVERS: usize = 32;
@@ -17,6 +18,10 @@ const MAX_RESOLVERS: usize = 32;
 const MAX_PROGRAMS: usize = 4;
 /// A resolver that so many programs ask is the host's.
 const PROGRAMS_OF_A_HOST: usize = 3;
+
+/// For so long a host may ask its new resolvers before it is told that it has moved to another network: the sensor looks each
+/// minute.
+const TOLD_LATE: i64 = 90 * NANOS_PER_SEC;
 
 /// What a resolver is to this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +58,9 @@ impl Resolver {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Resolvers {
     list: Vec<Resolver>,
+    /// Those that the host is set up to ask. Told anew at each start.
+    #[serde(skip)]
+    told: Vec<IpAddr>,
 }
 
 /// A container has its own resolvers.
@@ -64,6 +72,25 @@ fn scope(program: Option<&Program>) -> u64 {
 }
 
 impl Resolvers {
+    /// The host is set up to ask these, and no others that it was told of before. None of them: that is not known any more.
+    pub(super) fn tell(&mut self, addresses: &[IpAddr]) {
+        self.told = addresses.iter().take(event::MAX_RESOLVERS).map(IpAddr::to_canonical).collect();
+    }
+
+    /// Takes in what was learnt before; what was told stays.
+    pub(super) fn restore(&mut self, saved: Self) {
+        self.list = saved.list;
+    }
+
+    /// Whether it is one of the host's own.
+    fn is_own(&self, resolver: &Resolver) -> bool {
+        resolver.is_usual() || self.is_told(resolver.ip)
+    }
+
+    fn is_told(&self, ip: IpAddr) -> bool {
+        self.told.contains(&ip.to_canonical())
+    }
+
     /// Notes that a program asked a resolver.
     pub(super) fn note(&mut self, program: Option<&Program>, ip: IpAddr, now: Timestamp) {
         let scope = scope(program);
@@ -98,10 +125,13 @@ impl Resolvers {
     pub(super) fn standing(&self, program: Option<&Program>, ip: IpAddr) -> Standing {
         let scope = scope(program);
         let within = || self.list.iter().filter(move |resolver| resolver.scope == scope);
-        if ip.is_loopback() || within().any(|resolver| resolver.ip == ip && resolver.is_usual()) {
+        let learnt = |resolver: &Resolver| resolver.ip == ip && resolver.is_usual();
+        if ip.is_loopback() || self.is_told(ip) || within().any(learnt) {
             return Standing::Usual;
         }
-        if within().any(|resolver| resolver.ip != ip && resolver.is_usual()) {
+        // What the host is set up to ask says nothing of a container.
+        let told = scope == 0 && !self.told.is_empty();
+        if told || within().any(|resolver| resolver.ip != ip && resolver.is_usual()) {
             return Standing::Odd;
         }
         if program.is_none() {
@@ -121,20 +151,27 @@ impl Resolvers {
         Standing::Unknown
     }
 
-    /// Whether one of the host's own resolvers was asked since then: it has not moved to another network.
-    pub(super) fn usual_since(&self, program: Option<&Program>, then: Timestamp) -> Option<IpAddr> {
+    /// One of the host's own resolvers that was asked since then, so that it has not moved to another network; or one that it
+    /// is still set up to ask long enough after.
+    pub(super) fn usual_since(
+        &self,
+        program: Option<&Program>,
+        then: Timestamp,
+        now: Timestamp,
+    ) -> Option<IpAddr> {
         let scope = scope(program);
         let mut list: Vec<_> = self
             .list
             .iter()
-            .filter(|resolver| resolver.scope == scope && resolver.is_usual() && resolver.last >= then)
+            .filter(|resolver| resolver.scope == scope && self.is_own(resolver) && resolver.last >= then)
             .collect();
         list.sort_unstable_by_key(|resolver| (std::cmp::Reverse(resolver.queries), resolver.ip));
-        list.first().map(|resolver| resolver.ip)
+        let told = || self.told.first().filter(|_| scope == 0 && now.since(then) >= TOLD_LATE);
+        list.first().map(|resolver| &resolver.ip).or_else(told).copied()
     }
 
     pub(super) const fn heap_bytes(&self) -> usize {
-        list_bytes::<Resolver>(self.list.len())
+        list_bytes::<Resolver>(self.list.len()) + list_bytes::<IpAddr>(self.told.len())
     }
 
     /// Whether there are no more than there may be.
@@ -153,6 +190,7 @@ impl Resolvers {
 mod tests {
     use super::super::scene;
     use super::*;
+    use crate::process::ProcessInfo;
 
     #[test]
     fn what_most_programs_ask_is_the_hosts_and_what_one_asks_is_not() {
@@ -184,6 +222,38 @@ mod tests {
         }
         assert_eq!(resolvers.standing(Some(&implant), own), Standing::Usual);
         assert!(resolvers.list.len() <= MAX_RESOLVERS);
+    }
+
+    #[test]
+    fn what_the_host_is_set_up_to_ask_is_its_own_until_it_is_told_otherwise() {
+        let mut resolvers = Resolvers::default();
+        let (own, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.9".parse().unwrap());
+        let program = scene::program("/usr/bin/a");
+        let now = Timestamp::from_secs_nanos(1_700_000_000, 0);
+        let later = |secs| now.plus_nanos(secs * NANOS_PER_SEC);
+        resolvers.tell(&["::ffff:192.0.2.1".parse().unwrap()]);
+        assert_eq!(resolvers.standing(Some(&program), own), Standing::Usual);
+        assert_eq!(resolvers.standing(Some(&program), other), Standing::Odd);
+        assert_eq!(resolvers.usual_since(Some(&program), now, later(60)), None, "it may have moved");
+        assert_eq!(resolvers.usual_since(Some(&program), now, later(90)), Some("192.0.2.1".parse().unwrap()));
+        resolvers.note(Some(&program), own, later(1));
+        assert_eq!(resolvers.usual_since(Some(&program), now, later(2)), Some(own));
+
+        // A container is not set up as its host is, but what is the host's is no stranger to it.
+        let contained = Program::of(ProcessInfo { container: "4f2a".into(), ..scene::info("/app") });
+        assert_eq!(resolvers.standing(Some(&contained), own), Standing::Usual);
+        assert_eq!(resolvers.standing(Some(&contained), other), Standing::Unknown);
+
+        let bytes = postcard::to_allocvec(&resolvers).unwrap();
+        resolvers.restore(postcard::from_bytes(&bytes).unwrap());
+        assert_eq!(resolvers.standing(Some(&program), other), Standing::Odd, "still told");
+        resolvers.tell(&[other]);
+        assert_eq!(resolvers.standing(Some(&program), other), Standing::Usual);
+        assert_eq!(resolvers.standing(Some(&program), own), Standing::Odd, "one program is not most");
+        resolvers.tell(&[]);
+        assert_eq!(resolvers.standing(Some(&program), own), Standing::Unknown);
+        resolvers.tell(&[own; 100]);
+        assert_eq!(resolvers.told.len(), event::MAX_RESOLVERS);
     }
 
     #[test]

@@ -123,8 +123,8 @@ impl Detector for TunnelDetector {
         "dns_tunnel"
     }
 
-    fn prong(&self) -> crate::detect::Prong {
-        crate::detect::Prong::Dns
+    fn class(&self) -> Class {
+        Class::DnsTunnel
     }
 
     fn observe(&mut self, seen: &Seen<'_>, host: &dyn Host, found: &mut dyn FnMut(Finding)) {

@@ -20,6 +20,7 @@ use super::{Finding, Seen, What};
 use crate::alert::{
     Alert, Class, Destination, Evidence, IndicatorMatch, Level, ScorePart, Severity, Technique,
 };
+use crate::certificate::Certificate;
 use crate::domain::registrable;
 use crate::event::{AppProtocol, ConnectionEvent, DnsEvent, Phase, Totals};
 use crate::feed::Kind;
@@ -133,6 +134,9 @@ impl IndicatorDetector {
                     self.connection(seen, event, Totals::default(), knowledge, found);
                 }
                 Phase::Whole(totals) => self.connection(seen, event, totals, knowledge, found),
+                Phase::Certificate(certificate) => {
+                    self.certificate(seen, event, certificate, knowledge, found);
+                }
                 // What there was to look up was told when it opened.
                 Phase::Exchange { .. } | Phase::Closed(_) => {}
             },
@@ -150,14 +154,13 @@ impl IndicatorDetector {
     ) {
         let names = &event.names;
         let remote = event.tuple.remote;
-        let port = if names.connect_port == 0 { remote.port() } else { names.connect_port };
         if knowledge.feeds_may_change {
             let (transport, process) = (event.tuple.transport, event.process);
             let mut recent = Recent::new(
                 Level::Connection,
                 seen.name,
                 Some(remote.ip()),
-                port,
+                port(event),
                 transport,
                 seen.program,
                 process,
@@ -171,6 +174,7 @@ impl IndicatorDetector {
             names: &[seen.name, seen.fqdn, names.sni, names.connect_host, names.http_host],
             answers: &[],
             ja4: event.ja4,
+            certificate: Certificate::NONE,
             since: event.start,
             until: event.start,
         };
@@ -185,7 +189,15 @@ impl IndicatorDetector {
         else {
             return;
         };
-        let destination = Destination {
+        let destination = Self::destination(seen, event);
+        finding(matches, caller, destination, evidence, found);
+    }
+
+    /// Where a connection goes.
+    fn destination(seen: &Seen<'_>, event: &ConnectionEvent<'_>) -> Destination {
+        let names = &event.names;
+        let remote = event.tuple.remote;
+        Destination {
             name: if seen.name.is_empty() { remote.ip().to_string() } else { seen.name.to_owned() },
             registrable_domain: seen.registrable.to_owned(),
             fqdn: seen.fqdn.to_owned(),
@@ -194,12 +206,35 @@ impl IndicatorDetector {
             http_host: names.http_host.to_owned(),
             user_agent: names.user_agent.to_owned(),
             ip: Some(remote.ip()),
-            port,
+            port: port(event),
             transport: event.tuple.transport,
             protocol: event.protocol,
             ja4: event.ja4,
             ..Destination::default()
-        };
+        }
+    }
+
+    /// A certificate that came after its connection was told of: by itself, so that nothing is counted twice.
+    fn certificate(
+        &mut self,
+        seen: &Seen<'_>,
+        event: &ConnectionEvent<'_>,
+        certificate: Certificate,
+        knowledge: &Knowledge,
+        found: &mut dyn FnMut(Finding),
+    ) {
+        if knowledge.feeds_may_change {
+            let (ip, program) = (event.tuple.remote.ip(), seen.program.map_or(0, |program| program.key));
+            self.recents.showed(Level::Connection, program, seen.name, Some(ip), port(event), certificate);
+        }
+        let start = event.start;
+        let matches = matches(&knowledge.feeds, &Sight::of_certificate(certificate, start, start), false);
+        if matches.is_empty() {
+            return;
+        }
+        let caller = Caller::of(seen, event.attribution);
+        let Some(evidence) = self.count(&matches, caller.key, Level::Connection, start, 0, 0) else { return };
+        let destination = Destination { certificate, ..Self::destination(seen, event) };
         finding(matches, caller, destination, evidence, found);
     }
 
@@ -229,6 +264,7 @@ impl IndicatorDetector {
             names: &[query.query],
             answers: query.addresses,
             ja4: None,
+            certificate: Certificate::NONE,
             since: query.start,
             until: query.start,
         };
@@ -285,6 +321,11 @@ impl IndicatorDetector {
         let evidence = Evidence { bytes_out, bytes_in, ..evidence(level, sights, first, last) };
         sights.is_power_of_two().then_some(evidence)
     }
+}
+
+/// The port that was meant: behind a proxy the one that it was asked for.
+fn port(event: &ConnectionEvent<'_>) -> u16 {
+    if event.names.connect_port == 0 { event.tuple.remote.port() } else { event.names.connect_port }
 }
 
 fn evidence(level: Level, sights: u32, first: Timestamp, last: Timestamp) -> Evidence {
@@ -402,12 +443,22 @@ pub fn complete(alert: &mut Alert, knowledge: &Knowledge, feeds_since: Timestamp
     if !knowledge.detectors.indicators || knowledge.feeds.is_empty() || alert.class == Class::Indicator {
         return;
     }
-    let Destination { name, fqdn, sni, connect_host, http_host, group, ja4, autonomous_system, .. } =
-        &alert.destination;
+    let Destination {
+        name,
+        fqdn,
+        sni,
+        connect_host,
+        http_host,
+        group,
+        ja4,
+        certificate,
+        autonomous_system,
+        ..
+    } = &alert.destination;
     let mut names: Vec<&str> = vec![name, fqdn, sni, connect_host, http_host];
     names.extend(group.iter().map(String::as_str));
     let (since, until) = (alert.evidence.first_seen, alert.evidence.last_seen);
-    let sight = Sight { ip, names: &names, answers: &[], ja4: *ja4, since, until };
+    let sight = Sight { ip, names: &names, answers: &[], ja4: *ja4, certificate: *certificate, since, until };
     let mut all = matches(&knowledge.feeds, &sight, until < feeds_since);
     if let Some(network) = autonomous_system {
         all.extend(weigh::of_network(&knowledge.feeds, network, &sight));

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use super::weigh::{Sight, matches};
 use super::{Caller, IndicatorDetector, asked_for, evidence, finding, subject};
 use crate::alert::{Destination, Level};
+use crate::certificate::Certificate;
 use crate::detect::Finding;
 use crate::detect::beacon::BeaconDetector;
 use crate::detect::beacon::label::Label;
@@ -62,6 +63,7 @@ pub fn all(
             names: &[&recent.name],
             answers: answer.as_slice(),
             ja4: recent.ja4,
+            certificate: recent.certificate(),
             since: recent.first,
             until: recent.last,
         };
@@ -84,6 +86,7 @@ pub fn all(
                     transport: recent.transport,
                     protocol: recent.protocol,
                     ja4: recent.ja4,
+                    certificate: recent.certificate(),
                     ..Destination::default()
                 }
             };
@@ -100,6 +103,7 @@ pub fn all(
                 names: &[name],
                 answers: &answers,
                 ja4: None,
+                certificate: Certificate::NONE,
                 since: *since,
                 until: used.max(*since),
             };
@@ -124,8 +128,15 @@ fn of_series(index: &Index, series: &Series, label: &Label, found: &mut Found) {
     let mut names: Vec<&str> =
         vec![&label.name, &label.fqdn, &label.sni, &label.connect_host, &label.http_host];
     names.extend(label.members.iter().map(|member| member.name.as_str()));
-    let sight =
-        Sight { ip: label.ip.filter(|_| !dns), names: &names, answers: &[], ja4: label.ja4, since, until };
+    let sight = Sight {
+        ip: label.ip.filter(|_| !dns),
+        names: &names,
+        answers: &[],
+        ja4: label.ja4,
+        certificate: Certificate::NONE,
+        since,
+        until,
+    };
     let caller = || Caller {
         key: label.program_key,
         process: label.process,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher24;
 
 use crate::alert::Level;
+use crate::certificate::Certificate;
 use crate::detect::beacon::texts;
 use crate::event::{AppProtocol, Ja4, MAX_NAME_BYTES};
 use crate::net::Transport;
@@ -35,6 +36,8 @@ pub(super) struct Recent {
     pub(super) transport: Transport,
     pub(super) protocol: AppProtocol,
     pub(super) ja4: Option<Ja4>,
+    /// Certificate that its server showed, where one was looked for: few do.
+    certificate: Option<Box<Certificate>>,
     /// Connections, or questions for the name.
     pub(super) level: Level,
     /// Key of the program; 0 without one.
@@ -67,6 +70,7 @@ impl Recent {
             transport,
             protocol: AppProtocol::Unknown,
             ja4: None,
+            certificate: None,
             level,
             program_key: program.map_or(0, |program| program.key),
             process,
@@ -75,6 +79,17 @@ impl Recent {
             count: 1,
             again: false,
         }
+    }
+
+    /// The certificate that its server showed last.
+    pub(super) fn certificate(&self) -> Certificate {
+        self.certificate.as_deref().copied().unwrap_or_default()
+    }
+
+    /// What it takes.
+    fn weight(&self) -> usize {
+        let certificate = if self.certificate.is_some() { size_of::<Certificate>() } else { 0 };
+        BYTES_PER_RECENT + self.name.len() + certificate
     }
 
     fn key(&self) -> u64 {
@@ -128,6 +143,27 @@ impl Recents {
         self.put(key, seen, program.map(|program| &program.info));
     }
 
+    /// A destination showed a certificate; one that is not remembered is passed over.
+    pub(super) fn showed(
+        &mut self,
+        level: Level,
+        program: u64,
+        name: &str,
+        ip: Option<IpAddr>,
+        port: u16,
+        certificate: Certificate,
+    ) {
+        let Some(known) = self.entries.get_mut(&key(level, program, name, ip, port)) else { return };
+        match &mut known.certificate {
+            Some(old) => **old = certificate,
+            none => {
+                *none = Some(Box::new(certificate));
+                self.bytes += size_of::<Certificate>();
+                self.make_room();
+            }
+        }
+    }
+
     fn put(&mut self, key: u64, seen: Recent, program: Option<&Arc<ProcessInfo>>) {
         if let Some(info) = program {
             let (_, users) = self.programs.entry(seen.program_key).or_insert_with(|| {
@@ -137,7 +173,7 @@ impl Recents {
             });
             *users += 1;
         }
-        self.bytes += BYTES_PER_RECENT + seen.name.len();
+        self.bytes += seen.weight();
         self.entries.insert(key, seen);
         self.line.push_back(key);
         self.make_room();
@@ -150,7 +186,7 @@ impl Recents {
                 self.line.push_back(key);
             } else if let Some(gone) = self.entries.remove(&key) {
                 self.evicted += 1;
-                self.bytes -= BYTES_PER_RECENT + gone.name.len();
+                self.bytes -= gone.weight();
                 let Some((info, users)) = self.programs.get_mut(&gone.program_key) else { continue };
                 *users -= 1;
                 if *users == 0 {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::alert::{Alert, Class, Severity};
+use crate::certificate::{Certificate, hex};
 use crate::config::DetectorSettings;
 use crate::engine::Engine;
 use crate::event::{
@@ -72,6 +73,80 @@ fn call(engine: &mut Engine, secs: i64, sni: &str, ip: &str) -> Vec<Alert> {
         phase: Phase::Whole(totals),
     };
     tell(engine, secs, Event::Connection(event))
+}
+
+/// A connection, and the certificate that its server showed.
+fn shown(engine: &mut Engine, secs: i64, certificate: Certificate) -> Vec<Alert> {
+    let event = ConnectionEvent {
+        tuple: FiveTuple {
+            transport: Transport::Tcp,
+            local: "10.0.0.1:50000".parse().unwrap(),
+            remote: "203.0.113.7:443".parse().unwrap(),
+        },
+        start: at(secs),
+        process: None,
+        program: None,
+        attribution: Attribution::NONE,
+        names: Names { sni: "shop.example", ..Names::default() },
+        protocol: AppProtocol::Tls,
+        ja4: None,
+        phase: Phase::Opened,
+    };
+    let mut alerts = tell(engine, secs, Event::Connection(event));
+    let event = ConnectionEvent { phase: Phase::Certificate(certificate), ..event };
+    alerts.extend(tell(engine, secs, Event::Connection(event)));
+    alerts
+}
+
+#[test]
+fn a_certificate_is_found_by_either_digest_and_shown() {
+    let certificate = Certificate::of([&b"der"[..]].into_iter());
+    let other = Certificate::of([&b"other"[..]].into_iter());
+    let (sha1, sha256) = (certificate.sha1.unwrap(), certificate.sha256.unwrap());
+    for (subject, kind, value) in [
+        (Subject::CertificateSha1(sha1), "certificate_sha1", hex(&sha1)),
+        (Subject::CertificateSha256(sha256), "certificate_sha256", hex(&sha256)),
+    ] {
+        let mut engine = engine(&[(subject, note())]);
+        assert_eq!(shown(&mut engine, NOW, other), []);
+        let alerts = shown(&mut engine, NOW + 1, certificate);
+        let [alert] = alerts.as_slice() else { panic!("{alerts:?}") };
+        assert_eq!((alert.class, alert.severity), (Class::Indicator, Severity::Critical));
+        assert_eq!((&*alert.indicators[0].kind, &alert.indicators[0].matched), (kind, &value));
+        assert_eq!(alert.destination.certificate, certificate);
+        assert_eq!(alert.destination.name, "shop.example");
+        assert!(alert.reason.contains(&format!("the certificate {value} is on the feed `list` (Family)")));
+        let ids: Vec<_> = alert.techniques.iter().map(|technique| &*technique.id).collect();
+        assert_eq!(ids, ["T1071.001", "T1573.002", "T1583.004"]);
+        // Told at doublings, counted once a connection.
+        assert_eq!(shown(&mut engine, NOW + 2, certificate)[0].evidence.callbacks, 2);
+        assert_eq!(shown(&mut engine, NOW + 3, certificate), []);
+        assert_eq!(shown(&mut engine, NOW + 4, certificate)[0].evidence.callbacks, 4);
+    }
+}
+
+#[test]
+fn a_certificate_is_remembered_for_feeds_that_come_later_while_any_is_looked_for() {
+    let certificate = Certificate::of([&b"der"[..]].into_iter());
+    let entry = || (Subject::CertificateSha1(certificate.sha1.unwrap()), note());
+    let any = (Subject::CertificateSha256([7; 32]), note());
+    let mut engine = engine(&[any]);
+    let before = engine.memory_bytes();
+    assert_eq!(shown(&mut engine, NOW, certificate), []);
+    assert!(engine.memory_bytes() > before);
+    let mut bytes = Vec::new();
+    engine.save(&mut bytes);
+    let mut engine = Engine::restore(&bytes, 8 << 20).unwrap();
+    let mut found = Vec::new();
+    engine.set_knowledge(&knowing(&index(&[entry()])), &mut |alert| found.push(alert));
+    let [alert] = found.as_slice() else { panic!("{found:?}") };
+    assert!(alert.indicators[0].retrospective && alert.reason.contains("listed after"), "{alert:?}");
+    assert_eq!(alert.destination.certificate, certificate);
+
+    // Without any certificate on a feed, none is looked at.
+    let mut engine = self::engine(&[(domain("evil.example"), note())]);
+    shown(&mut engine, NOW, certificate);
+    engine.set_knowledge(&knowing(&index(&[entry()])), &mut |alert| panic!("{alert:?}"));
 }
 
 fn ask(engine: &mut Engine, secs: i64, query: &str, addresses: &[IpAddr]) -> Vec<Alert> {

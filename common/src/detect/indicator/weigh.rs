@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use crate::alert::{IndicatorMatch, ScorePart};
+use crate::certificate::{Certificate, hex};
 use crate::domain::{is_popular, literal_address, registrable};
 use crate::event::Ja4;
 use crate::feed::index::{Validity, Value};
@@ -35,10 +36,20 @@ pub struct Sight<'a> {
     pub answers: &'a [IpAddr],
     /// Client TLS fingerprint.
     pub ja4: Option<Ja4>,
+    /// Certificate of the server.
+    pub certificate: Certificate,
     /// First sight of it…
     pub since: Timestamp,
     /// …and latest.
     pub until: Timestamp,
+}
+
+impl Sight<'_> {
+    /// Of a certificate, whoever showed it.
+    #[must_use]
+    pub const fn of_certificate(certificate: Certificate, since: Timestamp, until: Timestamp) -> Self {
+        Self { ip: None, names: &[], answers: &[], ja4: None, certificate, since, until }
+    }
 }
 
 /// An entry that it matches.
@@ -123,6 +134,9 @@ pub fn matches(index: &Index, sight: &Sight<'_>, retrospective: bool) -> Vec<Mat
     }
     if let Some(ja4) = sight.ja4 {
         index.ja4(ja4, &mut |hit| take(hit, &ja4.as_str(), false));
+    }
+    for digest in sight.certificate.digests() {
+        index.certificate(digest, &mut |hit| take(hit, &hex(digest), false));
     }
     in_order(&mut all);
     all

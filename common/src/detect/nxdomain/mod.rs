@@ -18,7 +18,8 @@ use hashbrown::HashMap;
 use self::asked::Asked;
 use self::report::Kind;
 use self::watch::{News, Watch};
-use super::{Detector, Finding, Host, Prong, Seen, What};
+use super::{Detector, Finding, Host, Seen, What};
+use crate::alert::Class;
 use crate::domain::is_popular;
 
 /// Response codes (RFC 1035 section 4.1.1).
@@ -67,8 +68,8 @@ impl Detector for MissingNames {
         "missing_names"
     }
 
-    fn prong(&self) -> Prong {
-        Prong::Dns
+    fn class(&self) -> Class {
+        Class::NxdomainBurst
     }
 
     fn observe(&mut self, seen: &Seen<'_>, host: &dyn Host, found: &mut dyn FnMut(Finding)) {

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use super::super::Subject;
 use super::network::plain_address;
 use super::{Reason, name};
+use crate::certificate::digest;
 use crate::domain;
 use crate::event::Ja4;
 
@@ -238,22 +239,12 @@ pub(super) fn certificate(text: &str) -> Judged {
 
 /// SHA-1 of a certificate.
 pub(super) fn sha1(text: &str) -> Judged {
-    hash(text).map_or(Err(Reason::Fingerprint), |hash| fine(Subject::CertificateSha1(hash)))
+    digest(text).map_or(Err(Reason::Fingerprint), |digest| fine(Subject::CertificateSha1(digest)))
 }
 
 /// SHA-256 of a certificate.
 pub(super) fn sha256(text: &str) -> Judged {
-    hash(text).map_or(Err(Reason::Fingerprint), |hash| fine(Subject::CertificateSha256(hash)))
-}
-
-fn hash<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut digits = text.trim().chars().filter(|c| *c != ':').map(|c| c.to_digit(16));
-    let mut out = [0; N];
-    for byte in &mut out {
-        let (high, low) = (digits.next()??, digits.next()??);
-        *byte = u8::try_from(high * 16 + low).ok()?;
-    }
-    digits.next().is_none().then_some(out)
+    digest(text).map_or(Err(Reason::Fingerprint), |digest| fine(Subject::CertificateSha256(digest)))
 }
 
 #[cfg(test)]

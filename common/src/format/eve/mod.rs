@@ -77,6 +77,7 @@ enum Field {
     TlsSni,
     TlsVersion,
     TlsJa4,
+    TlsFingerprint,
     HttpHost,
     HttpUrl,
     HttpAgent,
@@ -133,6 +134,7 @@ fn place(group: u8, key: &str) -> Place {
         (TLS, "sni") => F::TlsSni,
         (TLS, "version") => F::TlsVersion,
         (TLS, "ja4") => F::TlsJa4,
+        (TLS, "fingerprint") => F::TlsFingerprint,
         (HTTP, "hostname") => F::HttpHost,
         (HTTP, "url") => F::HttpUrl,
         (HTTP, "http_user_agent") => F::HttpAgent,
@@ -303,7 +305,9 @@ impl<'a> Event<'a> {
         let datagrams = protocol == AppProtocol::Tls && self.get(Field::TlsVersion).starts_with("DTLS");
         let protocol = if datagrams { AppProtocol::Unknown } else { protocol };
         let (sni, ja4) = (flat::text(self.raw(Field::TlsSni)), flat::text(self.raw(Field::TlsJa4)));
-        self.attributes(Said { sni: &sni, ja4: &ja4, protocol, ..Said::default() }, sink)
+        // SHA-1 of the server's certificate.
+        let certificate_sha1 = self.get(Field::TlsFingerprint);
+        self.attributes(Said { sni: &sni, ja4: &ja4, certificate_sha1, protocol, ..Said::default() }, sink)
     }
 
     fn http(&self, sink: &mut dyn RowSink) -> Result<(), RowError> {

@@ -128,6 +128,16 @@ fn handshakes_give_name_and_fingerprint() {
     );
 }
 
+#[test]
+fn a_handshake_gives_the_servers_certificate() {
+    let print = "a9:99:3e:36:47:06:81:6a:ba:3e:25:71:78:50:c2:6c:9c:d0:d8:9d";
+    let seen = eve(&event(
+        "tls",
+        &format!(r#""tls":{{"subject":"CN=a","fingerprint":"{print}","sni":"a.example"}}"#),
+    ));
+    assert_eq!((said_in(&seen).certificate_sha1, said_in(&seen).sni), (print, "a.example"));
+}
+
 const HTTP: &str = r#""tx_id":0,"http":{"hostname":"www.example.org","url":"/a\"b","http_user_agent":"agent\/1 \"x\"","http_method":"GET","protocol":"HTTP/1.1","status":200,"length":345}"#;
 
 #[test]

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{DNS_PORT, HEADER_TYPE, MAX_ADDRESSES, MAX_LINE_BYTES, SHORT_TEXT, TYPES, VERSION};
+use crate::certificate::{Certificate, digest};
 use crate::event::{
     AppProtocol, CLAIM_TEXT, ConnectionEvent, DOMAIN_TEXT, DnsEvent, Event, HOST_TEXT, HostFacts, HostId,
     Ja4, MAX_RESOLVERS, Names, Observation, Outcome, Phase, Totals, USER_AGENT_TEXT,
@@ -232,6 +233,8 @@ fields! {
     UserAgent "user_agent"
     Protocol "protocol"
     Ja4 "ja4"
+    CertificateSha1 "certificate_sha1"
+    CertificateSha256 "certificate_sha256"
     ExchangeStart "exchange_start"
     End "end"
     BytesOut "bytes_out"
@@ -317,6 +320,7 @@ enum Stage {
     Opened,
     Joined,
     Exchange,
+    Certificate,
     Closed,
     Whole,
 }
@@ -410,6 +414,7 @@ struct Record<'a> {
     user_agent: Text<'a>,
     protocol: Option<AppProtocol>,
     ja4: Option<Ja4>,
+    certificate: Certificate,
     exchange_start: Option<Timestamp>,
     end: Option<Timestamp>,
     bytes_out: Option<u64>,
@@ -538,6 +543,10 @@ impl<'a> Record<'a> {
                     bytes_out: self.bytes_out.unwrap_or_default(),
                     bytes_in: self.bytes_in.unwrap_or_default(),
                 },
+                Stage::Certificate if self.certificate.is_none() => {
+                    return Err(missing("certificate_sha256"));
+                }
+                Stage::Certificate => Phase::Certificate(self.certificate),
                 Stage::Closed => Phase::Closed(totals),
                 Stage::Whole => Phase::Whole(totals),
             },
@@ -633,6 +642,12 @@ impl<'de> Visitor<'de> for RecordSeed<'_, 'de> {
                 Field::UserAgent => record.user_agent = map.next_value_seed(TextSeed::user_agent(kept))?,
                 Field::Protocol => record.protocol = map.next_value()?,
                 Field::Ja4 => record.ja4 = map.next_value::<Option<Fingerprint>>()?.map(|read| read.0),
+                Field::CertificateSha1 => {
+                    record.certificate.sha1 = map.next_value::<Option<Digest<20>>>()?.map(|read| read.0);
+                }
+                Field::CertificateSha256 => {
+                    record.certificate.sha256 = map.next_value::<Option<Digest<32>>>()?.map(|read| read.0);
+                }
                 Field::ExchangeStart => record.exchange_start = map.next_value()?,
                 Field::End => record.end = map.next_value()?,
                 Field::BytesOut => record.bytes_out = map.next_value()?,
@@ -677,6 +692,27 @@ impl<'de> Deserialize<'de> for Fingerprint {
             }
         }
         deserializer.deserialize_str(Ja4Visitor)
+    }
+}
+
+/// `certificate_sha1` and `certificate_sha256`.
+struct Digest<const N: usize>([u8; N]);
+
+impl<'de, const N: usize> Deserialize<'de> for Digest<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct HexVisitor<const N: usize>;
+        impl<const N: usize> Visitor<'_> for HexVisitor<N> {
+            type Value = Digest<N>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{} hexadecimal digits", 2 * N)
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Digest<N>, E> {
+                digest(text)
+                    .map(Digest)
+                    .ok_or_else(|| E::custom(format_args!("expected {} hexadecimal digits", 2 * N)))
+            }
+        }
+        deserializer.deserialize_str(HexVisitor)
     }
 }
 

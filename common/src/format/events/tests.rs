@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::read::FIELDS;
 use super::*;
+use crate::certificate::Certificate;
 use crate::event::*;
 use crate::live::{Gap, GapCause};
 use crate::net::{FiveTuple, Transport};
@@ -107,6 +108,7 @@ fn every_example_of_the_documentation_reads_and_writes_back_equal() {
                         Phase::Opened => "opened",
                         Phase::Joined => "joined",
                         Phase::Exchange { .. } => "exchange",
+                        Phase::Certificate(_) => "certificate",
                         Phase::Closed(_) => "closed",
                         Phase::Whole(_) => "whole",
                     },
@@ -116,7 +118,7 @@ fn every_example_of_the_documentation_reads_and_writes_back_equal() {
         }
         assert_eq!(String::from_utf8(again).unwrap().trim_end(), line);
     }
-    assert_eq!(seen.len(), 12, "the documentation lacks an example: {seen:?}");
+    assert_eq!(seen.len(), 13, "the documentation lacks an example: {seen:?}");
 }
 
 #[test]
@@ -195,6 +197,7 @@ fn errors_name_the_field_the_column_and_the_reason() {
     let fields = [
         (r#","remote_port":70000"#, "field `remote_port`: invalid value: integer `70000`"),
         (r#","ja4":"short""#, "field `ja4`: expected 36 printable ASCII characters"),
+        (r#","certificate_sha1":"ab""#, "field `certificate_sha1`: expected 40 hexadecimal digits"),
         (r#","local_ip":"10.0.0""#, "field `local_ip`: invalid IP address"),
         (
             r#","outcome":"lost""#,
@@ -484,6 +487,12 @@ fn phase() -> impl Strategy<Value = Phase> {
             start,
             bytes_out,
             bytes_in
+        }),
+        (any::<[u8; 20]>(), any::<[u8; 32]>(), 0..3).prop_map(|(sha1, sha256, which)| {
+            Phase::Certificate(Certificate {
+                sha1: (which != 1).then_some(sha1),
+                sha256: (which != 0).then_some(sha256),
+            })
         }),
         totals.clone().prop_map(Phase::Closed),
         totals.prop_map(Phase::Whole),

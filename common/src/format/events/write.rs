@@ -9,6 +9,7 @@ use base64::Engine as _;
 use serde::Serialize;
 
 use super::{DNS_PORT, HEADER_TYPE, MAX_ADDRESSES, MAX_PROCESS_TEXT_BYTES, SHORT_TEXT, VERSION};
+use crate::certificate::{Certificate, hex};
 use crate::event::{
     AppProtocol, ConnectionEvent, DnsEvent, Event, HostId, Ja4, MAX_NAME_BYTES, MAX_RESOLVERS,
     MAX_USER_AGENT_BYTES, Observation, Outcome, Phase, Totals,
@@ -125,6 +126,7 @@ impl Line<'_> {
                 Phase::Opened => "opened",
                 Phase::Joined => "joined",
                 Phase::Exchange { .. } => "exchange",
+                Phase::Certificate(_) => "certificate",
                 Phase::Closed(_) => "closed",
                 Phase::Whole(_) => "whole",
             },
@@ -154,6 +156,14 @@ impl Line<'_> {
                 self.time("exchange_start", start, time);
                 self.number("bytes_out", bytes_out);
                 self.number("bytes_in", bytes_in);
+            }
+            Phase::Certificate(Certificate { sha1, sha256 }) => {
+                if let Some(digest) = sha1 {
+                    self.text("certificate_sha1", &hex(&digest), 2 * digest.len());
+                }
+                if let Some(digest) = sha256 {
+                    self.text("certificate_sha256", &hex(&digest), 2 * digest.len());
+                }
             }
             Phase::Closed(totals) | Phase::Whole(totals) => self.totals(time, &totals),
         }

@@ -1,5 +1,5 @@
-//! Zeek's logs of connections and of what was said in them: `conn`, `dns`, `http`, `ssl` and `quic`, as tab-separated text
-//! ([`ZeekTsv`]) or as JSON ([`ZeekJson`]).
+//! Zeek's logs of connections and of what was said in them: `conn`, `dns`, `http`, `ssl`, `quic` and, of `files`, the servers'
+//! certificates; as tab-separated text ([`ZeekTsv`]) or as JSON ([`ZeekJson`]).
 //!
 //! Both readers fill the same fields, which `row` turns into rows; so one connection gives one row, whatever its form.
 //! They hold no connection: [`crate::format::row`] says who joins the rows.
@@ -21,6 +21,8 @@ enum Log {
     Http,
     Ssl,
     Quic,
+    /// What was carried: of interest for certificates, which Zeek before version 4 tells of here.
+    Files,
     /// Any other, of which only the time is told.
     Unused,
 }
@@ -37,6 +39,7 @@ impl Log {
             "http" => Self::Http,
             "ssl" => Self::Ssl,
             "quic" => Self::Quic,
+            "files" => Self::Files,
             _ => Self::Unused,
         }
     }
@@ -54,6 +57,8 @@ impl Log {
             Self::Http
         } else if has(F::Query) && (has(F::Qtype) || has(F::QtypeName) || has(F::Rcode) || has(F::Answers)) {
             Self::Dns
+        } else if has(F::FilesMark) {
+            Self::Files
         } else {
             Self::Unused
         }
@@ -90,6 +95,17 @@ enum Field {
     Version,
     ServerName,
     Ja4,
+    /// SHA-256 of the server's certificate and those that vouch for it (Zeek 4 and later).
+    CertChain,
+    /// The connections that a file was seen in.
+    ConnUids,
+    /// Who received a file.
+    RxHosts,
+    MimeType,
+    /// Whether the client sent the file.
+    IsOrig,
+    Sha1,
+    Sha256,
     TransDepth,
     Method,
     Host,
@@ -101,6 +117,8 @@ enum Field {
     TlsMark,
     /// Tells the `quic` log by its key.
     QuicMark,
+    /// Tells the `files` log by its key.
+    FilesMark,
     /// Tells the `sip` log by its key.
     CallId,
     /// Name of the log in JSON, by a key that stands for nothing else.
@@ -142,6 +160,14 @@ impl Field {
             "version" => Self::Version,
             "server_name" => Self::ServerName,
             "ja4" => Self::Ja4,
+            "cert_chain_fps" => Self::CertChain,
+            "conn_uids" => Self::ConnUids,
+            "rx_hosts" => Self::RxHosts,
+            "mime_type" => Self::MimeType,
+            "is_orig" => Self::IsOrig,
+            "sha1" => Self::Sha1,
+            "sha256" => Self::Sha256,
+            "seen_bytes" => Self::FilesMark,
             "trans_depth" => Self::TransDepth,
             "method" => Self::Method,
             "host" => Self::Host,

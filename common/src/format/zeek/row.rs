@@ -50,6 +50,13 @@ impl<'a> Record<'a> {
         self.fields.get(field.slot()).is_some_and(|raw| !raw.is_empty())
     }
 
+    /// The first element of a set or vector.
+    fn first(&self, field: Field) -> &'a str {
+        let mut first = None;
+        self.each(field, |element| first = first.or(Some(element)));
+        first.unwrap_or_default()
+    }
+
     /// What stands there as text.
     fn text(&self, field: Field) -> Cow<'a, str> {
         let raw = self.raw(field);
@@ -134,6 +141,7 @@ impl<'a> Record<'a> {
             Log::Dns => self.dns(sink),
             Log::Http => self.http(sink),
             Log::Ssl | Log::Quic => self.tls(log, sink),
+            Log::Files => self.file(sink),
             Log::Unused => {
                 if let Ok(time) = self.time() {
                     other(time, sink);
@@ -299,8 +307,34 @@ impl<'a> Record<'a> {
             _ => AppProtocol::Tls,
         };
         let (sni, ja4) = (self.text(Field::ServerName), self.text(Field::Ja4));
-        let said = Said { sni: &sni, ja4: &ja4, protocol, ..Said::default() };
+        // The server's own comes first.
+        let certificate_sha256 = self.first(Field::CertChain);
+        let said = Said { sni: &sni, ja4: &ja4, certificate_sha256, protocol, ..Said::default() };
         attributes(time, AttributesRow { uid: self.raw(Field::Uid), client: self.client(), said }, sink);
+        Ok(())
+    }
+
+    /// A server's own certificate; of other files only the time is told. The digests are there where Zeek was told to make
+    /// them.
+    fn file(&self, sink: &mut dyn RowSink) -> Result<(), RowError> {
+        /// As Zeek calls the first certificate of a chain; the others are `application/x-x509-ca-cert`.
+        const OWN: &str = "application/x-x509-user-cert";
+        let time = self.time()?;
+        let of_client = matches!(self.raw(Field::IsOrig), "T" | "true");
+        let (certificate_sha1, certificate_sha256) = (self.raw(Field::Sha1), self.raw(Field::Sha256));
+        if self.raw(Field::MimeType) != OWN || of_client || (certificate_sha1, certificate_sha256) == ("", "")
+        {
+            other(time, sink);
+            return Ok(());
+        }
+        // From Zeek 5.1 on a file belongs to one connection, and is told with its ends.
+        let (uid, client) = match self.raw(Field::Uid) {
+            "" => (self.first(Field::ConnUids), fields::address(self.first(Field::RxHosts))),
+            uid => (uid, self.client()),
+        };
+        let said =
+            Said { certificate_sha1, certificate_sha256, protocol: AppProtocol::Tls, ..Said::default() };
+        attributes(time, AttributesRow { uid, client, said }, sink);
         Ok(())
     }
 }

@@ -123,6 +123,69 @@ const SSL: [(&str, &str); 10] = [
     ("ja4", "t13d1516h2_8daaf6152771_e5627efa2ab1"),
 ];
 
+const SHA1: &str = "a9993e364706816aba3e25717850c26c9cd0d89d";
+const SHA256: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+#[test]
+fn a_handshake_gives_the_servers_own_certificate() {
+    let said = |seen: &Kept| match seen.only().kind {
+        Kind::Attributes(row) => row.said.certificate_sha256.to_owned(),
+        other => panic!("{other:?}"),
+    };
+    let chain = format!("{SHA256},{}", "ab".repeat(32));
+    assert_eq!(said(&tsv(&log("ssl", &with(&SSL, &[("cert_chain_fps", &chain)])))), SHA256);
+    assert_eq!(said(&tsv(&log("ssl", &with(&SSL, &[("client_cert_chain_fps", &chain)])))), "");
+    for unset in ["-", "(empty)"] {
+        assert_eq!(said(&tsv(&log("ssl", &with(&SSL, &[("cert_chain_fps", unset)])))), "");
+    }
+    let object = |list: &str| {
+        json(&format!(
+            r#"{{"_path":"ssl","ts":1672843057.0,"uid":"CExample1","id.orig_h":"10.0.0.5","cert_chain_fps":{list}}}"#
+        ))
+    };
+    assert_eq!(said(&object(&format!(r#"["{SHA256}","{}"]"#, "ab".repeat(32)))), SHA256);
+    assert_eq!(said(&object("[]")), "");
+}
+
+/// As Zeek before version 4 has it, and Zeek 5.1 and later where it is told to.
+#[test]
+fn the_log_of_files_gives_the_servers_own_certificate_and_nothing_else() {
+    let old = [
+        ("ts", "1672843057.000000"),
+        ("fuid", "FExample1"),
+        ("tx_hosts", "192.0.2.7"),
+        ("rx_hosts", "10.0.0.5"),
+        ("conn_uids", "CExample1,CExample9"),
+        ("source", "SSL"),
+        ("mime_type", "application/x-x509-user-cert"),
+        ("is_orig", "F"),
+        ("seen_bytes", "1200"),
+        ("sha1", SHA1),
+        ("sha256", "-"),
+    ];
+    let seen = tsv(&log("files", &old));
+    let Kind::Attributes(row) = seen.only().kind else { panic!("{seen:?}") };
+    assert_eq!((row.uid, row.client), ("CExample1", "10.0.0.5".parse().ok()));
+    assert_eq!((row.said.certificate_sha1, row.said.certificate_sha256), (SHA1, ""));
+    assert_eq!(tsv(&log("", &old)), seen, "told by its columns");
+    let object = format!(
+        r#"{{"ts":1672843057.0,"fuid":"FExample1","tx_hosts":["192.0.2.7"],"rx_hosts":["10.0.0.5"],"conn_uids":["CExample1","CExample9"],"mime_type":"application/x-x509-user-cert","is_orig":false,"seen_bytes":1200,"sha1":"{SHA1}"}}"#
+    );
+    assert_eq!(json(&object), seen);
+    let new =
+        with(&old, &[("conn_uids", "-"), ("rx_hosts", "-"), ("uid", "CExample1"), ("id.orig_h", "10.0.0.5")]);
+    assert_eq!(tsv(&log("files", &new)), seen);
+    for other in [
+        ("mime_type", "application/x-x509-ca-cert"),
+        ("mime_type", "text/html"),
+        ("mime_type", "-"),
+        ("is_orig", "T"),
+        ("sha1", "-"),
+    ] {
+        assert_eq!(tsv(&log("files", &with(&old, &[other]))).only().kind, Kind::Other, "{other:?}");
+    }
+}
+
 #[test]
 fn a_connection_is_read_whole() {
     let seen = tsv(&log("conn", &CONN));
@@ -344,7 +407,7 @@ fn logs_of_open_connections_are_read_as_their_closed_kin() {
 
 #[test]
 fn other_logs_are_passed_over_without_an_error_and_named() {
-    let files = log("files", &with(&CONN[..2], &[("fuid", "F1")]));
+    let files = log("weird", &with(&CONN[..2], &[("fuid", "F1")]));
     let seen = tsv(&files);
     assert_eq!(seen.only(), Row { time: Timestamp::from_nanos(1_672_843_056_913_119_000), ..Row::default() });
     let (mut reader, mut seen) = (ZeekTsv::new(), Kept::default());
@@ -352,7 +415,7 @@ fn other_logs_are_passed_over_without_an_error_and_named() {
     for line in files.lines() {
         reader.record(line.as_bytes(), &mut seen);
     }
-    assert_eq!(reader.unused(), Some("files"));
+    assert_eq!(reader.unused(), Some("weird"));
     assert_eq!(tsv(&log("loaded_scripts", &[("name", "a.zeek")])), Kept::default(), "no time, no row");
     let seen = json(r#"{"_path":"stats","ts":1.5,"mem":7}"#);
     assert_eq!(seen.only(), Row { time: Timestamp::from_nanos(1_500_000_000), ..Row::default() });

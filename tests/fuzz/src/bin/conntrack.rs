@@ -84,6 +84,9 @@ impl Watch {
                 assert!(*opened > *closed, "an exchange of no open connection: {observation:?}");
                 assert!(start <= observation.time && bytes_out + bytes_in > 0, "{observation:?}");
             }
+            Phase::Certificate(certificate) => {
+                assert!(*opened > *closed && !certificate.is_none(), "{observation:?}");
+            }
             Phase::Closed(totals) => {
                 *closed += 1;
                 self.now_open -= 1;
@@ -105,6 +108,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     };
     let before = heap::held();
     let mut tracker = Tracker::new(locals, MEMORY);
+    tracker.expect_certificates(true);
     let mut time = Timestamp::from_secs_nanos(1_700_006_400, 0);
     let mut payload = Vec::new();
     while !input.is_empty() {

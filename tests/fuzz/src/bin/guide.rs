@@ -21,26 +21,6 @@ mod model;
 /// 2026-03-02T09:00:00Z.
 const NOW: Timestamp = Timestamp::from_secs_nanos(1_772_442_000, 0);
 
-const CLASSES: [Class; 17] = [
-    Class::Beacon,
-    Class::ProcessBeacon,
-    Class::Rotation,
-    Class::InConnection,
-    Class::Proxied,
-    Class::DeadCallback,
-    Class::DnsCallback,
-    Class::IcmpCallback,
-    Class::LongConnection,
-    Class::Strobe,
-    Class::Indicator,
-    Class::GeneratedNames,
-    Class::NxdomainBurst,
-    Class::DnsTunnel,
-    Class::ResolverBypass,
-    Class::FastFlux,
-    Class::Rebinding,
-];
-
 fn text(input: &mut Input<'_>) -> String {
     let len = usize::from(input.u8());
     String::from_utf8_lossy(input.take(len)).into_owned()
@@ -51,7 +31,7 @@ fn alert(input: &mut Input<'_>) -> Alert {
         id: FindingId(7),
         revision: 1,
         change: Change::Created,
-        class: input.pick(&CLASSES),
+        class: input.pick(&Class::ALL),
         host: text(input),
         time: NOW,
         detected: None,

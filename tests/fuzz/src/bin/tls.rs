@@ -1,4 +1,4 @@
-//! Any bytes as the start of a client's stream: a verdict stands whatever follows, and what is asked for is needed.
+//! Any bytes as the start of a client's or a server's stream: a verdict stands whatever follows, and what is asked for is needed.
 #![no_main]
 
 use sonde_common::decode::Probe;
@@ -26,6 +26,10 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         assert!(hello.sni.as_str().bytes().all(|byte| byte.is_ascii_graphic()));
         assert!(hello.ja4.is_none_or(|ja4| ja4.as_str().len() == 36));
         assert!(hello.ja4.is_none() || hello.complete);
+    }
+    match tls::server_certificate(prefix) {
+        Probe::NeedMore { at_least } => assert!(at_least > 0),
+        verdict => assert_eq!(verdict, tls::server_certificate(stream)),
     }
     let _ = ssh::banner(prefix);
 });

@@ -6,6 +6,7 @@ pub mod markdown;
 pub mod queries;
 
 use sonde_common::alert::{Alert, Change, Process, Severity};
+use sonde_common::certificate::hex;
 use sonde_common::encode::native;
 use sonde_common::explain::techniques;
 use sonde_common::guide::{self, Step};
@@ -218,6 +219,9 @@ fn whom(page: &mut Page, alert: &Alert) {
     }
     if let Some(ja4) = &destination.ja4 {
         page.row("JA4", ja4.as_str());
+    }
+    for digest in destination.certificate.digests() {
+        page.row("certificate", &hex(digest));
     }
     for (index, name) in destination.group.iter().enumerate() {
         page.row(if index == 0 { "in turn" } else { " " }, name);

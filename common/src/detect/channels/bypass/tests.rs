@@ -95,6 +95,58 @@ fn a_host_that_moved_to_another_network_is_quiet() {
     assert_eq!(scene.found.len(), 0);
 }
 
+fn lone(scene: &mut Scene<BypassDetector>, from: f64, resolver: &str, program: &Program) {
+    for nth in 0..10 {
+        let at = from + f64::from(nth);
+        let name = "a.site.net";
+        scene.ask(&Question { at, program: Some(program), resolver, name, ..Question::default() });
+    }
+}
+
+/// Nothing was learnt yet: what the host is set up to ask is enough.
+#[test]
+fn a_bypass_is_found_in_the_first_minute_if_the_hosts_own_resolver_is_told() {
+    let stranger = "203.0.113.9";
+    let mut silent = Scene::new(BypassDetector::default());
+    lone(&mut silent, 0.0, stranger, &installed_today());
+    assert_eq!(silent.found.len(), 0, "nobody knows whose resolver it is");
+
+    let mut scene = Scene::new(BypassDetector::default());
+    scene.detector.resolvers(&[OWN.parse().unwrap()]);
+    let program = scene::program("/usr/bin/a");
+    for nth in 0..6 {
+        let at = f64::from(nth);
+        let of = |program, resolver| Question { at, program, resolver, name: "a.net", ..Question::default() };
+        scene.ask(&of(Some(&program), OWN));
+        scene.ask(&of(Some(&installed_today()), stranger));
+    }
+    assert_eq!(scene.severity(), Some(Severity::Medium));
+    assert!(scene.found[0].reason.contains("although this host's resolver is 192.0.2.1"));
+    lone(&mut scene, 10.0, OWN, &scene::implant());
+    assert!(scene.found.iter().all(|finding| finding.destination.name == stranger));
+}
+
+/// The sensor looks each minute which resolvers the host has.
+#[test]
+fn a_host_that_moves_is_quiet_until_its_new_resolvers_are_told_and_then_holds_to_them() {
+    let (new, stranger) = ("198.51.100.1", "203.0.113.9");
+    let mut scene = host();
+    scene.detector.resolvers(&[OWN.parse().unwrap()]);
+    for image in ["/usr/bin/a", "/usr/bin/b"] {
+        for from in [100.0, 130.0, 149.0] {
+            lone(&mut scene, from, new, &scene::program(image));
+        }
+    }
+    assert_eq!(scene.found.len(), 0, "{:#?}", scene.found);
+    scene.detector.resolvers(&[new.parse().unwrap()]);
+    lone(&mut scene, 300.0, new, &installed_today());
+    assert_eq!(scene.found.len(), 0, "{:#?}", scene.found);
+    lone(&mut scene, 400.0, stranger, &installed_today());
+    assert_eq!(scene.found.len(), 0, "nobody asks the host's own: it may have moved once more");
+    lone(&mut scene, 490.0, stranger, &installed_today());
+    assert!(scene.found[0].reason.contains("although this host's resolver is 198.51.100.1"));
+}
+
 #[test]
 fn encrypted_dns_of_a_stranger_is_found_by_name_port_and_address() {
     for (to, name) in [
