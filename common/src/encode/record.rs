@@ -61,11 +61,17 @@ pub fn alert(alert: &Alert, form: WireForm, guidance: Guidance) -> Record {
 }
 
 /// One of the sensor's own words.
-fn own(kind: Kind, sensor: &Sensor<'_>, id: String, time: Timestamp, severity: Severity, said: &impl Serialize) -> Record {
+fn own(
+    kind: Kind,
+    sensor: &Sensor<'_>,
+    id: &str,
+    (time, severity): (Timestamp, Severity),
+    said: &impl Serialize,
+) -> Record {
     let mut body = Vec::with_capacity(1_024);
     let done = super::json::write(&mut body, said);
     debug_assert!(done.is_ok(), "a Vec takes every write and keys are strings: {done:?}");
-    Record { kind, id, key: sensor.id.to_string(), time, severity, body }
+    Record { kind, id: id.to_owned(), key: sensor.id.to_string(), time, severity, body }
 }
 
 #[derive(Debug, Serialize)]
@@ -118,6 +124,12 @@ impl Sensor<'_> {
         Agent { id: self.id.to_string(), r#type: "sonde", version: env!("CARGO_PKG_VERSION") }
     }
 }
+
+#[cfg(test)]
+pub(in crate::encode) use self::{
+    audit::Document as AuditDocument, health::Document as HealthDocument,
+    summary::Document as SummaryDocument,
+};
 
 #[cfg(test)]
 mod tests;

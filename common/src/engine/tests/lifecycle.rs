@@ -29,8 +29,7 @@ fn is_one_finding(emitted: &[Alert]) {
 fn it_is_told_once_and_again_at_doubled_counts_and_at_steps_of_severity() {
     let mut calls = Calls::new();
     calls.every(MINUTE, 0, 200);
-    let told: Vec<_> =
-        calls.emitted.iter().map(|alert| (alert.evidence.callbacks, alert.severity)).collect();
+    let told: Vec<_> = calls.emitted.iter().map(|alert| (alert.evidence.callbacks, alert.severity)).collect();
     assert_eq!(calls.emitted[0].change, Change::Created);
     let is_news = |pair: &[(u32, Severity)]| pair[1].0 >= 2 * pair[0].0 || pair[1].1 > pair[0].1;
     assert!(told.windows(2).all(is_news), "{told:?}");
