@@ -16,3 +16,4 @@ pub mod queue;
 pub mod relay;
 pub mod sensor;
 pub mod sources;
+pub mod words;

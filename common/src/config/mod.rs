@@ -17,6 +17,7 @@ mod profiles;
 mod run;
 mod sinks;
 mod state;
+mod summary;
 mod text;
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,7 @@ pub use self::sinks::{
     TlsSettings, WebhookSettings, WireForm,
 };
 pub use self::state::{SaveInterval, StateSettings};
+pub use self::summary::{SummaryDestinations, SummaryInterval, SummarySettings};
 pub use self::text::{Account, Place};
 
 /// The documented default: every key with its comment, as `packaging/sonde.toml` shows it.
@@ -64,6 +66,8 @@ pub struct Config {
     pub alerts: AlertSettings,
     /// Where alerts and the sensor's own words go.
     pub sinks: Sinks,
+    /// What the live sensor sums up for a fleet.
+    pub summary: SummarySettings,
     /// What the live sensor remembers over a restart.
     pub state: StateSettings,
     /// How others talk to the live sensor.
