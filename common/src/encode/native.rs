@@ -1141,6 +1141,11 @@ mod tests {
         leaves(&serde_json::from_str(schema).unwrap(), "", &mut found);
         let rows = DOC.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
         let documented: BTreeSet<String> = rows.map(|(path, _)| path.to_owned()).collect();
+        // Any step may have commands; which do have, the templates say.
+        found.retain(|path| {
+            let commands = path.starts_with("sonde.guide.") && path.ends_with("].commands[]");
+            !commands || documented.contains(path)
+        });
         assert_eq!(found, documented, "renew it with SONDE_BLESS=1");
     }
 
