@@ -12,6 +12,9 @@ use sonde_common::record::Record;
 
 use self::own::OwnSockets;
 
+pub mod core;
+pub mod dead;
+pub mod health;
 pub mod own;
 pub mod spool;
 

@@ -119,8 +119,17 @@ impl Spool {
         for problem in &spool.problems {
             warn!(problem, "the spool");
         }
-        if spool.unsaved {
-            spool.save();
+        // Who wrote them was perhaps killed before they were brought to the disk; what is taken up counts as safe.
+        for lane in &spool.lanes {
+            spool.dirty.extend(lane.segments.iter().map(|segment| lane.name(segment.first)));
+        }
+        spool.names_dirty = true;
+        let _ = spool.sync();
+        // Both files of the account now, while there is room.
+        for _ in 0..2 {
+            if !spool.cursor.is_there() {
+                spool.save();
+            }
         }
         Ok(spool)
     }
@@ -341,6 +350,9 @@ impl Spool {
             Ok(()) => {
                 if self.unsaved {
                     self.save();
+                    if self.unsaved {
+                        return Err(io::Error::other("the account cannot be saved"));
+                    }
                 } else if self.failure.take().is_some() {
                     info!("the spool's disk works again");
                 }

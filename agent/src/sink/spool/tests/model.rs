@@ -120,7 +120,6 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                         luck = luck.rotate_left(1);
                         luck & 1 == 1
                     });
-                    known.retain(|_, one| one.synced || one.settled);
                 }
                 *control.borrow_mut() = faulty::Control::default();
                 spool = open(&disk);
@@ -165,6 +164,7 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 }
                 // What is gone is not expected again.
                 known.retain(|id, _| seen.contains(id));
+                known.values_mut().for_each(|one| (one.synced, one.settled) = (true, false));
                 failed = false;
             }
         }
