@@ -12,11 +12,23 @@ use sonde_common::record::Record;
 
 use self::own::OwnSockets;
 
+mod auth;
+mod batch;
 pub mod core;
 pub mod dead;
+pub mod dial;
+mod elastic;
 pub mod health;
+mod hec;
+pub mod http;
 pub mod own;
+mod pins;
+mod proxy;
+pub mod secret;
 pub mod spool;
+pub mod target;
+pub mod tls;
+mod webhook;
 
 /// Something that takes records.
 pub trait Sink: Send {
@@ -78,23 +90,22 @@ pub struct SetupError {
 /// # Errors
 /// When a file of TLS or a secret cannot be read, a URL is none, or no kind or more than one is given.
 pub fn open(name: &SinkName, settings: &SinkSettings, own: &OwnSockets) -> Result<Box<dyn Sink>, SetupError> {
-    let _ = own;
     let error = |reason: &str| SetupError { sink: name.clone(), reason: reason.to_owned() };
     match settings.reach() {
         None => {
             Err(error("exactly one table below it has to say how it is reached, such as [sinks.NAME.file]"))
         }
         // One arm for each kind.
+        Some(Reach::Elastic(elastic)) => Ok(Box::new(elastic::Elastic::new(name, settings, elastic, own)?)),
+        Some(Reach::Hec(hec)) => Ok(Box::new(hec::Hec::new(name, settings, hec, own)?)),
+        Some(Reach::Webhook(webhook)) => Ok(Box::new(webhook::Webhook::new(name, settings, webhook, own)?)),
         Some(
             Reach::File(_)
-            | Reach::Elastic(_)
-            | Reach::Hec(_)
             | Reach::Sentinel(_)
             | Reach::Syslog(_)
             | Reach::Otlp(_)
             | Reach::Nats(_)
             | Reach::Kafka(_)
-            | Reach::Webhook(_)
             | Reach::Notice(_),
         ) => Err(error("this kind is not built yet")),
     }
