@@ -18,14 +18,17 @@ pub mod core;
 pub mod dead;
 pub mod dial;
 mod elastic;
+mod file;
 pub mod health;
 mod hec;
 pub mod http;
+mod notice;
 pub mod own;
 mod pins;
 mod proxy;
 pub mod secret;
 pub mod spool;
+mod syslog;
 pub mod target;
 pub mod tls;
 mod webhook;
@@ -99,14 +102,13 @@ pub fn open(name: &SinkName, settings: &SinkSettings, own: &OwnSockets) -> Resul
         Some(Reach::Elastic(elastic)) => Ok(Box::new(elastic::Elastic::new(name, settings, elastic, own)?)),
         Some(Reach::Hec(hec)) => Ok(Box::new(hec::Hec::new(name, settings, hec, own)?)),
         Some(Reach::Webhook(webhook)) => Ok(Box::new(webhook::Webhook::new(name, settings, webhook, own)?)),
+        Some(Reach::File(own_table)) => Ok(Box::new(file::FileSink::open(name, own_table)?)),
+        Some(Reach::Syslog(own_table)) => {
+            Ok(Box::new(syslog::SyslogSink::open(name, settings, own_table, own)?))
+        }
+        Some(Reach::Notice(_)) => Ok(Box::new(notice::NoticeSink::open(name)?)),
         Some(
-            Reach::File(_)
-            | Reach::Sentinel(_)
-            | Reach::Syslog(_)
-            | Reach::Otlp(_)
-            | Reach::Nats(_)
-            | Reach::Kafka(_)
-            | Reach::Notice(_),
+            Reach::Sentinel(_) | Reach::Otlp(_) | Reach::Nats(_) | Reach::Kafka(_)
         ) => Err(error("this kind is not built yet")),
     }
 }

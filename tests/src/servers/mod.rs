@@ -7,6 +7,7 @@ pub mod http;
 pub mod nginx;
 pub mod osmem;
 pub mod tinyproxy;
+pub mod rsyslog;
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
