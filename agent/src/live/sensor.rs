@@ -306,6 +306,7 @@ impl Sensor {
         if !self.hand_on(until, clocks.wall) {
             self.flow.tick(until);
         }
+        self.flow.review(until);
         self.flow.flush();
         if let Some(error) = self.flow.take_events_error() {
             error!(%error, "the events can no longer be written; the sensor goes on without them");
