@@ -330,7 +330,11 @@ impl Core {
         let failed: Vec<_> = failed.into_iter().collect();
         if let Some(tries) = failed.iter().map(|(_, tries)| *tries).max() {
             let next = Instant::now() + self.wait(tries);
-            self.deferred.extend(failed.into_iter().map(|(waiting, tries)| Deferred { waiting, tries, next }));
+            self.deferred.extend(failed.into_iter().map(|(waiting, tries)| Deferred {
+                waiting,
+                tries,
+                next,
+            }));
         }
         self.progress.borrow_mut().deferred = self.deferred.len() as u64;
     }

@@ -123,7 +123,8 @@ mod tests {
             dead.write("one", &record(b"{\"a\":\"\\n\"}"), &format!("no {round}\n\u{1b}[31m"), time).unwrap();
         }
         dead.write("one", &record(b"\xffno json"), &"\u{e4}".repeat(5_000), time).unwrap();
-        let text = fs::read_to_string(&path).unwrap() + &fs::read_to_string(path.with_extension("old.ndjson")).unwrap();
+        let text = fs::read_to_string(&path).unwrap()
+            + &fs::read_to_string(path.with_extension("old.ndjson")).unwrap();
         assert!(text.len() < 5_000 && !text.contains('\u{1b}'), "{}", text.len());
         for line in text.lines() {
             let letter: serde_json::Value = serde_json::from_str(line).unwrap();

@@ -1,6 +1,7 @@
 //! How a sink is: what `sonde status`, `sonde sinks list` and the health record tell of it. Values only.
 
 use serde::{Deserialize, Serialize};
+use sonde_common::human;
 use sonde_common::time::Timestamp;
 
 use super::spool::Counts;
@@ -33,6 +34,23 @@ pub struct SinkHealth {
     pub disk: Option<String>,
     /// What was wrong when the spool was opened.
     pub problems: Vec<String>,
+}
+
+impl SinkHealth {
+    /// What is wrong with it at the moment, in words.
+    pub fn complaints(&self) -> impl Iterator<Item = String> + '_ {
+        let away = (self.circuit == Circuit::Open).then(|| {
+            let reason = self.last_error.as_ref().map_or("", |error| error.reason.as_str());
+            format!("does not deliver, {} wait: {reason}", human::count(self.counts.spooled))
+        });
+        let disk = self.disk.as_ref().map(|disk| format!("the disk of its spool fails: {disk}"));
+        let dropped =
+            self.counts.dropped.iter().map(|(cause, count)| {
+                format!("{} records dropped ({})", human::count(*count), cause.as_str())
+            });
+        let memory = (!self.lasts).then(|| "what waits is in memory alone".to_owned());
+        away.into_iter().chain(disk).chain(dropped).chain(memory)
+    }
 }
 
 /// Something that went wrong.

@@ -27,6 +27,7 @@ pub mod own;
 mod pins;
 mod proxy;
 pub mod secret;
+pub mod shipper;
 pub mod spool;
 mod syslog;
 pub mod target;
@@ -88,6 +89,24 @@ pub struct SetupError {
     pub reason: String,
 }
 
+/// What kind of sink the settings name.
+#[must_use]
+pub fn kind_of(settings: &SinkSettings) -> &'static str {
+    match settings.reach() {
+        None => "none",
+        Some(Reach::File(_)) => "file",
+        Some(Reach::Elastic(_)) => "elastic",
+        Some(Reach::Hec(_)) => "hec",
+        Some(Reach::Sentinel(_)) => "sentinel",
+        Some(Reach::Syslog(_)) => "syslog",
+        Some(Reach::Otlp(_)) => "otlp",
+        Some(Reach::Nats(_)) => "nats",
+        Some(Reach::Kafka(_)) => "kafka",
+        Some(Reach::Webhook(_)) => "webhook",
+        Some(Reach::Notice(_)) => "notice",
+    }
+}
+
 /// Sets up a sink. Nothing is connected yet: a server that is away is no error.
 ///
 /// # Errors
@@ -107,8 +126,8 @@ pub fn open(name: &SinkName, settings: &SinkSettings, own: &OwnSockets) -> Resul
             Ok(Box::new(syslog::SyslogSink::open(name, settings, own_table, own)?))
         }
         Some(Reach::Notice(_)) => Ok(Box::new(notice::NoticeSink::open(name)?)),
-        Some(
-            Reach::Sentinel(_) | Reach::Otlp(_) | Reach::Nats(_) | Reach::Kafka(_)
-        ) => Err(error("this kind is not built yet")),
+        Some(Reach::Sentinel(_) | Reach::Otlp(_) | Reach::Nats(_) | Reach::Kafka(_)) => {
+            Err(error("this kind is not built yet"))
+        }
     }
 }

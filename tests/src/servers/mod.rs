@@ -6,8 +6,8 @@
 pub mod http;
 pub mod nginx;
 pub mod osmem;
-pub mod tinyproxy;
 pub mod rsyslog;
+pub mod tinyproxy;
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

@@ -40,7 +40,14 @@ impl Sink for Scripted {
 
 fn record(number: u64, severity: Severity) -> Record {
     let time = Timestamp::from_secs_nanos(1, 0);
-    Record { kind: Kind::Alert, id: number.to_string(), key: "k".into(), time, severity, body: b"{}".to_vec() }
+    Record {
+        kind: Kind::Alert,
+        id: number.to_string(),
+        key: "k".into(),
+        time,
+        severity,
+        body: b"{}".to_vec(),
+    }
 }
 
 fn pace() -> Pace {
@@ -64,7 +71,8 @@ fn run(
 ) -> Run {
     let folder = tempfile::tempdir().unwrap();
     let dead = folder.path().join("dead.ndjson");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
         let spool = Rc::new(RefCell::new(Spool::open(Box::new(Memory::default()), 1 << 20).unwrap()));
@@ -82,7 +90,14 @@ fn run(
         let open: Open = Box::new(move || Ok(Box::new(scripted.take().unwrap()) as Box<dyn Sink>));
         let progress = Rc::new(RefCell::new(Progress::default()));
         let inside = (Rc::clone(&spool), Rc::default());
-        let core = Core::new("one".into(), open, inside, DeadLetters::new(Some(dead.clone())), pace(), Rc::clone(&progress));
+        let core = Core::new(
+            "one".into(),
+            open,
+            inside,
+            DeadLetters::new(Some(dead.clone())),
+            pace(),
+            Rc::clone(&progress),
+        );
         let (say, stage) = watch::channel(Stage::Run);
         let task = tokio::task::spawn_local(core.run(stage));
         tokio::time::sleep(Duration::from_secs(secs)).await;
@@ -132,7 +147,8 @@ fn a_server_that_is_away_is_tried_ever_less_and_gets_all_in_order_when_it_is_bac
     assert_eq!((run.counts.acknowledged, run.counts.spooled), (25, 0));
     let sizes: Vec<_> = run.calls.iter().map(|(_, numbers)| numbers.len()).collect();
     assert_eq!(sizes[..6], [10, 5, 2, 1, 1, 1], "smaller, then one at a time");
-    let probed: std::collections::BTreeSet<_> = run.calls[5..12].iter().map(|(_, numbers)| numbers[0]).collect();
+    let probed: std::collections::BTreeSet<_> =
+        run.calls[5..12].iter().map(|(_, numbers)| numbers[0]).collect();
     assert!(probed.len() > 3, "not always the same: {probed:?}");
     let waits = run.calls.windows(2).map(|two| two[1].0 - two[0].0);
     for (at, wait) in waits.enumerate().take(12) {
@@ -169,11 +185,16 @@ fn a_server_that_asks_to_be_left_alone_is() {
 fn what_is_refused_goes_to_the_dead_letters_with_the_reason_and_the_rest_goes_on() {
     let run = run(0..10, Severity::High, 60, |numbers| {
         let refused = Outcome::Refused("mapper_parsing_exception: no ip".into());
-        let outcomes = numbers.iter().map(|one| if *one == 4 { refused.clone() } else { Outcome::Acknowledged });
+        let outcomes =
+            numbers.iter().map(|one| if *one == 4 { refused.clone() } else { Outcome::Acknowledged });
         Some(Delivery { outcomes: outcomes.collect(), ..Delivery::default() })
     });
     assert_eq!((run.counts.acknowledged, run.counts.dead, run.calls.len()), (9, 1, 1));
-    assert!(run.letters.contains("mapper_parsing_exception") && run.letters.contains("\"id\":\"4\""), "{}", run.letters);
+    assert!(
+        run.letters.contains("mapper_parsing_exception") && run.letters.contains("\"id\":\"4\""),
+        "{}",
+        run.letters
+    );
     assert!(run.progress.last_error.unwrap().reason.contains("4 is refused"));
 }
 

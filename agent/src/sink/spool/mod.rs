@@ -13,6 +13,7 @@ mod lane;
 mod ranges;
 mod segment;
 
+use std::collections::BTreeMap;
 use std::io;
 
 use sonde_common::record::{Kind, Record};
@@ -72,6 +73,8 @@ pub struct Spool {
     /// Why the disk does not take what it should, until it does again.
     failure: Option<String>,
     problems: Vec<String>,
+    /// What had been dropped before it was opened.
+    before: BTreeMap<(Kind, Cause), u64>,
     /// Records of high severity have numbers below this in their lane.
     urgent_until: u64,
     buffer: Vec<u8>,
@@ -96,20 +99,10 @@ impl Spool {
             problems.push("the latest account may be damaged: the one before it is used".to_owned());
         }
         let [urgent, bulk] = sound.unwrap_or_default();
-        let lanes = [Lane::new('u', urgent), Lane::new('b', bulk)];
-        let mut spool = Self {
-            disk,
-            cap,
-            lanes,
-            cursor,
-            dirty: Vec::new(),
-            names_dirty: false,
-            unsaved: false,
-            failure: None,
-            problems,
-            urgent_until: 0,
-            buffer: Vec::new(),
-        };
+        let mut spool = Self::empty(disk, cap);
+        spool.lanes = [Lane::new('u', urgent), Lane::new('b', bulk)];
+        (spool.cursor, spool.problems) = (cursor, problems);
+        spool.before = spool.dropped();
         for lane in [URGENT, BULK] {
             spool.take_up(lane, &files, known, read.damaged);
         }
@@ -132,6 +125,31 @@ impl Spool {
             }
         }
         Ok(spool)
+    }
+
+    /// One in memory, empty; `problem`: why it is not on disk, if it should be.
+    #[must_use]
+    pub fn in_memory(disk: Memory, cap: u64, problem: Option<String>) -> Self {
+        let mut spool = Self::empty(Box::new(disk), cap);
+        spool.problems.extend(problem);
+        spool
+    }
+
+    fn empty(disk: Box<dyn Disk>, cap: u64) -> Self {
+        Self {
+            disk,
+            cap,
+            lanes: [Lane::new('u', LaneAccount::default()), Lane::new('b', LaneAccount::default())],
+            cursor: Cursor::default(),
+            dirty: Vec::new(),
+            names_dirty: false,
+            unsaved: false,
+            failure: None,
+            problems: Vec::new(),
+            before: BTreeMap::new(),
+            urgent_until: 0,
+            buffer: Vec::new(),
+        }
     }
 
     /// Takes up the segments of a lane.
@@ -453,6 +471,31 @@ impl Spool {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.lanes.iter().fold(Counts::default(), |sum, lane| sum.plus(&lane.counts()))
+    }
+
+    /// What was dropped, by cause and by the worthiest kind of its lane: `alert` stands for alerts and audit records,
+    /// `summary` for summaries and health.
+    #[must_use]
+    pub fn dropped(&self) -> BTreeMap<(Kind, Cause), u64> {
+        let lanes = self.lanes.iter().zip([Kind::Alert, Kind::Summary]);
+        let of = |(lane, kind): (&Lane, Kind)| {
+            let dropped = lane.counts().dropped;
+            dropped.into_iter().map(move |(cause, count)| ((kind, cause), count))
+        };
+        lanes.flat_map(of).collect()
+    }
+
+    /// The same as it was before this opening.
+    #[must_use]
+    pub fn dropped_before(&self) -> BTreeMap<(Kind, Cause), u64> {
+        self.before.clone()
+    }
+
+    /// Gives up all that waits.
+    pub fn give_up(&mut self, cause: Cause) {
+        for lane in &mut self.lanes {
+            self.unsaved |= lane.settle(0, lane.next, Fate::Dropped(cause)) > 0;
+        }
     }
 
     /// How many wait that were not taken yet.

@@ -45,7 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Rewind),
         1 => prop::option::of(20_000_u64..150_000).prop_map(Step::Room),
         1 => (0_u32..12).prop_map(Step::FailIn),
-        1 => (1_usize..2_000).prop_map(Step::Short),
+        1 => (400_usize..3_000).prop_map(Step::Short),
         2 => Just(Step::Kill),
         2 => any::<u64>().prop_map(Step::Crash),
     ]
@@ -176,7 +176,7 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
     #[test]
     fn it_does_what_the_reference_does(steps in prop::collection::vec(step(), 1..60)) {
         run(steps)?;
@@ -188,6 +188,6 @@ proptest! {
 #[ignore = "takes minutes"]
 fn it_does_what_the_reference_does_many_times() {
     let mut runner =
-        proptest::test_runner::TestRunner::new(ProptestConfig { cases: 20_000, ..ProptestConfig::default() });
+        proptest::test_runner::TestRunner::new(ProptestConfig { cases: 5_000, ..ProptestConfig::default() });
     runner.run(&prop::collection::vec(step(), 1..80), run).unwrap();
 }

@@ -1,0 +1,1 @@
+//! The shipper with sinks in this process.
