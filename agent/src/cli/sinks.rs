@@ -205,7 +205,7 @@ impl Test {
             let mut sink = sink::open(name, settings, &OwnSockets::default()).map_err(setup)?;
             let delivery = tokio::time::timeout(wait, sink.deliver(std::slice::from_ref(&record))).await;
             let _ = tokio::time::timeout(CLOSE, sink.close()).await;
-            Ok(delivery.ok())
+            Ok::<_, Failure>(delivery.ok())
         })?;
         let (exit, text) = told(name, &record, delivery.as_ref(), wait);
         if exit == Exit::Done {
