@@ -16,7 +16,7 @@ const FILE: &str = "sensor.id";
 /// The number that is kept in the folder; a new one where there is none, or it is none. Without a folder it is new at each
 /// start.
 #[must_use]
-pub fn sensor_id(folder: Option<&Path>) -> SensorId {
+pub(crate) fn sensor_id(folder: Option<&Path>) -> SensorId {
     let fresh = || {
         let half = |which: u8| u128::from(RandomState::new().hash_one(which));
         half(0) << 64 | half(1)

@@ -4,27 +4,26 @@
 //! Order is kept within a lane, but for records that a server turns away for now while it takes others: those are set apart,
 //! at most [`MAX_DEFERRED`], and tried again by themselves, so that they hold up nobody.
 
+mod pace;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sonde_common::config::SinkSettings;
 use sonde_common::record::Record;
 use sonde_common::time::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use self::pace::Chance;
+pub use self::pace::Pace;
 use super::dead::DeadLetters;
 use super::health::{Circuit, SinkError};
 use super::spool::{Cause, Fate, Spool, Ticket, Waiting};
 use super::{Delivery, Outcome, SetupError, Sink};
 
-/// The wait after a first failure, at most; it doubles with each further one, up to …
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// … this.
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// Longest wait that a server may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(3_600);
 /// Failures in a row after which one record at a time is tried.
@@ -38,32 +37,6 @@ const MAX_SAID: usize = 300;
 
 /// Opens the sink: again and again while it cannot be.
 pub type Open = Box<dyn FnMut() -> Result<Box<dyn Sink>, SetupError>>;
-
-/// How fast it goes.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// Most records of a call.
-    pub records: usize,
-    /// Most bytes of a call.
-    pub bytes: usize,
-    /// How long records below severity high may wait for others.
-    pub flush: Duration,
-    /// How long a call may take.
-    pub timeout: Duration,
-}
-
-impl Pace {
-    /// As the settings say.
-    #[must_use]
-    pub fn of(settings: &SinkSettings) -> Self {
-        Self {
-            records: usize::try_from(settings.batch_records.get()).unwrap_or(1),
-            bytes: usize::try_from(settings.batch_bytes.get()).unwrap_or(usize::MAX),
-            flush: Duration::from_secs(u64::from(settings.flush_secs.get())),
-            timeout: Duration::from_secs(u64::from(settings.timeout_secs.get())),
-        }
-    }
-}
 
 /// How it goes, for health.
 #[derive(Clone, Debug, Default)]
@@ -108,7 +81,7 @@ pub struct Core {
     /// Rung when something was appended.
     bell: Rc<Notify>,
     progress: Rc<RefCell<Progress>>,
-    random: u64,
+    chance: Chance,
     /// Records that the next batch has at most.
     limit: usize,
     not_before: Instant,
@@ -133,7 +106,6 @@ impl Core {
         pace: Pace,
         progress: Rc<RefCell<Progress>>,
     ) -> Self {
-        use std::hash::{BuildHasher as _, RandomState};
         let now = Instant::now();
         // A task before this one may have taken some.
         spool.borrow_mut().rewind();
@@ -147,7 +119,7 @@ impl Core {
             pace,
             bell,
             progress,
-            random: RandomState::new().hash_one(0),
+            chance: Chance::default(),
             limit: pace.records,
             not_before: now,
             waits_since: None,
@@ -329,7 +301,7 @@ impl Core {
     fn defer(&mut self, failed: impl IntoIterator<Item = (Waiting, u32)>) {
         let failed: Vec<_> = failed.into_iter().collect();
         if let Some(tries) = failed.iter().map(|(_, tries)| *tries).max() {
-            let next = Instant::now() + self.wait(tries);
+            let next = Instant::now() + self.chance.wait(tries);
             self.deferred.extend(failed.into_iter().map(|(waiting, tries)| Deferred {
                 waiting,
                 tries,
@@ -435,7 +407,7 @@ impl Core {
         }
         self.note_error(reason);
         let asked = retry_after.map_or(Duration::ZERO, |asked| asked.min(LONGEST_ASKED));
-        self.not_before = Instant::now() + self.wait(failures).max(asked);
+        self.not_before = Instant::now() + self.chance.wait(failures).max(asked);
     }
 
     fn note_error(&self, reason: String) {
@@ -444,20 +416,6 @@ impl Core {
             reason.truncate(cut);
         }
         self.progress.borrow_mut().last_error = Some(SinkError { time: wall(), reason });
-    }
-
-    /// A wait by chance, from none to the longest that is due after so many failures: those who failed together do not come
-    /// back together.
-    fn wait(&mut self, failures: u32) -> Duration {
-        let longest = FIRST_WAIT.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_WAIT);
-        // SplitMix64 (Steele, Lea, Flood 2014).
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^= mixed >> 31;
-        let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
-        Duration::from_millis(mixed % (longest + 1))
     }
 }
 

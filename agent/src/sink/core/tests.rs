@@ -7,6 +7,7 @@ use sonde_common::record::Kind;
 
 use super::super::Delivering;
 use super::super::spool::{Counts, Memory};
+use super::pace::LONGEST_WAIT;
 use super::*;
 
 type Answer = dyn FnMut(&[u64]) -> Option<Delivery> + Send;

@@ -250,7 +250,9 @@ fn open_spool(folder: Option<&Path>, name: &SinkName, cap: u64) -> Spool {
         Some(folder) => {
             let place = folder.join(name.as_str());
             let disk = || Box::new(Folder::new(place.clone()));
-            match platform::paths::private_folder(&place).and_then(|()| Spool::open(disk(), cap)) {
+            let made = platform::paths::private_folder(folder)
+                .and_then(|()| platform::paths::private_folder(&place));
+            match made.and_then(|()| Spool::open(disk(), cap)) {
                 Ok(spool) => return spool,
                 Err(error) => Some(format!("{}: {error}: records wait in memory alone", place.display())),
             }

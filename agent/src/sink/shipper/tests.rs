@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 fn record(kind: Kind, number: u64) -> Record {
     let time = Timestamp::from_secs_nanos(1_700_000_000, 0);
-    let body = format!("{{\"event\":{{\"id\":\"id-{number}\"}},\"text\":\"{}\"}}", "x".repeat(300)).into_bytes();
+    let body =
+        format!("{{\"event\":{{\"id\":\"id-{number}\"}},\"text\":\"{}\"}}", "x".repeat(300)).into_bytes();
     Record { kind, id: format!("id-{number}"), key: "key".into(), time, severity: Severity::High, body }
 }
 
@@ -80,7 +81,8 @@ fn ids(file: &Path) -> BTreeSet<String> {
 fn what_is_told_arrives_in_the_form_that_each_sink_wants() {
     let folder = tempfile::tempdir().unwrap();
     let [native, ocsf] = ["native", "ocsf"].map(|name| folder.path().join(name));
-    let text = to_file("one", &native) + &to_file("two", &ocsf).replace("flush_secs", "form = \"ocsf\"\nflush_secs");
+    let text =
+        to_file("one", &native) + &to_file("two", &ocsf).replace("flush_secs", "form = \"ocsf\"\nflush_secs");
     let outbox = Outbox::start(setup(Some(folder.path()), sinks(&text))).unwrap();
     let alert = samples::implant();
     outbox.alert(&alert);
@@ -154,7 +156,8 @@ fn what_had_to_be_dropped_is_told() {
     let small = to_nobody("away").replace("flush_secs", "spool = \"1 MiB\"\nflush_secs");
     let outbox = Outbox::start(setup(Some(folder.path()), sinks(&(small + &to_file("out", &file))))).unwrap();
     for number in 0..1_500 {
-        let body = format!("{{\"event\":{{\"id\":\"id-{number}\"}},\"text\":\"{}\"}}", "x".repeat(2_000)).into_bytes();
+        let body = format!("{{\"event\":{{\"id\":\"id-{number}\"}},\"text\":\"{}\"}}", "x".repeat(2_000))
+            .into_bytes();
         outbox.word(Record { body, ..record(Kind::Alert, number) });
         if number % 200 == 0 {
             assert!(outbox.sync(PATIENCE));

@@ -64,10 +64,17 @@ fn a_shipper_that_is_killed_two_hundred_times_loses_nothing_that_was_safe() {
     outbox.stop();
     let there = ids(&out);
     let missing: Vec<_> = safe.difference(&there).collect();
-    assert!(missing.is_empty() && safe.len() > 200, "{} of {} are missing: {missing:?}", missing.len(), safe.len());
-    let counts = Spool::open(Box::new(Folder::new(folder.path().join("spool/out"))), 64 << 20).unwrap().counts();
+    assert!(
+        missing.is_empty() && safe.len() > 200,
+        "{} of {} are missing: {missing:?}",
+        missing.len(),
+        safe.len()
+    );
+    let counts =
+        Spool::open(Box::new(Folder::new(folder.path().join("spool/out"))), 64 << 20).unwrap().counts();
     assert!(counts.is_even(), "{counts:?}");
     // Each that was told is acknowledged once and is there; a kill tears no write apart that was made at once.
-    let expected = Counts { emitted: there.len() as u64, acknowledged: there.len() as u64, ..Counts::default() };
+    let expected =
+        Counts { emitted: there.len() as u64, acknowledged: there.len() as u64, ..Counts::default() };
     assert_eq!(counts, expected, "{} lines", std::fs::read_to_string(&out).unwrap().lines().count());
 }

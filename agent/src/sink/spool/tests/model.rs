@@ -142,7 +142,12 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 for one in &waiting {
                     let id = number(&one.record);
                     prop_assert!(seen.insert(id), "{} twice", id);
-                    prop_assert!(last[one.ticket.lane].replace(id).is_none_or(|last| last < id), "order");
+                    prop_assert!(
+                        last[usize::from(one.ticket.lane == Which::Bulk)]
+                            .replace(id)
+                            .is_none_or(|last| last < id),
+                        "order"
+                    );
                     if let Some(Known { record: Some(record), .. }) = known.get(&id) {
                         prop_assert_eq!(record, &one.record);
                     }
