@@ -14,6 +14,8 @@ pub struct SinkHealth {
     pub kind: String,
     /// The account: `emitted = acknowledged + spooled + dead + dropped`.
     pub counts: Counts,
+    /// Of what was dropped, how much since the sensor began.
+    pub dropped_since: u64,
     /// Bytes that what waits takes on disk.
     pub spool_bytes: u64,
     /// … of at most so many.
@@ -44,10 +46,8 @@ impl SinkHealth {
             format!("does not deliver, {} wait: {reason}", human::count(self.counts.spooled))
         });
         let disk = self.disk.as_ref().map(|disk| format!("the disk of its spool fails: {disk}"));
-        let dropped =
-            self.counts.dropped.iter().map(|(cause, count)| {
-                format!("{} records dropped ({})", human::count(*count), cause.as_str())
-            });
+        let dropped = (self.dropped_since > 0)
+            .then(|| format!("{} records dropped since the sensor began", human::count(self.dropped_since)));
         let memory = (!self.lasts).then(|| "what waits is in memory alone".to_owned());
         away.into_iter().chain(disk).chain(dropped).chain(memory)
     }

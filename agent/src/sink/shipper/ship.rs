@@ -215,9 +215,11 @@ impl Ship {
 
     fn health(&self) -> SinkHealth {
         let (spool, progress) = (self.spool.borrow(), self.progress.borrow());
+        let counts = spool.counts();
         SinkHealth {
             kind: kind_of(&self.settings).to_owned(),
-            counts: spool.counts(),
+            dropped_since: counts.dropped_in_all().saturating_sub(self.before.values().sum()),
+            counts,
             spool_bytes: spool.bytes(),
             spool_limit_bytes: self.settings.spool.get(),
             lasts: spool.lasts(),
