@@ -63,6 +63,16 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// A date as HTTP headers bear it (RFC 9110, section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+    #[must_use]
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        let time =
+            jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text).ok()?;
+        i64::try_from(time.as_nanosecond()).ok().map(Self)
+    }
+}
+
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC with nine decimals, so that text sorts as time does.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -126,6 +136,15 @@ impl<'de> serde::Deserialize<'de> for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_date_of_http_is_read() {
+        let date = Timestamp::from_http_date("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(date.unwrap().to_string(), "1994-11-06T08:49:37.000000000Z");
+        for bad in ["", "soon", "Sun, 06 Nov 1994", "Sun, 99 Nov 1994 08:49:37 GMT", "\u{0}"] {
+            assert_eq!(Timestamp::from_http_date(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn text_form_round_trips_to_the_nanosecond() {

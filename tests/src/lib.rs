@@ -12,6 +12,7 @@
 #![deny(unsafe_code)]
 
 pub mod capture;
+pub mod certificates;
 pub mod conversation;
 mod corpus;
 pub mod emulate;

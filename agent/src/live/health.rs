@@ -9,6 +9,9 @@ use sonde_common::human;
 use sonde_common::live::{Gap, GapCause, Unavailable};
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
 
+use super::own::OwnTraffic;
+use crate::sink::health::SinkHealth;
+
 /// Parts of the sensor that are told of, at most.
 const MAX_PARTS: usize = 64;
 
@@ -38,6 +41,8 @@ pub struct Health {
     pub lost: BTreeMap<String, u64>,
     /// Times in which it was blind.
     pub gaps: Gaps,
+    /// What it does itself, which is left out of detection.
+    pub own: OwnTraffic,
     /// Its queues, by name.
     pub queues: BTreeMap<String, Queue>,
     /// What it remembers over a restart.
@@ -48,6 +53,8 @@ pub struct Health {
     pub config: ConfigHealth,
     /// Programs that tick by nature.
     pub profiles: ProfileHealth,
+    /// Where records go, by name.
+    pub sinks: BTreeMap<String, SinkHealth>,
     /// What it costs.
     pub usage: Usage,
     /// Work that is put off because the processor time is used up.
@@ -398,6 +405,9 @@ impl Health {
         if !self.shed.is_empty() {
             reasons.push(format!("put off to save processor time: {}", self.shed.join(", ")));
         }
+        for (name, sink) in &self.sinks {
+            reasons.extend(sink.complaints().map(|complaint| format!("sink {name}: {complaint}")));
+        }
         if let Some(failure) = &self.privileges.failure {
             reasons.push(format!("privileges are not dropped: {failure}"));
         }
@@ -431,6 +441,7 @@ impl Health {
             series = counters.series,
             alerts = counters.alerts_emitted,
             suppressed = counters.alerts_suppressed,
+            own = self.own.count,
             lost = self.lost.values().sum::<u64>(),
             gaps = gaps.count.values().sum::<u64>(),
             memory_bytes = counters.memory_bytes,

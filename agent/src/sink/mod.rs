@@ -12,7 +12,27 @@ use sonde_common::record::Record;
 
 use self::own::OwnSockets;
 
+mod auth;
+mod batch;
+pub mod core;
+pub mod dead;
+pub mod dial;
+mod elastic;
+mod file;
+pub mod health;
+mod hec;
+pub mod http;
+mod notice;
 pub mod own;
+mod pins;
+mod proxy;
+pub mod secret;
+pub mod shipper;
+pub mod spool;
+mod syslog;
+pub mod target;
+pub mod tls;
+mod webhook;
 
 /// Something that takes records.
 pub trait Sink: Send {
@@ -69,29 +89,45 @@ pub struct SetupError {
     pub reason: String,
 }
 
+/// What kind of sink the settings name.
+#[must_use]
+pub fn kind_of(settings: &SinkSettings) -> &'static str {
+    match settings.reach() {
+        None => "none",
+        Some(Reach::File(_)) => "file",
+        Some(Reach::Elastic(_)) => "elastic",
+        Some(Reach::Hec(_)) => "hec",
+        Some(Reach::Sentinel(_)) => "sentinel",
+        Some(Reach::Syslog(_)) => "syslog",
+        Some(Reach::Otlp(_)) => "otlp",
+        Some(Reach::Nats(_)) => "nats",
+        Some(Reach::Kafka(_)) => "kafka",
+        Some(Reach::Webhook(_)) => "webhook",
+        Some(Reach::Notice(_)) => "notice",
+    }
+}
+
 /// Sets up a sink. Nothing is connected yet: a server that is away is no error.
 ///
 /// # Errors
 /// When a file of TLS or a secret cannot be read, a URL is none, or no kind or more than one is given.
 pub fn open(name: &SinkName, settings: &SinkSettings, own: &OwnSockets) -> Result<Box<dyn Sink>, SetupError> {
-    let _ = own;
     let error = |reason: &str| SetupError { sink: name.clone(), reason: reason.to_owned() };
     match settings.reach() {
         None => {
             Err(error("exactly one table below it has to say how it is reached, such as [sinks.NAME.file]"))
         }
         // One arm for each kind.
-        Some(
-            Reach::File(_)
-            | Reach::Elastic(_)
-            | Reach::Hec(_)
-            | Reach::Sentinel(_)
-            | Reach::Syslog(_)
-            | Reach::Otlp(_)
-            | Reach::Nats(_)
-            | Reach::Kafka(_)
-            | Reach::Webhook(_)
-            | Reach::Notice(_),
-        ) => Err(error("this kind is not built yet")),
+        Some(Reach::Elastic(elastic)) => Ok(Box::new(elastic::Elastic::new(name, settings, elastic, own)?)),
+        Some(Reach::Hec(hec)) => Ok(Box::new(hec::Hec::new(name, settings, hec, own)?)),
+        Some(Reach::Webhook(webhook)) => Ok(Box::new(webhook::Webhook::new(name, settings, webhook, own)?)),
+        Some(Reach::File(own_table)) => Ok(Box::new(file::FileSink::open(name, own_table)?)),
+        Some(Reach::Syslog(own_table)) => {
+            Ok(Box::new(syslog::SyslogSink::open(name, settings, own_table, own)?))
+        }
+        Some(Reach::Notice(_)) => Ok(Box::new(notice::NoticeSink::open(name)?)),
+        Some(Reach::Sentinel(_) | Reach::Otlp(_) | Reach::Nats(_) | Reach::Kafka(_)) => {
+            Err(error("this kind is not built yet"))
+        }
     }
 }

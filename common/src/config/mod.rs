@@ -35,9 +35,9 @@ pub use self::log::{LogLevel, LogSettings, LogTarget};
 pub use self::profiles::ProfileSettings;
 pub use self::run::RunSettings;
 pub use self::sinks::{
-    ElasticSettings, FileSettings, HecSettings, KafkaSettings, MAX_SINKS, NatsSettings, NoticeSettings,
-    OtlpSettings, Reach, Secret, SentinelSettings, SinkName, SinkSettings, Sinks, SpoolBytes, SyslogSettings,
-    TlsSettings, WebhookSettings, WireForm,
+    ElasticSettings, FileSettings, HecSettings, Index, KafkaSettings, MAX_SINKS, NatsSettings,
+    NoticeSettings, OtlpSettings, Pin, ProxyUrl, Reach, Secret, SentinelSettings, SinkName, SinkSettings,
+    Sinks, SpoolBytes, SyslogSettings, TlsSettings, WebhookSettings, WireForm,
 };
 pub use self::state::{SaveInterval, StateSettings};
 pub use self::summary::{SummaryDestinations, SummaryInterval, SummarySettings};
@@ -65,6 +65,7 @@ pub struct Config {
     /// What stands in an alert.
     pub alerts: AlertSettings,
     /// Where alerts and the sensor's own words go.
+    #[serde(deserialize_with = "sinks::read")]
     pub sinks: Sinks,
     /// What the live sensor sums up for a fleet.
     pub summary: SummarySettings,

@@ -3,6 +3,12 @@
 //! `scripts/setup --test` installs them; a machine without one makes the case fail with that remedy, since a case that skips
 //! proves nothing.
 
+pub mod http;
+pub mod nginx;
+pub mod osmem;
+pub mod rsyslog;
+pub mod tinyproxy;
+
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -8,6 +8,8 @@ mod name;
 mod nats;
 mod notice;
 mod otlp;
+mod pin;
+mod proxy;
 mod secret;
 mod sentinel;
 mod syslog;
@@ -16,9 +18,9 @@ mod webhook;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-pub use self::elastic::ElasticSettings;
+pub use self::elastic::{ElasticSettings, Index};
 pub use self::file::FileSettings;
 pub use self::hec::HecSettings;
 pub use self::kafka::KafkaSettings;
@@ -26,6 +28,8 @@ pub use self::name::SinkName;
 pub use self::nats::NatsSettings;
 pub use self::notice::NoticeSettings;
 pub use self::otlp::OtlpSettings;
+pub use self::pin::Pin;
+pub use self::proxy::ProxyUrl;
 pub use self::secret::Secret;
 pub use self::sentinel::SentinelSettings;
 pub use self::syslog::SyslogSettings;
@@ -64,8 +68,11 @@ pub struct SinkSettings {
     pub timeout_secs: Whole<30, 1, 600>,
     /// Whether what is sent by HTTP is compressed. Default true.
     pub gzip: bool,
-    /// HTTP proxy as `http://[user@]host:port` or `https://…`, through which CONNECT leads; empty: none.
-    pub proxy: String,
+    /// HTTP proxy as `http://[user@]host:port` or `https://…`, through which CONNECT leads; empty: none. The environment
+    /// (`HTTPS_PROXY`) is not asked: a sensor started by hand and by the service manager goes the same way.
+    pub proxy: ProxyUrl,
+    /// The password of the proxy's user.
+    pub proxy_password: Secret,
     /// How the other side is known, and how it knows us.
     pub tls: TlsSettings,
     /// NDJSON to a file or to stdout.
@@ -126,7 +133,8 @@ impl Default for SinkSettings {
             flush_secs: Whole::default(),
             timeout_secs: Whole::default(),
             gzip: true,
-            proxy: String::new(),
+            proxy: ProxyUrl::default(),
+            proxy_password: Secret::default(),
             tls: TlsSettings::default(),
             file: None,
             elastic: None,
@@ -178,4 +186,50 @@ impl SinkSettings {
         let first = set.next();
         if set.next().is_some() { None } else { first }
     }
+
+    /// What is wrong between the keys, if anything is.
+    fn fault(&self) -> Option<&'static str> {
+        if self.reach().is_none() {
+            return Some(
+                "exactly one table below it has to say how it is reached: file, elastic, hec, sentinel, syslog, otlp, nats, \
+                 kafka, webhook or notice, such as [sinks.NAME.file]",
+            );
+        }
+        if self.records.is_empty() {
+            return Some("records is empty: nothing would go there; leave the sink out instead");
+        }
+        let user = self.proxy.get().is_some_and(|proxy| proxy.contains('@'));
+        if self.proxy_password.is_set() && !user {
+            return Some("proxy_password needs a user in proxy (http://user@host:port)");
+        }
+        let of_kind = self.elastic.as_ref().and_then(ElasticSettings::fault);
+        let of_kind = of_kind.or_else(|| self.webhook.as_ref().and_then(WebhookSettings::fault));
+        of_kind.or_else(|| self.tls.fault())
+    }
 }
+
+/// One sink whose keys fit each other. Checked as it is read, so that an error points at its table.
+struct Checked(SinkSettings);
+
+impl<'de> Deserialize<'de> for Checked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let settings = SinkSettings::deserialize(deserializer)?;
+        match settings.fault() {
+            None => Ok(Self(settings)),
+            Some(fault) => Err(serde::de::Error::custom(fault)),
+        }
+    }
+}
+
+/// Reads all sinks, each of which fits.
+pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sinks, D::Error> {
+    let sinks: BTreeMap<SinkName, Checked> = BTreeMap::deserialize(deserializer)?;
+    if sinks.len() > MAX_SINKS {
+        let error = format_args!("{} sinks, and {MAX_SINKS} are the most", sinks.len());
+        return Err(serde::de::Error::custom(error));
+    }
+    Ok(sinks.into_iter().map(|(name, Checked(settings))| (name, settings)).collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,8 @@ pub enum Deed {
     Dropped {
         /// Which sink they were for.
         sink: String,
-        /// What they were.
+        /// What they were: `alert` stands for alerts and audit records, `summary` for health and summaries, which wait
+        /// together.
         kind: Kind,
         /// Why.
         cause: String,
