@@ -18,6 +18,7 @@ use crate::time::Timestamp;
 /// The name of a score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Severity {
     /// Scored, but not regular.
     Info,
@@ -102,6 +103,7 @@ pub type Word = Cow<'static, str>;
 /// What kind of finding it is: the rule that raised it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Class {
     /// Connections to one destination in a rhythm.
     #[default]
@@ -292,6 +294,7 @@ pub struct AutonomousSystem {
 /// Why an alert is emitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Change {
     /// First emission.
     Created,
@@ -366,6 +369,7 @@ impl Alert {
 
 /// Which known-good entry an alert falls under.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Suppressed {
     /// Number of the entry.
     pub entry: u64,
@@ -431,6 +435,7 @@ pub struct Destination {
 /// At which level the rhythm was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Level {
     /// Connections of one program to one destination and port.
     #[default]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, DetectorSettings, LearningSettings};
+use crate::config::{CommandLines, Config, DetectorSettings, LearningSettings};
 use crate::feed;
 use crate::profile::Profiles;
 
@@ -14,6 +14,8 @@ pub struct Knowledge {
     pub detectors: DetectorSettings,
     /// How the host learns what is new.
     pub learning: LearningSettings,
+    /// How command lines are told.
+    pub command_lines: CommandLines,
     /// Indicators of known-bad infrastructure.
     pub feeds: Arc<feed::Index>,
     /// Feeds may change later: what is seen is remembered, to be matched against what comes.
@@ -28,6 +30,11 @@ impl Knowledge {
     /// What the settings alone say: no feeds and no profiles.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        Self { detectors: config.detectors, learning: config.learning, ..Self::default() }
+        Self {
+            detectors: config.detectors,
+            learning: config.learning,
+            command_lines: config.attribution.command_lines,
+            ..Self::default()
+        }
     }
 }

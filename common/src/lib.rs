@@ -40,6 +40,7 @@ pub mod process;
 pub mod profile;
 pub mod program;
 pub mod record;
+pub mod redact;
 pub mod rule;
 pub mod score;
 pub mod seal;

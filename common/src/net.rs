@@ -12,6 +12,7 @@ use sha1::{Digest as _, Sha1};
 /// Transport protocol of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Transport {
     /// TCP (IP protocol 6).
     #[default]

@@ -28,6 +28,7 @@ pub struct ProcessKey {
 /// How an event got its process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Attribution {
     /// Who told.
     pub method: Method,
@@ -49,6 +50,7 @@ impl Attribution {
 /// Who told whose a connection is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Method {
     /// Nobody.
     #[default]
@@ -80,6 +82,7 @@ impl Method {
 /// How sure an attribution is. A guess between several is none at all: no process is better than a wrong one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Quality {
     /// Not attributed.
     #[default]
@@ -95,6 +98,7 @@ pub enum Quality {
 /// Where the executable lies, as far as trust goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum ImageLocation {
     /// The operating system's own folders.
     System,
@@ -111,6 +115,7 @@ pub enum ImageLocation {
 /// What kind of program started the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum ParentClass {
     /// The service manager or another service.
     Service,

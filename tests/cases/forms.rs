@@ -6,6 +6,7 @@
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a panic is a failed test here")]
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,8 +14,12 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use sonde_common as model;
 use sonde_common::alert::{Alert, Change};
-use sonde_common::encode::ocsf;
+use sonde_common::encode::record::{self, Audit, By, Deed, Health, Sensor, SensorId};
+use sonde_common::encode::{native, ocsf};
 use sonde_common::guide::Guidance;
+use sonde_common::record::Record;
+use sonde_common::summary::{Summaries, Summary};
+use sonde_common::time::Timestamp;
 use sonde_tests::golden;
 use sonde_tests::hostile::{Hostile, alert_with, names};
 use sonde_tests::servers::binary;
@@ -24,10 +29,12 @@ use sonde_tests::words::harmful;
 mod samples;
 
 /// Runs a script of `scripts/lib` with the interpreter that has its packages; what it said, and whether it was content.
-fn python(script: &str, input: &str) -> (bool, String) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/lib").join(script);
+fn python(script: &str, arguments: &[&str], input: &str) -> (bool, String) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut child = Command::new(binary("python"))
-        .arg(script)
+        .arg(Path::new("scripts/lib").join(script))
+        .args(arguments)
+        .current_dir(root)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -63,7 +70,7 @@ fn ocsf_findings_of_every_kind_obey_the_published_schema() {
             lines.push_str(&findings(&alerts, guidance));
         }
     }
-    let (content, said) = python("check_ocsf.py", &lines);
+    let (content, said) = python("check_ocsf.py", &[], &lines);
     assert!(content, "{said}");
     assert!(said.contains(&format!("{} findings, 0 errors", lines.lines().count())), "{said}");
 }
@@ -93,7 +100,7 @@ fn ocsf_findings_with_hostile_names_obey_it_too_and_read_back_intact() {
         lines.push_str(&line);
         lines.push('\n');
     }
-    let (content, said) = python("check_ocsf.py", &lines);
+    let (content, said) = python("check_ocsf.py", &[], &lines);
     assert!(content, "{said}");
 }
 
@@ -106,7 +113,7 @@ fn the_check_of_findings_can_fail() {
         ("\"class_uid\":2004,", "\"class_uid\":2004,\"activity_uid\":1,"),
     ] {
         assert!(line.contains(from), "{from}");
-        let (content, said) = python("check_ocsf.py", &line.replacen(from, to, 1));
+        let (content, said) = python("check_ocsf.py", &[], &line.replacen(from, to, 1));
         assert!(!content, "{to}: {said}");
     }
 }
@@ -139,8 +146,7 @@ fn ocsf_loses_no_value_of_the_native_form() {
         ".sonde.indicators.valid",
     ];
     for alert in samples::all() {
-        let native: Value =
-            serde_json::from_str(&model::encode::native::to_json_with(&alert, Guidance::None)).unwrap();
+        let native: Value = serde_json::from_str(&native::to_json_with(&alert, Guidance::None)).unwrap();
         let finding: Value = serde_json::from_str(&ocsf::to_json(&alert, Guidance::None)).unwrap();
         let (mut wanted, mut found) = (Vec::new(), Vec::new());
         scalars(&native, "", &mut wanted);
@@ -159,5 +165,118 @@ fn ocsf_loses_no_value_of_the_native_form() {
                 "{path} = {value} is nowhere in {finding}"
             );
         }
+    }
+}
+
+/// Holds lines to a schema of `docs`.
+fn obeys(schema: &str, lines: &str) {
+    let (content, said) = python("check_schema.py", &[schema], lines);
+    assert!(content, "{schema}: {said}");
+    assert!(said.contains(&format!("{} objects, 0 errors", lines.lines().count())), "{said}");
+}
+
+#[test]
+fn native_alerts_obey_their_schema_with_every_hostile_name_too() {
+    let mut lines = String::new();
+    for change in [Change::Created, Change::Updated, Change::Closed, Change::Final] {
+        for alert in samples::all() {
+            lines.push_str(&native::to_json_with(&Alert { change, ..alert }, Guidance::Full));
+            lines.push('\n');
+        }
+    }
+    for Hostile { name, .. } in names() {
+        lines.push_str(&native::to_json_with(&alert_with(&name), Guidance::Full));
+        lines.push('\n');
+    }
+    obeys("docs/alert.schema.json", &lines);
+    let broken =
+        native::to_json(&samples::all()[0]).replacen("\"change\":\"updated\"", "\"change\":\"other\"", 1);
+    assert!(!python("check_schema.py", &["docs/alert.schema.json"], &broken).0, "the check can fail");
+}
+
+#[test]
+fn golden_alerts_obey_the_schema() {
+    let mut found = 0;
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("data/golden")];
+    let mut lines = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("forms") {
+                folders.push(path);
+            } else if path.to_str().unwrap().ends_with(".ndjson")
+                && !path.to_str().unwrap().ends_with(".events.ndjson")
+            {
+                lines.push_str(&std::fs::read_to_string(path).unwrap());
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 10, "{found}");
+    obeys("docs/alert.schema.json", &lines);
+}
+
+/// What a sensor on a host of this name says of a destination, of itself, and of what an account of this name did.
+fn own_words(name: &str) -> [(&'static str, Vec<Record>); 3] {
+    let time = Timestamp::from_secs_nanos(1_772_442_000, 0);
+    let sensor = Sensor { id: SensorId(1), host: name, since: time };
+    let text = || name.to_owned();
+    let row = Summary {
+        image: text(),
+        sha256: text(),
+        name: text(),
+        registrable_domain: text(),
+        ip: Some([203, 0, 113, 9].into()),
+        port: 443,
+        connections: 1,
+        ..Summary::default()
+    };
+    let all = Summaries { since: time, until: time, rows: vec![row], ..Summaries::default() };
+    let health = Health {
+        sequence: 1,
+        time,
+        reasons: vec![text()],
+        counters: BTreeMap::from([("connections".to_owned(), 1)]),
+        ..Health::default()
+    };
+    let deed =
+        Deed::Allowed { entry: 1, program: text(), destination: text(), reason: text(), expires: None };
+    let audit = Audit { sequence: 1, time, by: Some(By { uid: 0, name: text() }), deed };
+    [
+        ("summary", record::summaries(&sensor, &all)),
+        ("health", vec![record::health(&sensor, &health)]),
+        ("audit", vec![record::audit(&sensor, &audit)]),
+    ]
+}
+
+#[test]
+fn own_words_with_hostile_names_are_plain_read_back_and_obey_their_schemas() {
+    let mut lines: BTreeMap<&str, String> = BTreeMap::new();
+    for Hostile { danger, name } in names() {
+        for (kind, records) in own_words(&name) {
+            for record in records {
+                let line = String::from_utf8(record.body).unwrap();
+                assert!(!line.contains(harmful) && !line.contains('\n'), "{danger:?} {name:?}");
+                let value: Value = serde_json::from_str(&line).unwrap();
+                let paths: &[&str] = match kind {
+                    "summary" => &["/host/name", "/process/hash/sha256", "/destination/domain"],
+                    "health" => &["/host/name", "/sonde/health/reasons/0"],
+                    _ => &["/host/name", "/user/name", "/sonde/audit/program", "/sonde/audit/reason"],
+                };
+                for path in paths {
+                    assert_eq!(
+                        value.pointer(path).and_then(Value::as_str),
+                        Some(&*name),
+                        "{danger:?} {path}"
+                    );
+                }
+                let all = lines.entry(kind).or_default();
+                all.push_str(&line);
+                all.push('\n');
+            }
+        }
+    }
+    for (kind, lines) in lines {
+        obeys(&format!("docs/{kind}.schema.json"), &lines);
     }
 }

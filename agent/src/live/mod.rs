@@ -17,3 +17,4 @@ pub mod queue;
 pub mod relay;
 pub mod sensor;
 pub mod sources;
+pub mod words;

@@ -14,9 +14,12 @@ use self::own::OwnSockets;
 
 mod auth;
 mod batch;
+pub mod core;
+pub mod dead;
 pub mod dial;
 mod elastic;
 mod file;
+pub mod health;
 mod hec;
 pub mod http;
 mod kafka;
@@ -27,6 +30,7 @@ pub mod own;
 mod pins;
 mod proxy;
 pub mod secret;
+pub mod shipper;
 pub mod spool;
 mod syslog;
 pub mod target;
@@ -86,6 +90,24 @@ pub struct SetupError {
     pub sink: SinkName,
     /// What is wrong, and what to do.
     pub reason: String,
+}
+
+/// What kind of sink the settings name.
+#[must_use]
+pub fn kind_of(settings: &SinkSettings) -> &'static str {
+    match settings.reach() {
+        None => "none",
+        Some(Reach::File(_)) => "file",
+        Some(Reach::Elastic(_)) => "elastic",
+        Some(Reach::Hec(_)) => "hec",
+        Some(Reach::Sentinel(_)) => "sentinel",
+        Some(Reach::Syslog(_)) => "syslog",
+        Some(Reach::Otlp(_)) => "otlp",
+        Some(Reach::Nats(_)) => "nats",
+        Some(Reach::Kafka(_)) => "kafka",
+        Some(Reach::Webhook(_)) => "webhook",
+        Some(Reach::Notice(_)) => "notice",
+    }
 }
 
 /// Sets up a sink. Nothing is connected yet: a server that is away is no error.

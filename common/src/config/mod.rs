@@ -17,6 +17,7 @@ mod profiles;
 mod run;
 mod sinks;
 mod state;
+mod summary;
 mod text;
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,7 @@ pub use self::sinks::{
     ElasticSettings, FileSettings, HecSettings, HostPort, Index, KafkaMechanism, KafkaSettings, MAX_SINKS, NatsSettings, NoticeSettings, OtlpSettings, Pin, ProxyUrl, Reach, Secret, SentinelSettings, SinkName, SinkSettings, Sinks, SpoolBytes, Subject, SyslogSettings, TlsSettings, Topic, WebhookSettings, WireForm,
 };
 pub use self::state::{SaveInterval, StateSettings};
+pub use self::summary::{SummaryDestinations, SummaryInterval, SummarySettings};
 pub use self::text::{Account, Place};
 
 /// The documented default: every key with its comment, as `packaging/sonde.toml` shows it.
@@ -63,6 +65,8 @@ pub struct Config {
     /// Where alerts and the sensor's own words go.
     #[serde(deserialize_with = "sinks::read")]
     pub sinks: Sinks,
+    /// What the live sensor sums up for a fleet.
+    pub summary: SummarySettings,
     /// What the live sensor remembers over a restart.
     pub state: StateSettings,
     /// How others talk to the live sensor.

@@ -19,6 +19,9 @@ pub(crate) fn rounded(value: f64, decimals: i32) -> Option<f64> {
 }
 
 #[cfg(test)]
+mod schema;
+
+#[cfg(test)]
 use crate as model;
 #[cfg(test)]
 pub(crate) mod samples;

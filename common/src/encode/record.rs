@@ -9,6 +9,7 @@ mod health;
 mod summary;
 
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 pub use self::audit::{Audit, By, Deed, audit};
 pub use self::health::{Gap, Health, Part, PartState, Queue, Sink, Usage, Verdict, health};
@@ -23,6 +24,23 @@ use crate::time::Timestamp;
 /// Which sensor speaks: 128 bits, the same over restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SensorId(pub u128);
+
+impl SensorId {
+    /// Of what names a machine over restarts. It is hashed, as systemd asks of its machine id (machine-id(5)).
+    #[must_use]
+    pub fn of(machine: &str) -> Self {
+        let hash = Sha256::new_with_prefix(b"sonde sensor\0").chain_update(machine.as_bytes()).finalize();
+        let mut id = [0; 16];
+        id.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+        Self(u128::from_be_bytes(id))
+    }
+}
+
+/// SHA-256 as lower-case hex.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |hex, byte| hex + &format!("{byte:02x}"))
+}
 
 impl std::fmt::Display for SensorId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -61,11 +79,17 @@ pub fn alert(alert: &Alert, form: WireForm, guidance: Guidance) -> Record {
 }
 
 /// One of the sensor's own words.
-fn own(kind: Kind, sensor: &Sensor<'_>, id: String, time: Timestamp, severity: Severity, said: &impl Serialize) -> Record {
+fn own(
+    kind: Kind,
+    sensor: &Sensor<'_>,
+    id: &str,
+    (time, severity): (Timestamp, Severity),
+    said: &impl Serialize,
+) -> Record {
     let mut body = Vec::with_capacity(1_024);
     let done = super::json::write(&mut body, said);
     debug_assert!(done.is_ok(), "a Vec takes every write and keys are strings: {done:?}");
-    Record { kind, id, key: sensor.id.to_string(), time, severity, body }
+    Record { kind, id: id.to_owned(), key: sensor.id.to_string(), time, severity, body }
 }
 
 #[derive(Debug, Serialize)]
@@ -118,6 +142,12 @@ impl Sensor<'_> {
         Agent { id: self.id.to_string(), r#type: "sonde", version: env!("CARGO_PKG_VERSION") }
     }
 }
+
+#[cfg(test)]
+pub(in crate::encode) use self::{
+    audit::Document as AuditDocument, health::Document as HealthDocument,
+    summary::Document as SummaryDocument,
+};
 
 #[cfg(test)]
 mod tests;

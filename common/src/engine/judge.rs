@@ -1,11 +1,13 @@
 //! Judges what the detectors found: scores it, asks the known-good entries, keeps the ledger, makes the alert.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::ledger::{self, Entry, Evaluation, Ledger, Standing};
 use super::scope::Scope;
 use crate::alert::{Alert, Change, FindingId, Level, Severity};
+use crate::config::CommandLines;
 use crate::context::{self, History};
 use crate::detect::beacon::label::{Label, Peak};
 use crate::detect::beacon::series::Series;
@@ -14,7 +16,9 @@ use crate::detect::{Finding, Host as _, Seen, indicator};
 use crate::domain::registrable;
 use crate::explain::{self, techniques};
 use crate::knowledge::Knowledge;
+use crate::process::MAX_PROCESS_TEXT_BYTES;
 use crate::profile::Excused;
+use crate::redact;
 use crate::score::{self, Fact};
 use crate::suppress::Suppressions;
 use crate::time::Timestamp;
@@ -161,10 +165,28 @@ impl Judge {
     /// Notes in an alert what is not known of the host's past yet, what feeds say of its destination, and which profile it
     /// has to do with.
     fn complete(&self, alert: &mut Alert) {
+        self.redact(alert);
         self.scope.annotate(alert);
         indicator::complete(alert, &self.knowledge, self.feeds_since);
         alert.profile = self.knowledge.profiles.of(alert);
         alert.techniques = techniques::of(alert);
+    }
+
+    /// Leaves out of the command line what the settings say. A live sensor does so when a process begins; other sources give
+    /// it whole.
+    fn redact(&self, alert: &mut Alert) {
+        let Some(process) = &mut alert.process else { return };
+        let told = &mut process.info.command_line;
+        match self.knowledge.command_lines {
+            CommandLines::Whole => {}
+            CommandLines::None => told.clear(),
+            CommandLines::Redacted => {
+                if let Cow::Owned(mut kept) = redact::line(told) {
+                    kept.truncate(kept.floor_char_boundary(MAX_PROCESS_TEXT_BYTES));
+                    *told = kept;
+                }
+            }
+        }
     }
 
     /// The severity of a series whose destination is on a feed, if it is an alert.

@@ -43,6 +43,7 @@ impl Guidance {
 
 /// Something to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Step {
     /// What, in sentences; names of others stand in backticks.
     pub text: String,
@@ -53,6 +54,7 @@ pub struct Step {
 
 /// A query, ready to be run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Query {
     /// What it finds, and in which tables.
     pub title: String,
@@ -62,6 +64,7 @@ pub struct Query {
 
 /// Queries in each language.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Queries {
     /// Kusto: Microsoft Defender and Sentinel.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -79,6 +82,7 @@ pub struct Queries {
 
 /// What to do about an alert. Steps are in the order in which they are to be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Guide {
     /// How to find out what it is.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use sonde_common::classify::classify;
 use sonde_common::config::CommandLines;
 use sonde_common::process::{ImageLocation, PROCESS_TEXT, ProcessInfo};
+use sonde_common::redact::Redactor;
 use sonde_common::text::Rule;
 
 use super::facts::{ExecutableFacts, Place};
@@ -12,24 +13,6 @@ use super::table::Run;
 
 /// How a command line is kept.
 const COMMAND_LINE: Rule = Rule { cap: sonde_common::live::MAX_ARGUMENT_BYTES, ..PROCESS_TEXT };
-/// What stands for a secret.
-const REDACTED: &str = "[redacted]";
-/// Words in the name of an option or variable whose value is a secret.
-const SECRETS: [&str; 12] = [
-    "apikey",
-    "api-key",
-    "api_key",
-    "auth",
-    "bearer",
-    "credential",
-    "passphrase",
-    "passwd",
-    "password",
-    "private-key",
-    "secret",
-    "token",
-];
-
 /// The arguments of a vector in which each ends with a zero byte; text that is not UTF-8 is replaced where it is not.
 pub(super) fn arguments(vector: &[u8]) -> Vec<Cow<'_, str>> {
     let vector = vector.strip_suffix(b"\0").unwrap_or(vector);
@@ -50,20 +33,14 @@ pub(super) fn text(bytes: &[u8]) -> String {
 /// Arguments as one line: parted by blanks, in quotes where they hold one.
 pub(super) fn command_line(vector: &[u8], redact: bool) -> String {
     let mut line = String::new();
-    let mut secret_next = false;
-    for (at, argument) in arguments(vector).iter().enumerate() {
+    let arguments = arguments(vector);
+    let mut redactor = Redactor::new(arguments.first().map_or("", AsRef::as_ref));
+    for (at, argument) in arguments.iter().enumerate() {
         if at > 0 {
             line.push(' ');
         }
-        let shown = if !redact || at == 0 {
-            Cow::Borrowed(argument.as_ref())
-        } else if std::mem::take(&mut secret_next) && !argument.starts_with("--") {
-            Cow::Borrowed(REDACTED)
-        } else {
-            let (shown, next) = redacted(argument);
-            secret_next = next;
-            shown
-        };
+        let shown =
+            if !redact || at == 0 { Cow::Borrowed(argument.as_ref()) } else { redactor.argument(argument) };
         if shown.is_empty() || shown.contains([' ', '\t', '\n', '\'', '"']) {
             line.push('\'');
             line.push_str(&shown.replace('\'', "'\\''"));
@@ -75,45 +52,6 @@ pub(super) fn command_line(vector: &[u8], redact: bool) -> String {
     let mut kept = String::new();
     COMMAND_LINE.append(&line, &mut kept);
     kept
-}
-
-/// One argument without its secret, and whether the next one is a secret.
-fn redacted(argument: &str) -> (Cow<'_, str>, bool) {
-    let is_secret = |name: &str| {
-        let name = name.to_ascii_lowercase();
-        SECRETS.iter().any(|word| name.contains(word))
-    };
-    // `Authorization: Bearer x`, `X-Api-Key: x`
-    if let Some((name, _)) = argument.split_once(':')
-        && !name.contains(['/', '='])
-        && is_secret(name)
-    {
-        return (format!("{name}: {REDACTED}").into(), false);
-    }
-    // `--password=x`, `PASSWORD=x`
-    if let Some((name, _)) = argument.split_once('=')
-        && !name.contains("://")
-        && is_secret(name)
-    {
-        return (format!("{name}={REDACTED}").into(), false);
-    }
-    // `-u name:x` of curl and others.
-    if argument == "-u" || argument == "--user" {
-        return (argument.into(), true);
-    }
-    // `--password x`
-    if argument.starts_with('-') && !argument.contains([' ', '=']) && is_secret(argument) {
-        return (argument.into(), true);
-    }
-    // `scheme://name:x@host`
-    if let Some((scheme, rest)) = argument.split_once("://") {
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        if let Some((login, _)) = rest.get(..end).unwrap_or_default().rsplit_once('@') {
-            let after = rest.get(login.len()..).unwrap_or_default();
-            return (format!("{scheme}://{REDACTED}{after}").into(), false);
-        }
-    }
-    (argument.into(), false)
 }
 
 /// What is told of a run.

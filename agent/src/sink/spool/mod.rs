@@ -10,41 +10,43 @@ mod counts;
 mod cursor;
 mod disk;
 mod lane;
+mod open;
 mod ranges;
 mod segment;
 
+use std::collections::BTreeMap;
 use std::io;
 
 use sonde_common::record::{Kind, Record};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 pub use self::counts::{Cause, Counts, Fate};
 pub use self::disk::{Disk, Folder, Memory};
 
-use self::cursor::{Cursor, LaneAccount};
-use self::lane::{Lane, Taken};
-use self::ranges::Ranges;
-use self::segment::{HEADER, MAX_PAYLOAD, RECORD_HEADER};
+use self::cursor::Cursor;
+use self::lane::Lane;
+use self::segment::MAX_PAYLOAD;
 
 /// Segments have a sixteenth of the spool's room, from …
 const MIN_SEGMENT: u64 = 64 << 10;
 /// … to.
 const MAX_SEGMENT: u64 = 4 << 20;
-/// What is set aside begins so.
-const ASIDE: &str = "aside-";
-/// Files set aside that are kept.
-const MAX_ASIDE: usize = 8;
-/// Problems of opening that are told.
-const MAX_PROBLEMS: usize = 16;
-/// Where alerts and audit records wait, …
-const URGENT: usize = 0;
-/// … and health and summaries.
-const BULK: usize = 1;
+/// The lanes, in the order of their worth.
+const LANES: [Which; 2] = [Which::Urgent, Which::Bulk];
+
+/// A lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Which {
+    /// Alerts and audit records.
+    Urgent,
+    /// Health and summaries.
+    Bulk,
+}
 
 /// Which record of a spool: its lane, and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket {
-    lane: usize,
+    lane: Which,
     seq: u64,
 }
 
@@ -72,143 +74,33 @@ pub struct Spool {
     /// Why the disk does not take what it should, until it does again.
     failure: Option<String>,
     problems: Vec<String>,
+    /// What had been dropped before it was opened.
+    before: BTreeMap<(Kind, Cause), u64>,
     /// Records of high severity have numbers below this in their lane.
     urgent_until: u64,
     buffer: Vec<u8>,
 }
 
 impl Spool {
-    /// Takes up what a folder holds. Nothing here is fatal: what is damaged is told in [`Self::problems`], and counted.
-    ///
-    /// # Errors
-    /// When the folder cannot be listed.
-    pub fn open(mut disk: Box<dyn Disk>, cap: u64) -> io::Result<Self> {
-        let files = disk.list()?;
-        let (cursor, read) = Cursor::open(disk.as_mut(), &files);
-        let sound = read.lanes.filter(|lanes| lanes.iter().all(Lane::is_sound));
-        let (known, mut problems) = (sound.is_some(), Vec::new());
-        let cursor_there = files.iter().any(|(name, length)| name.starts_with(cursor::PREFIX) && *length > 0);
-        if !known && cursor_there {
-            problems.push(
-                "the account is damaged: it is rebuilt from what waits, its counts are lost".to_owned(),
-            );
-        } else if read.damaged {
-            problems.push("the latest account may be damaged: the one before it is used".to_owned());
-        }
-        let [urgent, bulk] = sound.unwrap_or_default();
-        let lanes = [Lane::new('u', urgent), Lane::new('b', bulk)];
-        let mut spool = Self {
-            disk,
-            cap,
-            lanes,
-            cursor,
-            dirty: Vec::new(),
-            names_dirty: false,
-            unsaved: false,
-            failure: None,
-            problems,
-            urgent_until: 0,
-            buffer: Vec::new(),
-        };
-        for lane in [URGENT, BULK] {
-            spool.take_up(lane, &files, known, read.damaged);
-        }
-        spool.urgent_until = spool.lanes[URGENT].next;
-        spool.prune_aside(&files);
-        spool.remove_done(true);
-        for problem in &spool.problems {
-            warn!(problem, "the spool");
-        }
-        if spool.unsaved {
-            spool.save();
-        }
-        Ok(spool)
-    }
-
-    /// Takes up the segments of a lane.
-    fn take_up(&mut self, index: usize, files: &[(String, u64)], known: bool, stale: bool) {
-        let lane = &mut self.lanes[index];
-        let mut segments: Vec<(u64, u64)> =
-            files.iter().filter_map(|(name, length)| Some((lane.first_of(name)?, *length))).collect();
-        segments.sort_unstable();
-        // What was there before the first segment is not known without an account.
-        let begin = segments.first().map_or(0, |(first, _)| *first);
-        let mut found = Ranges::default();
-        let mut torn_at_end = false;
-        for (at, &(first, length)) in segments.iter().enumerate() {
-            let before = segments.get(at + 1).map_or(u64::MAX, |(next, _)| *next);
-            let name = lane.name(first);
-            match lane.take_up(self.disk.as_mut(), (first, length), before, &mut found) {
-                Ok((Taken::Kept, torn)) => torn_at_end = torn,
-                Ok((Taken::Empty, torn)) => {
-                    lane.next = lane.next.max(first);
-                    torn_at_end = torn && length > HEADER;
-                    let _ = self.disk.remove(&name);
-                }
-                Ok((Taken::Foreign(why), _)) => {
-                    // It held a record at least; and its name is not to be taken again.
-                    lane.next = lane.next.max(first + 1);
-                    torn_at_end = false;
-                    let done = self.disk.rename(&name, &format!("{ASIDE}{name}"));
-                    let done = done.map_or_else(
-                        |error| format!("and cannot be set aside: {error}"),
-                        |()| "set aside".into(),
-                    );
-                    self.problems.push(format!("{name}: {why}: {done}"));
-                }
-                Err(error) => {
-                    lane.next = lane.next.max(first + 1);
-                    torn_at_end = false;
-                    self.problems.push(format!("{name}: it cannot be read: {error}"));
-                }
-            }
-        }
-        // A record was being written, or its end was lost.
-        let end = found.iter().last().map_or(begin, |(_, to)| to);
-        if torn_at_end {
-            lane.next = lane.next.max(end + 1);
-        }
-        let gone = lane.settle_missing(&found, |from| match (known, stale) {
-            (false, _) if from < begin => Cause::CountsLost,
-            (_, true) => Cause::CountsLost,
-            _ => Cause::Damaged,
-        });
-        if gone > 0 {
-            self.unsaved = true;
-            self.problems.push(format!("{gone} records are not there any more, or were never known to be"));
-        }
-        self.problems.truncate(MAX_PROBLEMS);
-    }
-
-    /// Of what was set aside the latest are kept.
-    fn prune_aside(&mut self, files: &[(String, u64)]) {
-        let mut aside: Vec<&String> =
-            files.iter().map(|(name, _)| name).filter(|name| name.starts_with(ASIDE)).collect();
-        aside.sort_unstable();
-        let surplus = aside.len().saturating_sub(MAX_ASIDE);
-        for name in aside.into_iter().take(surplus) {
-            let _ = self.disk.remove(name);
-        }
-    }
-
     /// Takes a record; the cause if there is no room for it, which is counted. It is safe after the next [`Self::sync`].
     ///
     /// # Errors
     /// Why it was dropped.
     pub fn append(&mut self, record: &Record) -> Result<(), Cause> {
-        let index = lane_of(record.kind);
+        let which = lane_of(record.kind);
         let done = match postcard::to_allocvec(record) {
             Ok(payload) if payload.len() <= self.max_payload() => {
                 self.buffer.clear();
-                segment::encode(self.lanes[index].next, &payload, &mut self.buffer);
-                self.place(index)
+                let seq = self.lane(which).next;
+                segment::encode(seq, &payload, &mut self.buffer);
+                self.place(which)
             }
             _ => Err(Cause::TooLarge),
         };
-        let lane = &mut self.lanes[index];
+        let lane = pick(&mut self.lanes, which);
         lane.next += 1;
         match done {
-            Ok(()) if index == URGENT && record.severity >= sonde_common::alert::Severity::High => {
+            Ok(()) if which == Which::Urgent && record.severity >= sonde_common::alert::Severity::High => {
                 self.urgent_until = lane.next;
             }
             Ok(()) => {}
@@ -222,12 +114,20 @@ impl Spool {
 
     /// Counts a record that was lost before it came here.
     pub fn lose(&mut self, kind: Kind, count: u64, cause: Cause) {
-        let lane = &mut self.lanes[lane_of(kind)];
+        let lane = pick(&mut self.lanes, lane_of(kind));
         let from = lane.next;
         lane.next += count;
         // The next record does not follow on the last one.
         lane.settle(from, lane.next, Fate::Dropped(cause));
         self.unsaved = true;
+    }
+
+    const fn lane(&self, which: Which) -> &Lane {
+        let [urgent, bulk] = &self.lanes;
+        match which {
+            Which::Urgent => urgent,
+            Which::Bulk => bulk,
+        }
     }
 
     fn max_payload(&self) -> usize {
@@ -239,14 +139,14 @@ impl Spool {
     }
 
     /// Writes the encoded record to its lane.
-    fn place(&mut self, index: usize) -> Result<(), Cause> {
-        if !self.make_room(index) {
+    fn place(&mut self, which: Which) -> Result<(), Cause> {
+        if !self.make_room(which) {
             return Err(Cause::SpoolFull);
         }
         let segment_bytes = self.segment_bytes();
         loop {
             let Self { disk, lanes, buffer, .. } = self;
-            match lanes[index].write(disk.as_mut(), buffer, segment_bytes) {
+            match pick(lanes, which).write(disk.as_mut(), buffer, segment_bytes) {
                 Ok((name, made)) => {
                     self.names_dirty |= made;
                     if !self.dirty.contains(&name) {
@@ -256,13 +156,13 @@ impl Spool {
                 }
                 Err(error) if is_full(&error) => {
                     self.fails(&error);
-                    if !self.remove_done(true) && !self.drop_oldest(BULK, Cause::DiskFull) {
+                    if !self.remove_done(true) && !self.drop_oldest(Which::Bulk, Cause::DiskFull) {
                         return Err(Cause::DiskFull);
                     }
                 }
                 Err(error) => {
                     self.fails(&error);
-                    self.lanes[index].retire();
+                    pick(&mut self.lanes, which).retire();
                     return Err(Cause::DiskError);
                 }
             }
@@ -270,16 +170,16 @@ impl Spool {
     }
 
     /// Makes room for the encoded record; whether there is.
-    fn make_room(&mut self, index: usize) -> bool {
+    fn make_room(&mut self, which: Which) -> bool {
         let needed = |spool: &Self| {
-            spool.bytes() + spool.lanes[index].growth(spool.buffer.len() as u64, spool.segment_bytes())
+            spool.bytes() + spool.lane(which).growth(spool.buffer.len() as u64, spool.segment_bytes())
         };
         if needed(self) > self.cap {
             self.remove_done(true);
         }
         while needed(self) > self.cap {
-            if !self.drop_oldest(BULK, Cause::SpoolFull)
-                && (index == BULK || !self.drop_oldest(URGENT, Cause::SpoolFull))
+            if !self.drop_oldest(Which::Bulk, Cause::SpoolFull)
+                && (which == Which::Bulk || !self.drop_oldest(Which::Urgent, Cause::SpoolFull))
             {
                 return false;
             }
@@ -288,8 +188,8 @@ impl Spool {
     }
 
     /// Gives up the oldest segment of a lane; whether there was one.
-    fn drop_oldest(&mut self, index: usize, cause: Cause) -> bool {
-        let Some(name) = self.lanes[index].take_out_oldest(cause) else { return false };
+    fn drop_oldest(&mut self, which: Which, cause: Cause) -> bool {
+        let Some(name) = pick(&mut self.lanes, which).take_out_oldest(cause) else { return false };
         // The account first: killed between the two, a later start still knows why.
         self.save();
         self.delete(&name);
@@ -341,6 +241,9 @@ impl Spool {
             Ok(()) => {
                 if self.unsaved {
                     self.save();
+                    if self.unsaved {
+                        return Err(io::Error::other("the account cannot be saved"));
+                    }
                 } else if self.failure.take().is_some() {
                     info!("the spool's disk works again");
                 }
@@ -352,7 +255,7 @@ impl Spool {
 
     /// Saves the account.
     fn save(&mut self) {
-        let accounts: [LaneAccount; 2] = [self.lanes[URGENT].account(), self.lanes[BULK].account()];
+        let accounts = LANES.map(|which| self.lane(which).account());
         match self.cursor.save(self.disk.as_mut(), &accounts) {
             Ok(()) => {
                 self.unsaved = false;
@@ -382,7 +285,7 @@ impl Spool {
     pub fn take(&mut self, most: usize, most_bytes: usize) -> io::Result<Vec<Waiting>> {
         let mut taken = Vec::new();
         let mut bytes = 0;
-        for (index, lane) in self.lanes.iter_mut().enumerate() {
+        for (which, lane) in LANES.into_iter().zip(&mut self.lanes) {
             let before = lane.counts();
             while taken.len() < most {
                 let read = match lane.read(self.disk.as_mut()) {
@@ -402,7 +305,7 @@ impl Spool {
                     lane.unread_one(seq);
                     return Ok(taken);
                 }
-                taken.push(Waiting { ticket: Ticket { lane: index, seq }, record });
+                taken.push(Waiting { ticket: Ticket { lane: which, seq }, record });
             }
             self.unsaved |= lane.counts() != before;
         }
@@ -417,9 +320,7 @@ impl Spool {
     /// Notes what became of records, and brings that to the disk. What had to be dropped meanwhile stays dropped.
     pub fn settle(&mut self, fates: impl IntoIterator<Item = (Ticket, Fate)>) {
         for (Ticket { lane, seq }, fate) in fates {
-            if let Some(lane) = self.lanes.get_mut(lane) {
-                self.unsaved |= lane.settle(seq, seq + 1, fate) > 0;
-            }
+            self.unsaved |= pick(&mut self.lanes, lane).settle(seq, seq + 1, fate) > 0;
         }
         if self.unsaved {
             self.save();
@@ -432,15 +333,40 @@ impl Spool {
         self.cap = cap;
         self.remove_done(true);
         while self.bytes() > cap
-            && (self.drop_oldest(BULK, Cause::SpoolFull) || self.drop_oldest(URGENT, Cause::SpoolFull))
-        {
-        }
+            && (self.drop_oldest(Which::Bulk, Cause::SpoolFull)
+                || self.drop_oldest(Which::Urgent, Cause::SpoolFull))
+        {}
     }
 
     /// The account.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.lanes.iter().fold(Counts::default(), |sum, lane| sum.plus(&lane.counts()))
+    }
+
+    /// What was dropped, by cause and by the worthiest kind of its lane: `alert` stands for alerts and audit records,
+    /// `summary` for summaries and health.
+    #[must_use]
+    pub fn dropped(&self) -> BTreeMap<(Kind, Cause), u64> {
+        let lanes = self.lanes.iter().zip([Kind::Alert, Kind::Summary]);
+        let of = |(lane, kind): (&Lane, Kind)| {
+            let dropped = lane.counts().dropped;
+            dropped.into_iter().map(move |(cause, count)| ((kind, cause), count))
+        };
+        lanes.flat_map(of).collect()
+    }
+
+    /// The same as it was before this opening.
+    #[must_use]
+    pub fn dropped_before(&self) -> BTreeMap<(Kind, Cause), u64> {
+        self.before.clone()
+    }
+
+    /// Gives up all that waits.
+    pub fn give_up(&mut self, cause: Cause) {
+        for lane in &mut self.lanes {
+            self.unsaved |= lane.settle(0, lane.next, Fate::Dropped(cause)) > 0;
+        }
     }
 
     /// How many wait that were not taken yet.
@@ -458,7 +384,7 @@ impl Spool {
     /// Whether a record of high severity waits that was not taken yet.
     #[must_use]
     pub fn presses(&self) -> bool {
-        let lane = &self.lanes[URGENT];
+        let lane = self.lane(Which::Urgent);
         lane.has_unread() && lane.reading() < self.urgent_until
     }
 
@@ -487,17 +413,19 @@ impl Spool {
     }
 }
 
-const fn lane_of(kind: Kind) -> usize {
+const fn lane_of(kind: Kind) -> Which {
     match kind {
-        Kind::Alert | Kind::Audit => URGENT,
-        Kind::Health | Kind::Summary => BULK,
+        Kind::Alert | Kind::Audit => Which::Urgent,
+        Kind::Health | Kind::Summary => Which::Bulk,
     }
 }
 
-/// Bytes that a record with a body of so many takes in a segment, about.
-#[must_use]
-pub const fn overhead() -> usize {
-    RECORD_HEADER
+fn pick(lanes: &mut [Lane; 2], which: Which) -> &mut Lane {
+    let [urgent, bulk] = lanes;
+    match which {
+        Which::Urgent => urgent,
+        Which::Bulk => bulk,
+    }
 }
 
 fn is_full(error: &io::Error) -> bool {

@@ -156,7 +156,6 @@ fn a_flipped_bit_or_a_cut_costs_the_damaged_record_and_is_said() {
         drop(spool);
         let file = files(&folder, "u-").pop().unwrap();
         let mut bytes = std::fs::read(&file).unwrap();
-        let damaged = if flip { 20 } else { 39 };
         if flip {
             let middle = bytes.len() / 2;
             bytes[middle..middle + 8].iter_mut().for_each(|byte| *byte ^= 0x55);
@@ -168,8 +167,9 @@ fn a_flipped_bit_or_a_cut_costs_the_damaged_record_and_is_said() {
         let counts = spool.counts();
         assert_eq!((counts.emitted, counts.spooled, counts.dropped[&Cause::Damaged]), (40, 39, 1));
         assert!(counts.is_even() && spool.problems().len() == 1, "{:?}", spool.problems());
-        let expected: Vec<_> = (0..40).filter(|number| *number != damaged).collect();
-        assert_eq!(numbers(&mut spool), expected);
+        let waiting = numbers(&mut spool);
+        let missing: Vec<u64> = (0..40).filter(|number| !waiting.contains(number)).collect();
+        assert!(waiting.is_sorted() && missing.len() == 1 && (missing == [39]) != flip, "{missing:?}");
         fill(&mut spool, Kind::Alert, 40..41);
         drop(spool);
         assert_eq!(open().counts().emitted, 41, "and it is counted once");

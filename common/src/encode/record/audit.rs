@@ -76,7 +76,8 @@ pub enum Deed {
     Dropped {
         /// Which sink they were for.
         sink: String,
-        /// What they were.
+        /// What they were: `alert` stands for alerts and audit records, `summary` for health and summaries, which wait
+        /// together.
         kind: Kind,
         /// Why.
         cause: String,
@@ -88,7 +89,7 @@ pub enum Deed {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[cfg_attr(test, schemars(title = "Audit of Sonde"))]
-pub(super) struct Document<'a> {
+pub(in crate::encode) struct Document<'a> {
     #[serde(rename = "@timestamp")]
     timestamp: Timestamp,
     ecs: Version,
@@ -202,7 +203,5 @@ pub fn audit(sensor: &Sensor<'_>, audit: &Audit) -> Record {
         sonde: Sonde { schema: SCHEMA, audit: said(&audit.deed) },
     };
     let severity = if outcome == "failure" { Severity::Medium } else { Severity::Info };
-    let mut record = own(Kind::Audit, sensor, String::new(), audit.time, severity, &document);
-    record.id = id;
-    record
+    own(Kind::Audit, sensor, &id, (audit.time, severity), &document)
 }

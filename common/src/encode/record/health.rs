@@ -137,7 +137,7 @@ pub struct Usage {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[cfg_attr(test, schemars(title = "Health of Sonde"))]
-pub(super) struct Document<'a> {
+pub(in crate::encode) struct Document<'a> {
     #[serde(rename = "@timestamp")]
     timestamp: Timestamp,
     ecs: Version,
@@ -233,7 +233,5 @@ pub fn health(sensor: &Sensor<'_>, health: &Health) -> Record {
         Verdict::Degraded => Severity::Low,
         Verdict::Blind => Severity::Medium,
     };
-    let mut record = own(Kind::Health, sensor, String::new(), health.time, severity, &said);
-    record.id = id;
-    record
+    own(Kind::Health, sensor, &id, (health.time, severity), &said)
 }

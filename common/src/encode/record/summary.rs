@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[cfg_attr(test, schemars(title = "Summary of Sonde"))]
-pub(super) struct Document<'a> {
+pub(in crate::encode) struct Document<'a> {
     #[serde(rename = "@timestamp")]
     timestamp: Timestamp,
     ecs: Version,
@@ -165,9 +165,7 @@ pub fn summaries(sensor: &Sensor<'_>, summaries: &Summaries) -> Vec<Record> {
         .map(|(which, what)| {
             let id = format!("{}-s{:016x}-{which}", sensor.id, until.nanos());
             let said = Document::new(sensor, (*since, *until), &id, what);
-            let mut record = own(Kind::Summary, sensor, String::new(), *until, Severity::Info, &said);
-            record.id = id;
-            record
+            own(Kind::Summary, sensor, &id, (*until, Severity::Info), &said)
         })
         .collect()
 }
@@ -209,7 +207,13 @@ impl<'a> Document<'a> {
             tls: None,
             sonde: Sonde {
                 schema: SCHEMA,
-                summary: Counts { connections: 0, first_seen: None, last_seen: None, rhythm: None, rest: None },
+                summary: Counts {
+                    connections: 0,
+                    first_seen: None,
+                    last_seen: None,
+                    rhythm: None,
+                    rest: None,
+                },
             },
         };
         match what {

@@ -34,7 +34,7 @@ impl Calls {
         let mut calls = Self { engine, emitted: Vec::new() };
         let info = ProcessInfo {
             image: "/tmp/.x/upd".into(),
-            command_line: "upd -q".into(),
+            command_line: "upd -q --token=hunter2".into(),
             signed: Some(false),
             location: Some(ImageLocation::Temporary),
             ..ProcessInfo::default()

@@ -3,6 +3,7 @@
 use super::calls::{Calls, HOUR, MINUTE, secs};
 use super::*;
 use crate::alert::Change;
+use crate::config::CommandLines;
 
 impl Calls {
     /// Lets time pass, as the live sensor does.
@@ -29,13 +30,31 @@ fn is_one_finding(emitted: &[Alert]) {
 fn it_is_told_once_and_again_at_doubled_counts_and_at_steps_of_severity() {
     let mut calls = Calls::new();
     calls.every(MINUTE, 0, 200);
-    let told: Vec<_> =
-        calls.emitted.iter().map(|alert| (alert.evidence.callbacks, alert.severity)).collect();
+    let told: Vec<_> = calls.emitted.iter().map(|alert| (alert.evidence.callbacks, alert.severity)).collect();
     assert_eq!(calls.emitted[0].change, Change::Created);
     let is_news = |pair: &[(u32, Severity)]| pair[1].0 >= 2 * pair[0].0 || pair[1].1 > pair[0].1;
     assert!(told.windows(2).all(is_news), "{told:?}");
     assert!(told.len() > 2 && told.len() < 10, "{told:?}");
     is_one_finding(&calls.emitted);
+}
+
+#[test]
+fn command_lines_are_told_as_the_settings_say() {
+    for (setting, kept) in [
+        (CommandLines::Whole, "upd -q --token=hunter2"),
+        (CommandLines::Redacted, "upd -q --token=[redacted]"),
+        (CommandLines::None, ""),
+    ] {
+        let mut calls = Calls::new();
+        let knowledge = Knowledge { command_lines: setting, ..Knowledge::default() };
+        calls.engine.set_knowledge(&Arc::new(knowledge), &mut |_| {});
+        calls.every(MINUTE, 0, 60);
+        let listed = calls.engine.series();
+        for alert in calls.emitted.iter().chain(&listed) {
+            assert_eq!(alert.process.as_ref().unwrap().info.command_line, kept);
+        }
+        assert!(!calls.emitted.is_empty() && !listed.is_empty());
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 
-use super::super::disk::{Disk, Memory};
+use super::super::disk::Disk;
 
 /// What goes wrong.
 #[derive(Debug, Default)]
@@ -136,13 +136,11 @@ impl Disk for Faulty {
 
     fn read(&mut self, name: &str, at: u64, into: &mut [u8]) -> io::Result<usize> {
         self.with(name, |file| {
-            let mut memory = Memory::default();
-            memory.create("one").unwrap();
-            if !file.now.is_empty() {
-                memory.write("one", 0, &file.now).unwrap();
-            }
-            memory.read("one", at, into)
-        })?
+            let from = usize::try_from(at).ok().and_then(|at| file.now.get(at..)).unwrap_or_default();
+            let count = from.len().min(into.len());
+            into[..count].copy_from_slice(&from[..count]);
+            count
+        })
     }
 
     fn cut(&mut self, name: &str, length: u64) -> io::Result<()> {

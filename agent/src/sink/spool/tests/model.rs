@@ -45,7 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Rewind),
         1 => prop::option::of(20_000_u64..150_000).prop_map(Step::Room),
         1 => (0_u32..12).prop_map(Step::FailIn),
-        1 => (1_usize..2_000).prop_map(Step::Short),
+        1 => (400_usize..3_000).prop_map(Step::Short),
         2 => Just(Step::Kill),
         2 => any::<u64>().prop_map(Step::Crash),
     ]
@@ -120,7 +120,6 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                         luck = luck.rotate_left(1);
                         luck & 1 == 1
                     });
-                    known.retain(|_, one| one.synced || one.settled);
                 }
                 *control.borrow_mut() = faulty::Control::default();
                 spool = open(&disk);
@@ -143,7 +142,12 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 for one in &waiting {
                     let id = number(&one.record);
                     prop_assert!(seen.insert(id), "{} twice", id);
-                    prop_assert!(last[one.ticket.lane].replace(id).is_none_or(|last| last < id), "order");
+                    prop_assert!(
+                        last[usize::from(one.ticket.lane == Which::Bulk)]
+                            .replace(id)
+                            .is_none_or(|last| last < id),
+                        "order"
+                    );
                     if let Some(Known { record: Some(record), .. }) = known.get(&id) {
                         prop_assert_eq!(record, &one.record);
                     }
@@ -165,6 +169,7 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 }
                 // What is gone is not expected again.
                 known.retain(|id, _| seen.contains(id));
+                known.values_mut().for_each(|one| (one.synced, one.settled) = (true, false));
                 failed = false;
             }
         }
@@ -176,7 +181,7 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
     #[test]
     fn it_does_what_the_reference_does(steps in prop::collection::vec(step(), 1..60)) {
         run(steps)?;
@@ -188,6 +193,6 @@ proptest! {
 #[ignore = "takes minutes"]
 fn it_does_what_the_reference_does_many_times() {
     let mut runner =
-        proptest::test_runner::TestRunner::new(ProptestConfig { cases: 20_000, ..ProptestConfig::default() });
+        proptest::test_runner::TestRunner::new(ProptestConfig { cases: 5_000, ..ProptestConfig::default() });
     runner.run(&prop::collection::vec(step(), 1..80), run).unwrap();
 }
