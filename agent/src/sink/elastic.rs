@@ -188,12 +188,18 @@ fn judge(reply: &Reply, count: usize) -> Call {
             }
         }
         StatusCode::PAYLOAD_TOO_LARGE => Call::Whole(format!("too large for the server: {}", said())),
-        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => Call::Whole(said()),
+        // Only the server itself speaks of the records; a proxy's page (no client certificate…) says nothing of them.
+        StatusCode::BAD_REQUEST if is_of_the_server(&reply.body) => Call::Whole(said()),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             Call::Later(format!("user, password or API key is refused: {}", said()))
         }
         _ => Call::Later(said()),
     }
+}
+
+/// Whether an error is Elasticsearch's own: an object with a type.
+fn is_of_the_server(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body).is_ok_and(|answer| answer["error"]["type"].is_string())
 }
 
 /// What became of one record. What says nothing of the record itself (no rights, no such index, a full disk) is for later:

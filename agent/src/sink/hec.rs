@@ -313,7 +313,9 @@ fn judge(reply: &Reply, count: usize) -> Call {
         (StatusCode::PAYLOAD_TOO_LARGE, _) => Call::Whole(said()),
         // No such index, or a channel that is wanted or not: the operator can mend it.
         (StatusCode::BAD_REQUEST, Some(7 | 10 | 11 | 14 | 16)) => Call::Later(said()),
-        (StatusCode::BAD_REQUEST, _) => {
+        // A proxy's page, or some other server's: it says nothing of the events.
+        (StatusCode::BAD_REQUEST, None) => Call::Later(said()),
+        (StatusCode::BAD_REQUEST, Some(_)) => {
             let index = answer.invalid.and_then(|number| usize::try_from(number).ok());
             match index.filter(|index| *index < count) {
                 Some(index) => Call::Wrong(index, said()),

@@ -18,6 +18,8 @@ pub mod dial;
 mod elastic;
 mod hec;
 pub mod http;
+#[cfg(test)]
+mod lab;
 pub mod own;
 mod pins;
 mod proxy;
