@@ -11,5 +11,7 @@ mod accuracy;
 mod beacons;
 #[path = "live/losses.rs"]
 mod losses;
+#[path = "live/own.rs"]
+mod own;
 #[path = "live/stage.rs"]
 mod stage;

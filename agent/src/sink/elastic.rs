@@ -199,7 +199,8 @@ fn judge(reply: &Reply, count: usize) -> Call {
 
 /// Whether an error is Elasticsearch's own: an object with a type.
 fn is_of_the_server(body: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(body).is_ok_and(|answer| answer["error"]["type"].is_string())
+    serde_json::from_slice::<Value>(body)
+        .is_ok_and(|answer| answer.pointer("/error/type").is_some_and(Value::is_string))
 }
 
 /// What became of one record. What says nothing of the record itself (no rights, no such index, a full disk) is for later:
@@ -209,8 +210,8 @@ fn outcome(item: BTreeMap<String, Item>) -> Outcome {
         return Outcome::Retry("the server says nothing of it".to_owned());
     };
     let reason = || {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let parts = [&error["type"], &error["reason"], &error["caused_by"]["reason"]].map(text);
+        let text = |at: &str| error.pointer(at).and_then(Value::as_str).unwrap_or_default();
+        let parts = ["/type", "/reason", "/caused_by/reason"].map(text);
         let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         shown(format!("{status} {}", parts.join(": ")).as_bytes())
     };

@@ -130,7 +130,7 @@ impl State {
                 *asked += 1;
                 let held = self.acknowledged_after.is_some_and(|after| *asked > after);
                 let body: Value = serde_json::from_slice(body).unwrap_or_default();
-                let acks = body["acks"].as_array().cloned().unwrap_or_default();
+                let acks = body.get("acks").and_then(Value::as_array).cloned().unwrap_or_default();
                 let acks: serde_json::Map<_, _> =
                     acks.iter().map(|ack| (ack.to_string(), Value::Bool(held))).collect();
                 (200, json!({ "acks": acks }))
@@ -161,16 +161,18 @@ impl State {
         let mut events = Vec::new();
         for (number, event) in serde_json::Deserializer::from_slice(body).into_iter::<Value>().enumerate() {
             let Ok(event) = event else { return wrong(number, 6, "Invalid data format") };
-            match &event["event"] {
-                Value::Null => return wrong(number, 12, "Event field is required"),
-                Value::String(text) if text.is_empty() => {
+            match event.get("event") {
+                None | Some(Value::Null) => return wrong(number, 12, "Event field is required"),
+                Some(Value::String(text)) if text.is_empty() => {
                     return wrong(number, 13, "Event field cannot be blank");
                 }
                 // Not of Splunk: a mark by which a case says which event is wrong.
-                event if event["refuse"] == true => return wrong(number, 6, "Invalid data format"),
-                _ => {}
+                Some(event) if event.get("refuse") == Some(&Value::Bool(true)) => {
+                    return wrong(number, 6, "Invalid data format");
+                }
+                Some(_) => {}
             }
-            if event["index"] == "missing" {
+            if event.get("index").is_some_and(|index| index == "missing") {
                 return wrong(number, 7, "Incorrect index");
             }
             events.push(event);
