@@ -11,6 +11,7 @@ pub mod live;
 pub mod platform;
 pub mod profiles;
 pub mod replay;
+mod sensor_id;
 pub mod sink;
 pub mod state;
 pub mod telemetry;

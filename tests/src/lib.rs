@@ -5,7 +5,8 @@
 //! its `corpus` streams the benchmark capture. The binary `sonde-gen` is a thin front to it. For the cases, [`wire`] spells
 //! out single packets and hears what the tracker says of them, and [`program`] runs the built program. [`logs`] tells days
 //! as other tools log them, [`pack`] packs files, [`feeds`] makes feeds, [`golden`] holds outputs against files, and
-//! [`words`] tells whether they are safe to look at. [`generated`] makes up names as malware does. [`servers`] starts the
+//! [`words`] tells whether they are safe to look at. [`generated`] makes up names as malware does, [`hostile`] names that
+//! break readers. [`servers`] starts the
 //! servers that alerts are shipped to.
 // Only `emulate::raw` may: system calls that have no safe form.
 #![deny(unsafe_code)]
@@ -20,6 +21,7 @@ pub mod feeds;
 pub mod flood;
 pub mod generated;
 pub mod golden;
+pub mod hostile;
 pub mod logs;
 pub mod netns;
 pub mod pack;

@@ -14,6 +14,7 @@ mod replay;
 mod run;
 mod settings;
 mod severity;
+mod sinks;
 mod source;
 mod status;
 mod suggest;
@@ -64,6 +65,8 @@ enum Command {
     Config(config::Arguments),
     /// Check lists of known-bad infrastructure, and show those that the configuration names
     Feeds(feeds::Arguments),
+    /// List where alerts and the sensor's own words go, and test whether a server takes them
+    Sinks(sinks::Arguments),
 }
 
 /// Runs the command that the arguments name.
@@ -102,6 +105,7 @@ pub fn run() -> Exit {
         Command::Doctor(arguments) => arguments.run(),
         Command::Config(arguments) => arguments.run(),
         Command::Feeds(arguments) => arguments.run(),
+        Command::Sinks(arguments) => arguments.run(),
     }
 }
 

@@ -1,12 +1,14 @@
 //! `sonde run`: the live sensor, as a service or in a terminal. Alerts go to stdout as they are emitted, the log to stderr.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sonde_common::alert::{Alert, Severity};
 use sonde_common::config::Config;
 use sonde_common::guide::Guidance;
 use sonde_common::live::Unavailable;
+use sonde_common::time::Timestamp;
 use tracing::{error, info, warn};
 
 use super::failure::Failure;
@@ -24,6 +26,10 @@ use crate::live::sensor::{Parts, Sensor};
 use crate::live::sources::{Sources, Wanted};
 use crate::platform::service::{self, Notice};
 use crate::platform::{self, privileges};
+use crate::sensor_id::sensor_id;
+use crate::sink;
+use crate::sink::own::OwnSockets;
+use crate::sink::shipper::{self, Outbox};
 use crate::telemetry;
 
 /// Options of `sonde run`.
@@ -86,7 +92,7 @@ impl Arguments {
         let feeds_to = commander.clone();
         let heartbeat = Heartbeat::default();
         let path = settings::file(self.config.as_deref());
-        let emit = self.emit(config.alerts.guidance);
+        let stdout = self.stdout(config.alerts.guidance);
         let reread: Reread = Box::new(move || self.config().map_err(|Failure(_, reason)| reason));
         let control = Setup::of(&config, commander, heartbeat.clone(), reread)
             .and_then(control::start)
@@ -111,12 +117,21 @@ impl Arguments {
         }
         health.privileges = report.into();
 
+        // With the rights that the sensor goes on with: what it writes now it has to be able to write later.
+        let own = OwnSockets::default();
+        let outbox = outbox(&config, &host, &own, clocks.wall)
+            .map_err(|error| Failure(Exit::Internal, format!("no thread for the sinks: {error}")))?;
+        let outbox = Arc::new(outbox);
+        let emit = emit(stdout, Arc::clone(&outbox));
+
         let memory = config.limits.memory;
-        let flow = Flow::new(host, memory.tracking_bytes(), kept.engine, events, emit);
+        let mut flow = Flow::new(host, memory.tracking_bytes(), kept.engine, events, emit);
+        flow.own().set_sockets(own);
         let feeds = FeedReader::start(config.feeds.clone(), feeds_to)
             .map_err(|error| Failure(Exit::Internal, format!("no thread to read feeds: {error}")))?;
         let (log, feeds) = (Some(log), Some(feeds));
-        let parts = Parts { flow, keeper, boot: kept.boot, gap: kept.gap, log, feeds };
+        let (boot, gap, outbox) = (kept.boot, kept.gap, Some(outbox));
+        let parts = Parts { flow, keeper, boot, gap, log, feeds, outbox };
         let mut sensor = Sensor::new(&config, sources, parts, health);
         service::notify(Notice::Ready);
         info!("the sensor is running");
@@ -133,24 +148,50 @@ impl Arguments {
         Ok(Some(Box::new(file)))
     }
 
-    /// Writes alerts to stdout. A reader that went away or a full disk ends the output, not the sensor.
-    fn emit(&self, guidance: Guidance) -> Emit {
+    /// Where alerts are written in this terminal or to whoever reads stdout.
+    fn stdout(&self, guidance: Guidance) -> Output<std::io::Stdout> {
         let style = Style::of_stdout();
         let format = self
             .format
             .unwrap_or_else(|| Format::by_default(std::io::IsTerminal::is_terminal(&std::io::stdout())));
-        let mut out = Some(Output::new(std::io::stdout(), format, style).with_guidance(guidance));
-        Box::new(move |alert: Alert| {
-            if alert.severity < Severity::Medium {
-                return;
-            }
-            let Some(output) = &mut out else { return };
-            if let Err(failure) = output.write(&alert).and_then(|()| output.flush()) {
-                error!(error = %failure, "alerts can no longer be written to stdout; the sensor goes on");
-                out = None;
-            }
-        })
+        Output::new(std::io::stdout(), format, style).with_guidance(guidance)
     }
+}
+
+/// Hands alerts to the sinks, and writes them to stdout. A reader that went away or a full disk ends the output, not the
+/// sensor.
+fn emit(stdout: Output<std::io::Stdout>, outbox: Arc<Outbox>) -> Emit {
+    let mut out = Some(stdout);
+    Box::new(move |alert: Alert| {
+        outbox.alert(&alert);
+        if alert.severity < Severity::Medium {
+            return;
+        }
+        let Some(output) = &mut out else { return };
+        if let Err(failure) = output.write(&alert).and_then(|()| output.flush()) {
+            error!(error = %failure, "alerts can no longer be written to stdout; the sensor goes on");
+            out = None;
+        }
+    })
+}
+
+/// Starts the sinks of the configuration. What one of them lacks is told here, at the start, too.
+fn outbox(config: &Config, host: &str, own: &OwnSockets, since: Timestamp) -> std::io::Result<Outbox> {
+    for (name, settings) in &config.sinks {
+        if let Err(error) = sink::open(name, settings, own) {
+            error!(%error, "records wait until it can be set up");
+        }
+    }
+    let state = config.state.dir.get().map(Path::new);
+    Outbox::start(shipper::Setup {
+        id: sensor_id(state),
+        host: host.to_owned(),
+        since,
+        folder: state.map(|state| state.join("spool")),
+        sinks: config.sinks.clone(),
+        guidance: config.alerts.guidance,
+        own: own.clone(),
+    })
 }
 
 /// Why nothing can be seen, with what helps.

@@ -126,6 +126,15 @@ pub(super) fn text(health: &Health, style: Style) -> String {
         row("", format!("the latest ended {}", ago(health.now, latest.until)));
     }
     own(health, &mut row);
+    if !health.sinks.is_empty() {
+        out.push_str("\nSinks\n");
+        for (name, sink) in &health.sinks {
+            for (at, line) in super::sinks::lines(sink, health.now).iter().enumerate() {
+                let head = if at == 0 { name.as_str() } else { "" };
+                fold(&mut out, &format!("  {:<12} ", escape(head)), line, style);
+            }
+        }
+    }
     costs(&mut out, health, style);
     out
 }
@@ -260,7 +269,7 @@ pub(super) fn headline(health: &Health) -> String {
 }
 
 /// How long ago something was.
-fn ago(now: Timestamp, then: Timestamp) -> String {
+pub(super) fn ago(now: Timestamp, then: Timestamp) -> String {
     match u64::try_from(now.since(then) / NANOS_PER_SEC) {
         Ok(0) => "just now".to_owned(),
         Ok(secs) => format!("{} ago", human::span(secs)),

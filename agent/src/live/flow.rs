@@ -204,6 +204,15 @@ impl Flow {
         self.forget();
     }
 
+    /// Has the engine close what went silent, and repeat what goes on.
+    pub fn review(&mut self, now: Timestamp) {
+        let Ends { engine, emit, told, .. } = &mut self.ends;
+        engine.tick(now, &mut |alert| {
+            told.alerts += 1;
+            emit(alert);
+        });
+    }
+
     /// Tells what is still under way, at the end.
     pub fn finish(&mut self) {
         let Self { tracker, owners, ends, .. } = self;

@@ -10,6 +10,7 @@ use sonde_common::live::{Gap, GapCause, Unavailable};
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
 
 use super::own::OwnTraffic;
+use crate::sink::health::SinkHealth;
 
 /// Parts of the sensor that are told of, at most.
 const MAX_PARTS: usize = 64;
@@ -52,6 +53,8 @@ pub struct Health {
     pub config: ConfigHealth,
     /// Programs that tick by nature.
     pub profiles: ProfileHealth,
+    /// Where records go, by name.
+    pub sinks: BTreeMap<String, SinkHealth>,
     /// What it costs.
     pub usage: Usage,
     /// Work that is put off because the processor time is used up.
@@ -401,6 +404,9 @@ impl Health {
         }
         if !self.shed.is_empty() {
             reasons.push(format!("put off to save processor time: {}", self.shed.join(", ")));
+        }
+        for (name, sink) in &self.sinks {
+            reasons.extend(sink.complaints().map(|complaint| format!("sink {name}: {complaint}")));
         }
         if let Some(failure) = &self.privileges.failure {
             reasons.push(format!("privileges are not dropped: {failure}"));

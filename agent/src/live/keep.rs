@@ -30,12 +30,16 @@ struct Machine {
     boot: Timestamp,
 }
 
+/// Sees to it that the alerts emitted so far are safe; whether they are.
+pub type Barrier = Box<dyn FnMut() -> bool + Send>;
+
 /// Saves now and then, and at the end.
-#[derive(Debug)]
+#[expect(missing_debug_implementations, reason = "it holds a function")]
 pub struct Keeper {
     file: Option<StateFile>,
     timer: Timer,
     machine: Machine,
+    barrier: Option<Barrier>,
     /// How it went.
     pub health: StateHealth,
 }
@@ -96,7 +100,13 @@ impl Keeper {
         let engine = engine.unwrap_or_else(|| Engine::new(host.to_owned(), memory.detection_bytes(), seed()));
         let kept = Kept { engine, gap, boot: machine.boot };
         let timer = Timer::new(every(config), Instant::now());
-        (Self { file, timer, machine, health }, kept)
+        (Self { file, timer, machine, barrier: None, health }, kept)
+    }
+
+    /// Saves from now on only what the barrier lets pass: the state knows an alert as told, so that it must not be kept before
+    /// the alert is. Killed between the two, the sensor tells the alert again, under the same id.
+    pub fn after(&mut self, barrier: Barrier) {
+        self.barrier = Some(barrier);
     }
 
     /// Takes another configuration; the folder stays.
@@ -114,6 +124,13 @@ impl Keeper {
     /// Saves. What fails is told and tried again; what is on the disk stays as it was.
     pub fn save(&mut self, engine: &Engine, now: Timestamp) {
         let Some(file) = &self.file else { return };
+        if !self.barrier.as_mut().is_none_or(|barrier| barrier()) {
+            let reason = "alerts are not safe on the disk yet (see the sinks)".to_owned();
+            warn!(reason, "the state is not saved; the old one stays");
+            self.health.failure = Some(Failure { time: now, reason });
+            self.timer.attempted(Instant::now(), false);
+            return;
+        }
         let mut bytes = Vec::new();
         engine.save(&mut bytes);
         let length = bytes.len();
@@ -208,6 +225,22 @@ mod tests {
         assert_eq!(keeper.health.restored, Some(clocks(110).wall));
         let (_, other) = Keeper::open(&config, "renamed", &later);
         assert!(other.gap.is_none());
+    }
+
+    #[test]
+    fn a_state_is_not_kept_before_the_alerts_that_it_knows_as_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let (mut keeper, mut kept) = Keeper::open(&config, "h", &clocks(1));
+        let safe = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let told = std::sync::Arc::clone(&safe);
+        keeper.after(Box::new(move || told.load(std::sync::atomic::Ordering::Relaxed)));
+        seen(&mut kept.engine, clocks(2).wall);
+        keeper.save(&kept.engine, clocks(2).wall);
+        assert!(!folder.path().join(FILE).exists() && keeper.health.failure.is_some());
+        safe.store(true, std::sync::atomic::Ordering::Relaxed);
+        keeper.save(&kept.engine, clocks(3).wall);
+        assert!(folder.path().join(FILE).exists() && keeper.health.failure.is_none());
     }
 
     #[test]

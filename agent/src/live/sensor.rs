@@ -28,6 +28,7 @@ use super::sources::{Interfaces, Sources};
 use crate::control::Heartbeat;
 use crate::platform::{self, usage};
 use crate::profiles;
+use crate::sink::shipper::Outbox;
 use crate::telemetry;
 
 /// Time between two looks at the sources: eight wake-ups a second, whatever happens.
@@ -46,6 +47,8 @@ const HEALTH_EVERY: i64 = NANOS_PER_SEC;
 const HEALTH_LOG_EVERY: i64 = 300 * NANOS_PER_SEC;
 /// Problems of profiles that are told of in health; all are in the log.
 const MAX_PROBLEMS: usize = 16;
+/// Longest wait until the disk has the alerts that a state knows as told.
+const SAFE_WAIT: Duration = Duration::from_secs(2);
 /// Processes followed at a time.
 const MAX_PROCESSES: usize = 16_384;
 
@@ -63,6 +66,7 @@ pub struct Sensor {
     config: Config,
     log: Option<telemetry::Log>,
     feeds: Option<FeedReader>,
+    outbox: Option<Arc<Outbox>>,
     knowledge: Knowledge,
     began: Instant,
     /// The clocks at the latest round.
@@ -100,13 +104,19 @@ pub struct Parts {
     pub log: Option<telemetry::Log>,
     /// Reads feeds.
     pub feeds: Option<FeedReader>,
+    /// Leads to the sinks.
+    pub outbox: Option<Arc<Outbox>>,
 }
 
 impl Sensor {
     /// Puts the sensor together.
     #[must_use]
     pub fn new(config: &Config, mut sources: Sources, parts: Parts, health: Health) -> Self {
-        let Parts { flow, keeper, boot, gap, log, feeds } = parts;
+        let Parts { flow, mut keeper, boot, gap, log, feeds, outbox } = parts;
+        if let Some(outbox) = &outbox {
+            let outbox = Arc::clone(outbox);
+            keeper.after(Box::new(move || outbox.sync(SAFE_WAIT)));
+        }
         let attribution = &config.attribution;
         let identities = Identities::new(IdentityOptions {
             boot,
@@ -131,6 +141,7 @@ impl Sensor {
             config: config.clone(),
             log,
             feeds,
+            outbox,
             knowledge: Knowledge::default(),
             began: Instant::now(),
             clocks,
@@ -229,6 +240,9 @@ impl Sensor {
         if let Some(feeds) = &self.feeds {
             feeds.read(config.feeds.clone());
         }
+        if let Some(outbox) = &self.outbox {
+            outbox.reload(config.sinks.clone(), config.alerts.guidance);
+        }
         self.budget.set(config.limits.cpu_percent.get());
         info!(pending = ?health.pending, "the configuration is reloaded");
         self.learn(&config);
@@ -306,6 +320,7 @@ impl Sensor {
         if !self.hand_on(until, clocks.wall) {
             self.flow.tick(until);
         }
+        self.flow.review(until);
         self.flow.flush();
         if let Some(error) = self.flow.take_events_error() {
             error!(%error, "the events can no longer be written; the sensor goes on without them");
@@ -432,7 +447,7 @@ impl Sensor {
         self.mind_budget();
         let lost = self.lost_now();
         let (undecoded, _) = self.flow.passed_over();
-        let Self { health, flow, queue, identities, sources, .. } = self;
+        let Self { health, flow, queue, identities, sources, outbox, .. } = self;
         health.now = self.clocks.wall;
         health.usage = telemetry::own_usage(self.budget.measured());
         health.state = self.keeper.health.clone();
@@ -440,6 +455,7 @@ impl Sensor {
         let owners = flow.owners().counters();
         let since_start = flow.told();
         health.own = flow.own().traffic().clone();
+        health.sinks = outbox.as_ref().map(|outbox| outbox.health()).unwrap_or_default();
         let tracking = flow.tracker().counters();
         let open = flow.tracker().open_connections();
         let tracker_bytes = flow.tracker().memory_bytes();
@@ -501,6 +517,9 @@ impl Sensor {
         self.flow.finish();
         self.keeper.save(self.flow.engine(), self.clocks.wall);
         info!("the sensor stops");
+        if let Some(outbox) = &self.outbox {
+            outbox.stop();
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use super::own::{Noted, OwnSockets};
 use super::proxy::Proxy;
 use super::tls::Tls;
 use crate::platform;
+use crate::platform::unsent::Unsent;
 
 /// Most addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 8;
@@ -43,6 +44,7 @@ pub struct Dialer {
 pub struct Stream {
     // Before the note: the socket is closed first, and lingers from then on.
     inner: Box<dyn Bytes>,
+    unsent: Unsent,
     _noted: Noted,
 }
 
@@ -101,10 +103,12 @@ impl Dialer {
     async fn connect(&self, host: &str, port: u16) -> io::Result<Stream> {
         let Some(proxy) = &self.proxy else {
             let (socket, noted) = self.reach(host, port).await?;
-            return Ok(Stream { inner: self.secured(socket, host).await?, _noted: noted });
+            let unsent = Unsent::of(&socket)?;
+            return Ok(Stream { inner: self.secured(socket, host).await?, unsent, _noted: noted });
         };
         let (socket, noted) =
             self.reach(&proxy.at.host, proxy.at.port).await.map_err(|error| said("proxy", &error))?;
+        let unsent = Unsent::of(&socket)?;
         let inner = match &proxy.tls {
             None => {
                 let mut socket = socket;
@@ -118,7 +122,7 @@ impl Dialer {
                 self.secured(socket, host).await?
             }
         };
-        Ok(Stream { inner, _noted: noted })
+        Ok(Stream { inner, unsent, _noted: noted })
     }
 
     async fn secured<S: Bytes + 'static>(&self, socket: S, host: &str) -> io::Result<Box<dyn Bytes>> {
@@ -192,6 +196,14 @@ fn late(text: String) -> io::Error {
 impl std::fmt::Debug for Stream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Stream").finish_non_exhaustive()
+    }
+}
+
+impl Stream {
+    /// Tells what was written and not confirmed yet; with a proxy, by that.
+    #[must_use]
+    pub const fn unsent(&self) -> &Unsent {
+        &self.unsent
     }
 }
 

@@ -14,16 +14,24 @@ use self::own::OwnSockets;
 
 mod auth;
 mod batch;
+pub mod core;
+pub mod dead;
 pub mod dial;
 mod elastic;
+mod file;
+pub mod health;
 mod hec;
 pub mod http;
 #[cfg(test)]
 mod lab;
+mod notice;
 pub mod own;
 mod pins;
 mod proxy;
 pub mod secret;
+pub mod shipper;
+pub mod spool;
+mod syslog;
 pub mod target;
 pub mod tls;
 mod webhook;
@@ -83,6 +91,24 @@ pub struct SetupError {
     pub reason: String,
 }
 
+/// What kind of sink the settings name.
+#[must_use]
+pub fn kind_of(settings: &SinkSettings) -> &'static str {
+    match settings.reach() {
+        None => "none",
+        Some(Reach::File(_)) => "file",
+        Some(Reach::Elastic(_)) => "elastic",
+        Some(Reach::Hec(_)) => "hec",
+        Some(Reach::Sentinel(_)) => "sentinel",
+        Some(Reach::Syslog(_)) => "syslog",
+        Some(Reach::Otlp(_)) => "otlp",
+        Some(Reach::Nats(_)) => "nats",
+        Some(Reach::Kafka(_)) => "kafka",
+        Some(Reach::Webhook(_)) => "webhook",
+        Some(Reach::Notice(_)) => "notice",
+    }
+}
+
 /// Sets up a sink. Nothing is connected yet: a server that is away is no error.
 ///
 /// # Errors
@@ -97,14 +123,13 @@ pub fn open(name: &SinkName, settings: &SinkSettings, own: &OwnSockets) -> Resul
         Some(Reach::Elastic(elastic)) => Ok(Box::new(elastic::Elastic::new(name, settings, elastic, own)?)),
         Some(Reach::Hec(hec)) => Ok(Box::new(hec::Hec::new(name, settings, hec, own)?)),
         Some(Reach::Webhook(webhook)) => Ok(Box::new(webhook::Webhook::new(name, settings, webhook, own)?)),
-        Some(
-            Reach::File(_)
-            | Reach::Sentinel(_)
-            | Reach::Syslog(_)
-            | Reach::Otlp(_)
-            | Reach::Nats(_)
-            | Reach::Kafka(_)
-            | Reach::Notice(_),
-        ) => Err(error("this kind is not built yet")),
+        Some(Reach::File(own_table)) => Ok(Box::new(file::FileSink::open(name, own_table)?)),
+        Some(Reach::Syslog(own_table)) => {
+            Ok(Box::new(syslog::SyslogSink::open(name, settings, own_table, own)?))
+        }
+        Some(Reach::Notice(_)) => Ok(Box::new(notice::NoticeSink::open(name)?)),
+        Some(Reach::Sentinel(_) | Reach::Otlp(_) | Reach::Nats(_) | Reach::Kafka(_)) => {
+            Err(error("this kind is not built yet"))
+        }
     }
 }

@@ -1,8 +1,13 @@
 //! Alerts in the form a reader wants: pure functions with golden tests.
 
 pub mod csv;
+pub mod journal;
 pub mod json;
 pub mod native;
+pub mod ocsf;
+pub mod record;
+pub mod syslog;
+mod told;
 
 /// `value` with so many decimals and without a negative zero, so that text made of it is stable; `None` unless finite.
 pub(crate) fn rounded(value: f64, decimals: i32) -> Option<f64> {

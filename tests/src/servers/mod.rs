@@ -7,6 +7,7 @@ pub mod hec;
 pub mod http;
 pub mod nginx;
 pub mod osmem;
+pub mod rsyslog;
 pub mod tinyproxy;
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

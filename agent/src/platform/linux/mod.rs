@@ -1,9 +1,12 @@
 //! Linux: kernel programs, netlink, packet sockets, `/proc`.
 
 pub mod accounts;
+pub mod append;
 pub mod clock;
 pub mod ebpf;
+pub mod files;
 pub mod identity;
+pub mod journal;
 mod keep_alive;
 pub mod local_socket;
 pub mod mounts;
@@ -15,6 +18,7 @@ mod private_file;
 pub mod privileges;
 mod resolvers;
 pub mod service;
+pub mod unsent;
 pub mod usage;
 
 pub use self::keep_alive::keep_alive;
