@@ -13,5 +13,7 @@ mod beacons;
 mod losses;
 #[path = "live/profiles.rs"]
 mod profiles;
+#[path = "live/own.rs"]
+mod own;
 #[path = "live/stage.rs"]
 mod stage;

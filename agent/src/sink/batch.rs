@@ -16,7 +16,8 @@ pub(super) struct Parts {
 impl Parts {
     /// All of a batch, as one part.
     pub(super) fn of(count: usize) -> Self {
-        let todo = if count == 0 { VecDeque::new() } else { VecDeque::from([0..count]) };
+        let mut todo = VecDeque::new();
+        todo.push_back(0..count);
         Self { outcomes: vec![None; count], todo }
     }
 

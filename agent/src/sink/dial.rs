@@ -64,7 +64,8 @@ impl Dialer {
     ) -> Result<Self, SetupError> {
         let error = |reason| SetupError { sink: name.clone(), reason };
         let tls = if secure { Some(Tls::server(&settings.tls).map_err(error)?) } else { None };
-        if !secure && settings.tls != Default::default() {
+        let of_proxy = settings.proxy.get().is_some_and(|proxy| proxy.starts_with("https:"));
+        if !secure && !of_proxy && settings.tls != Default::default() {
             let reason = "its tls table is set, but its URL is not one of TLS: use https:// or tls://, or leave the table out";
             return Err(error(reason.to_owned()));
         }

@@ -188,12 +188,19 @@ fn judge(reply: &Reply, count: usize) -> Call {
             }
         }
         StatusCode::PAYLOAD_TOO_LARGE => Call::Whole(format!("too large for the server: {}", said())),
-        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => Call::Whole(said()),
+        // Only the server itself speaks of the records; a proxy's page (no client certificate…) says nothing of them.
+        StatusCode::BAD_REQUEST if is_of_the_server(&reply.body) => Call::Whole(said()),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             Call::Later(format!("user, password or API key is refused: {}", said()))
         }
         _ => Call::Later(said()),
     }
+}
+
+/// Whether an error is Elasticsearch's own: an object with a type.
+fn is_of_the_server(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body)
+        .is_ok_and(|answer| answer.pointer("/error/type").is_some_and(Value::is_string))
 }
 
 /// What became of one record. What says nothing of the record itself (no rights, no such index, a full disk) is for later:
@@ -203,8 +210,8 @@ fn outcome(item: BTreeMap<String, Item>) -> Outcome {
         return Outcome::Retry("the server says nothing of it".to_owned());
     };
     let reason = || {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let parts = [&error["type"], &error["reason"], &error["caused_by"]["reason"]].map(text);
+        let text = |at: &str| error.pointer(at).and_then(Value::as_str).unwrap_or_default();
+        let parts = ["/type", "/reason", "/caused_by/reason"].map(text);
         let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         shown(format!("{status} {}", parts.join(": ")).as_bytes())
     };

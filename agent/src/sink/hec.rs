@@ -49,14 +49,19 @@ pub(super) struct Hec {
 }
 
 /// What the collector answers.
-#[derive(Default, Deserialize)]
-#[serde(default)]
 struct Answer {
     code: Option<u64>,
-    #[serde(rename = "invalid-event-number")]
     invalid: Option<u64>,
-    #[serde(rename = "ackId")]
     ack: Option<u64>,
+}
+
+impl Answer {
+    /// Each field by itself: one of an odd form does not hide the others.
+    fn of(body: &[u8]) -> Self {
+        let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+        let number = |key: &str| answer.get(key).and_then(Value::as_u64);
+        Self { code: number("code"), invalid: number("invalid-event-number"), ack: number("ackId") }
+    }
 }
 
 /// What a call came to.
@@ -188,7 +193,8 @@ impl Hec {
                     said = reply.said();
                     let answer = serde_json::from_slice::<Value>(&reply.body).unwrap_or_default();
                     waiting.retain(|(part, ack)| {
-                        let held = answer["acks"][ack.to_string().as_str()] == Value::Bool(true);
+                        let said = answer.get("acks").and_then(|acks| acks.get(ack.to_string()));
+                        let held = said == Some(&Value::Bool(true));
                         if held {
                             parts.set_all(part, &Outcome::Acknowledged);
                         }
@@ -301,7 +307,7 @@ fn host(body: &[u8]) -> String {
 
 /// What an answer says of a call with so many events. The codes are those of Splunk's documentation.
 fn judge(reply: &Reply, count: usize) -> Call {
-    let answer: Answer = serde_json::from_slice(&reply.body).unwrap_or_default();
+    let answer = Answer::of(&reply.body);
     let said = || reply.said();
     if reply.status.is_success() {
         return match answer.code {
@@ -313,7 +319,9 @@ fn judge(reply: &Reply, count: usize) -> Call {
         (StatusCode::PAYLOAD_TOO_LARGE, _) => Call::Whole(said()),
         // No such index, or a channel that is wanted or not: the operator can mend it.
         (StatusCode::BAD_REQUEST, Some(7 | 10 | 11 | 14 | 16)) => Call::Later(said()),
-        (StatusCode::BAD_REQUEST, _) => {
+        // A proxy's page, or some other server's: it says nothing of the events.
+        (StatusCode::BAD_REQUEST, None) => Call::Later(said()),
+        (StatusCode::BAD_REQUEST, Some(_)) => {
             let index = answer.invalid.and_then(|number| usize::try_from(number).ok());
             match index.filter(|index| *index < count) {
                 Some(index) => Call::Wrong(index, said()),

@@ -24,6 +24,8 @@ mod hec;
 pub mod http;
 mod kafka;
 mod nats;
+#[cfg(test)]
+mod lab;
 mod notice;
 mod otlp;
 pub mod own;

@@ -120,7 +120,8 @@ fn judge(head: &[u8]) -> io::Result<()> {
         parts.next().filter(|code| version && code.len() == 3).and_then(|code| code.parse::<u16>().ok());
     match code {
         Some(200..=299) => Ok(()),
-        Some(407) => Err(io::Error::other(format!(
+        // tinyproxy answers 401, though that is a server's word.
+        Some(401 | 407) => Err(io::Error::other(format!(
             "the proxy wants a password, or another one ({shown}): set the user in proxy and proxy_password"
         ))),
         Some(_) => Err(io::Error::other(format!("the proxy does not lead there: {shown}"))),

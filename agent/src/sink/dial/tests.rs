@@ -311,3 +311,48 @@ async fn a_hostile_proxy_gets_nowhere() {
     let error = dialer.dial("es.invalid", 9200).await.unwrap_err().to_string();
     assert!(error.contains("proxy: 127.0.0.1:1"), "{error}");
 }
+
+/// A proxy reached by TLS that leads wherever it is asked to.
+async fn tls_proxy(issued: &Issued) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let certificate = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
+    let builder = ServerConfig::builder_with_provider(crate::sink::tls::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let config = builder.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let Ok(mut near) = acceptor.accept(socket).await else { continue };
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(near.read_u8().await.unwrap());
+                }
+                let head = String::from_utf8(head).unwrap();
+                let to = head.split(' ').nth(1).unwrap();
+                let mut far = TcpStream::connect(to).await.unwrap();
+                near.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn tls_goes_through_a_proxy_that_is_reached_by_tls() {
+    let (lab, root) = (Lab::new(), Authority::root("root"));
+    let issued = root.issue(&["localhost"]);
+    let server = tls_server(&issued, &[], None).await;
+    let proxy = tls_proxy(&root.issue(&["localhost"])).await;
+    let lines = format!("proxy = \"https://localhost:{proxy}\"\n{}", pins(&[issued.pin]));
+    // The pins are the server's alone.
+    talk(lab.trusting(&root, &lines).dial("localhost", server).await).await.unwrap();
+    // A plain server behind it, which another authority than the proxy's could not vouch for.
+    let plain = lab.trusting(&Authority::root("other"), &lines);
+    let error = refused(&plain, "localhost", server).await;
+    assert!(error.contains("proxy: TLS") && error.contains("UnknownIssuer"), "{error}");
+}
