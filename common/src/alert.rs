@@ -273,8 +273,10 @@ pub struct AutonomousSystem {
 pub enum Change {
     /// First emission.
     Created,
-    /// Severity rose, the callbacks doubled, or a day went by.
+    /// Severity rose, the callbacks doubled, a day went by, or it began again after it was closed.
     Updated,
+    /// Nothing more was seen of it for long: see docs/alerts.md.
+    Closed,
     /// The state at the end of a replay.
     Final,
 }
@@ -328,6 +330,16 @@ pub struct Alert {
     pub profile: Option<ProfileNote>,
     /// ATT&CK techniques that the evidence supports.
     pub techniques: Vec<Technique>,
+}
+
+impl Alert {
+    /// Id of this emission: no two emissions share it, and the same data gives the same one. Printable ASCII, 60 bytes or fewer.
+    ///
+    /// The revision alone would not do: a sensor that lost its state counts from 1 again.
+    #[must_use]
+    pub fn emission_id(&self) -> String {
+        format!("{}-{}-{:016x}", self.id, self.revision, self.time.nanos())
+    }
 }
 
 /// Which known-good entry an alert falls under.
@@ -510,6 +522,19 @@ mod tests {
             let bytes = postcard::to_allocvec(&alert).unwrap();
             assert_eq!(postcard::from_bytes::<Alert>(&bytes).unwrap(), alert);
         }
+    }
+
+    #[test]
+    fn an_emission_has_an_id_of_its_own_even_from_a_sensor_that_lost_its_state() {
+        let first = samples::implant();
+        let later = Alert { time: first.time.plus_nanos(1), ..first.clone() };
+        let revised = Alert { revision: 3, ..first.clone() };
+        assert_eq!(first.emission_id(), samples::implant().emission_id());
+        assert_ne!(first.emission_id(), later.emission_id());
+        assert_ne!(first.emission_id(), revised.emission_id());
+        let longest = Alert { revision: u32::MAX, time: Timestamp::from_nanos(i64::MIN), ..first };
+        let id = longest.emission_id();
+        assert!(id.len() <= 60 && id.bytes().all(|byte| byte.is_ascii_graphic()), "{id}");
     }
 
     #[test]

@@ -10,12 +10,13 @@ mod ledger;
 mod processes;
 mod scope;
 pub(crate) mod state;
+mod tally;
 
 pub use self::hosts::{Engines, MAX_HOSTS};
 pub use self::ledger::Standing;
 pub use self::state::{STATE_VERSION, StateError};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use self::judge::Judge;
 use self::processes::Processes;
 use self::scope::Scope;
+use self::tally::Tally;
 use crate::alert::{Alert, Level, Severity};
 use crate::detect::beacon::label::Label;
 use crate::detect::beacon::series::Series;
@@ -37,6 +39,7 @@ use crate::live::{Gap, GapCause};
 use crate::names::PassiveNames;
 use crate::profile::Excused;
 use crate::program::Program;
+use crate::summary::{Rhythm, Summaries};
 use crate::suppress::{self, Draft, DraftError};
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
@@ -44,6 +47,8 @@ use crate::time::{NANOS_PER_SEC, Timestamp};
 const MAX_STEP_BACK: i64 = 7_200 * NANOS_PER_SEC;
 /// Before the first event.
 const NEVER: Timestamp = Timestamp::from_nanos(i64::MIN);
+/// How often all findings are looked at for what time alone brings, in nanoseconds.
+const REVIEW_EVERY: i64 = 60 * NANOS_PER_SEC;
 /// Share of a host's budget that goes to passive DNS, as a divisor.
 const NAMES_SHARE: usize = 8;
 /// … to what is told of processes: their texts are as long as their source says.
@@ -56,6 +61,8 @@ const LEARNED_SHARE: usize = 64;
 const LEDGER_SHARE: usize = 16;
 /// … to the detectors that count.
 const DETECTORS_SHARE: usize = 16;
+/// … to summaries, where they are asked for.
+const TALLY_SHARE: usize = 32;
 /// Part of theirs that goes to destinations seen of late, for feeds that come later, as a divisor.
 const INDICATORS_SHARE: usize = 4;
 
@@ -127,6 +134,10 @@ pub struct Engine {
     detectors: Vec<Box<dyn Detector>>,
     indicators: IndicatorDetector,
     counters: EngineCounters,
+    /// When all findings were looked at last.
+    reviewed: Timestamp,
+    /// What is summed up for a fleet, if anyone asked for it.
+    tally: Option<Tally>,
 }
 
 /// What of a host's budget goes to its series.
@@ -156,6 +167,8 @@ impl Engine {
             detectors,
             indicators: IndicatorDetector::new(detectors_share(memory_bytes).1),
             counters: EngineCounters::default(),
+            reviewed: NEVER,
+            tally: None,
         }
     }
 
@@ -200,6 +213,43 @@ impl Engine {
         self.detectors.iter_mut().for_each(|detector| detector.set_memory(share));
     }
 
+    /// Has it sum up what the host does, in a share of the `memory_bytes` that it was made with.
+    pub fn summarise(&mut self, memory_bytes: usize) {
+        let share = memory_bytes / TALLY_SHARE;
+        self.set_memory(memory_bytes - share);
+        self.tally = Some(Tally::new(share));
+    }
+
+    /// Ends an interval at `until`: what was seen since the last one ended, as at most `most` rows, all that were scored, and a
+    /// counted rest. `None` where it was not told to [sum up](Self::summarise).
+    pub fn summaries(&mut self, until: Timestamp, most: usize) -> Option<Summaries> {
+        let mut tally = self.tally.take()?;
+        let mut rhythms: BTreeMap<u128, Rhythm> = BTreeMap::new();
+        let scored = self.beacons.iter().filter(|(_, series, label)| {
+            label.peak.is_some() && !label.is_group() && label.level != Level::Dns && is_listed(series, label)
+        });
+        for (key, series, label) in scored {
+            let row = self.judge.row(key, series, label);
+            let rhythm = Rhythm {
+                finding: row.id,
+                period_secs: row.evidence.period_secs,
+                interval_median_secs: row.evidence.interval_median_secs,
+                jitter_mad_ratio: row.evidence.jitter_mad_ratio,
+                bans: row.evidence.bans,
+                callbacks: row.evidence.callbacks,
+                score: row.score,
+                severity: row.severity,
+            };
+            let best = rhythms.entry(tally::key_of(label)).or_insert(rhythm);
+            if rhythm.score > best.score {
+                *best = rhythm;
+            }
+        }
+        let summaries = tally.take(until, most, &rhythms);
+        self.tally = Some(tally);
+        Some(summaries)
+    }
+
     /// What became of the events.
     #[must_use]
     pub fn counters(&self) -> EngineCounters {
@@ -229,6 +279,7 @@ impl Engine {
             + self.judge.memory_bytes()
             + self.beacons.memory_bytes()
             + self.indicators.memory_bytes()
+            + self.tally.as_ref().map_or(0, Tally::memory_bytes)
             + self.detectors.iter().map(|detector| detector.memory_bytes()).sum::<usize>()
     }
 
@@ -283,6 +334,16 @@ impl Engine {
         }
     }
 
+    /// Lets time pass without an event: hands to `sink` the findings that are closed because nothing more came of them, and
+    /// those that go on and are told of once a day. A replay has no need of it: it ends with the state of every finding.
+    pub fn tick(&mut self, now: Timestamp, sink: &mut impl FnMut(Alert)) {
+        if (0..REVIEW_EVERY).contains(&now.since(self.reviewed)) || self.judge.ledger.is_empty() {
+            return;
+        }
+        self.reviewed = now;
+        self.judge.review(&self.beacons, now, sink);
+    }
+
     /// Takes in a time in which the source was blind. Where the clock was set, everything seen so far is moved to the new
     /// clock, as if no time had gone by: a step must not make all that is known look old, or hide what comes until the clock
     /// has caught up.
@@ -312,7 +373,7 @@ impl Engine {
             Phase::Exchange { .. } => self.counters.exchanges += 1,
             Phase::Joined | Phase::Closed(_) => {}
         }
-        let Self { judge, names, processes, beacons, detectors, indicators, .. } = self;
+        let Self { judge, names, processes, beacons, detectors, indicators, tally, .. } = self;
         let fqdn = match event.names.fqdn {
             "" => names.name(event.tuple.remote.ip(), event.start),
             told => told,
@@ -328,6 +389,9 @@ impl Engine {
             registrable: registrable(name),
             what: What::Connection(&event),
         };
+        if let Some(tally) = tally {
+            tally.see(&seen, &event);
+        }
         detect(judge, beacons, detectors, indicators, &seen, sink);
     }
 

@@ -42,6 +42,7 @@ pub mod record;
 pub mod rule;
 pub mod score;
 pub mod seal;
+pub mod summary;
 pub mod suppress;
 pub mod text;
 pub mod time;

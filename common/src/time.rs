@@ -67,7 +67,8 @@ impl Timestamp {
     /// A date as HTTP headers bear it (RFC 9110, section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
     #[must_use]
     pub fn from_http_date(text: &str) -> Option<Self> {
-        let time = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+        let time =
+            jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text).ok()?;
         i64::try_from(time.as_nanosecond()).ok().map(Self)
     }
 }

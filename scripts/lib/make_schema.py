@@ -21,7 +21,7 @@ WORDS = {
     "event.kind": ["alert", "event"],
     "network.transport": ["tcp", "udp", "icmp"],
     "network.protocol": ["tls", "quic", "http", "ssh", "dns"],
-    "sonde.change": ["created", "updated", "final"],
+    "sonde.change": ["created", "updated", "closed", "final"],
     "sonde.severity": ["info", "low", "medium", "high", "critical"],
     "sonde.level": ["connection", "process", "group", "exchange", "dns"],
     "sonde.class": None,

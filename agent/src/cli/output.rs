@@ -11,7 +11,7 @@ mod text;
 use std::io::{self, Write};
 
 use sonde_common::alert::Alert;
-use sonde_common::encode::{csv as rows, native};
+use sonde_common::encode::{csv as rows, native, ocsf};
 use sonde_common::guide::Guidance;
 
 use self::table::Table;
@@ -24,6 +24,8 @@ pub enum Format {
     Table,
     /// One JSON object a line, as in docs/alerts.md.
     Ndjson,
+    /// The same as OCSF detection findings, as in docs/ocsf.md.
+    Ocsf,
     /// Comma-separated, with a header.
     Csv,
 }
@@ -142,6 +144,7 @@ pub struct Output<W: Write> {
 enum Form {
     Table(Table),
     Ndjson,
+    Ocsf,
     Csv { header_written: bool },
 }
 
@@ -151,6 +154,7 @@ impl<W: Write> Output<W> {
         let form = match format {
             Format::Table => Form::Table(Table::new(style)),
             Format::Ndjson => Form::Ndjson,
+            Format::Ocsf => Form::Ocsf,
             Format::Csv => Form::Csv { header_written: false },
         };
         Self { out, written: 0, buffer: Vec::new(), form, guidance: Guidance::None }
@@ -192,6 +196,10 @@ impl<W: Write> Output<W> {
             }
             Form::Ndjson => {
                 native::append(alert, self.guidance.of_emission(alert), &mut self.buffer);
+                self.buffer.push(b'\n');
+            }
+            Form::Ocsf => {
+                ocsf::append(alert, self.guidance.of_emission(alert), &mut self.buffer);
                 self.buffer.push(b'\n');
             }
             Form::Csv { .. } => self.push_row(&rows::row(alert))?,
@@ -359,6 +367,16 @@ mod tests {
     }
 
     #[test]
+    fn ocsf_is_one_finding_a_line() {
+        let alerts = samples::all();
+        let text = written(Format::Ocsf, &alerts);
+        for (line, alert) in text.lines().zip(&alerts) {
+            assert_eq!(line, ocsf::to_json(alert, Guidance::None));
+        }
+        assert_eq!(text.lines().count(), alerts.len());
+    }
+
+    #[test]
     fn csv_reads_back_as_its_cells() {
         let alerts = samples::all();
         let text = written(Format::Csv, &alerts);
@@ -374,7 +392,7 @@ mod tests {
     #[test]
     fn stream_and_whole_are_the_same_for_machines() {
         let alerts = samples::all();
-        for format in [Format::Ndjson, Format::Csv] {
+        for format in [Format::Ndjson, Format::Ocsf, Format::Csv] {
             let mut output = Output::new(Vec::new(), format, STYLE);
             alerts.iter().for_each(|alert| output.write(alert).unwrap());
             assert_eq!(String::from_utf8(output.into_inner()).unwrap(), written(format, &alerts));
@@ -384,7 +402,7 @@ mod tests {
     #[test]
     fn reader_that_leaves_is_told_from_a_full_disk() {
         let alerts = samples::all();
-        for format in [Format::Table, Format::Ndjson, Format::Csv] {
+        for format in [Format::Table, Format::Ndjson, Format::Ocsf, Format::Csv] {
             let mut pipe = Output::new(Failing(100, io::ErrorKind::BrokenPipe), format, STYLE);
             assert!(pipe.write_all(&alerts).unwrap_err().is_closed());
             let mut disk = Output::new(Failing(100, io::ErrorKind::StorageFull), format, STYLE);

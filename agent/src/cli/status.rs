@@ -125,8 +125,42 @@ pub(super) fn text(health: &Health, style: Style) -> String {
     if let Some(latest) = health.gaps.latest {
         row("", format!("the latest ended {}", ago(health.now, latest.until)));
     }
+    own(health, &mut row);
     costs(&mut out, health, style);
     out
+}
+
+/// What the sensor does itself: left out of detection, and told of here.
+fn own(health: &Health, row: &mut impl FnMut(&str, String)) {
+    let n = human::count;
+    if health.own.count == 0 {
+        return;
+    }
+    row(
+        "own",
+        format!(
+            "{} connections and queries of the sensor itself, left out of detection",
+            n(health.own.count)
+        ),
+    );
+    for to in &health.own.destinations {
+        let name = if to.name.is_empty() { String::new() } else { format!(" ({})", to.name) };
+        let mut parts = Vec::new();
+        if to.connections > 0 {
+            parts.push(format!("{} connections", n(to.connections)));
+        }
+        if to.queries > 0 {
+            parts.push(format!("{} queries", n(to.queries)));
+        }
+        if to.bytes_out + to.bytes_in > 0 {
+            parts.push(format!("{} out, {} in", human::bytes(to.bytes_out), human::bytes(to.bytes_in)));
+        }
+        parts.push(format!("last {}", ago(health.now, to.last)));
+        row("", format!("{} {}{name}: {}", to.transport, to.remote, parts.join(", ")));
+    }
+    if health.own.unlisted > 0 {
+        row("", format!("and {} more, no longer listed", n(health.own.unlisted)));
+    }
 }
 
 fn costs(out: &mut String, health: &Health, style: Style) {

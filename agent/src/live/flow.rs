@@ -18,6 +18,7 @@ use sonde_common::net::FiveTuple;
 use sonde_common::time::Timestamp;
 
 use super::layer::LivePacket;
+use super::own::Own;
 use super::relay::Relay;
 use crate::events::EventsWriter;
 
@@ -37,6 +38,7 @@ pub struct Flow {
 /// What takes the observations.
 struct Ends {
     relay: Relay,
+    own: Own,
     engine: Engine,
     events: EventsWriter<'static>,
     emit: Emit,
@@ -63,6 +65,15 @@ pub struct Told {
 impl Ends {
     fn take(&mut self, owners: &SocketOwners, observation: &Observation<'_>) {
         let observation = owners.attribute(observation);
+        if self.own.takes(&observation) {
+            // Its owner is forgotten as others are.
+            if let Event::Connection(event) = &observation.event
+                && matches!(event.phase, Phase::Closed(_))
+            {
+                self.closed.push((event.tuple, event.start));
+            }
+            return;
+        }
         let told = &mut self.told;
         match &observation.event {
             Event::Dns(question) => {
@@ -114,6 +125,7 @@ impl Flow {
             owners: SocketOwners::new(tracking_bytes / 4),
             ends: Ends {
                 relay: Relay::default(),
+                own: Own::default(),
                 engine,
                 events: EventsWriter::new(events),
                 emit,
@@ -132,6 +144,11 @@ impl Flow {
     /// Whether sockets tell of datagrams, too.
     pub const fn expect_datagrams(&mut self, told: bool) {
         self.tracker.expect_sockets(told);
+    }
+
+    /// What tells the sensor's own traffic apart.
+    pub const fn own(&mut self) -> &mut Own {
+        &mut self.ends.own
     }
 
     /// Has the engine draw on this from now on; emits what new feeds bring of what it remembers.
@@ -185,6 +202,15 @@ impl Flow {
         let Self { tracker, owners, ends, .. } = self;
         tracker.tick(now, &mut |observation| ends.take(owners, observation));
         self.forget();
+    }
+
+    /// Has the engine close what went silent, and repeat what goes on.
+    pub fn review(&mut self, now: Timestamp) {
+        let Ends { engine, emit, told, .. } = &mut self.ends;
+        engine.tick(now, &mut |alert| {
+            told.alerts += 1;
+            emit(alert);
+        });
     }
 
     /// Tells what is still under way, at the end.

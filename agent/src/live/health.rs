@@ -9,6 +9,8 @@ use sonde_common::human;
 use sonde_common::live::{Gap, GapCause, Unavailable};
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
 
+use super::own::OwnTraffic;
+
 /// Parts of the sensor that are told of, at most.
 const MAX_PARTS: usize = 64;
 
@@ -38,6 +40,8 @@ pub struct Health {
     pub lost: BTreeMap<String, u64>,
     /// Times in which it was blind.
     pub gaps: Gaps,
+    /// What it does itself, which is left out of detection.
+    pub own: OwnTraffic,
     /// Its queues, by name.
     pub queues: BTreeMap<String, Queue>,
     /// What it remembers over a restart.
@@ -431,6 +435,7 @@ impl Health {
             series = counters.series,
             alerts = counters.alerts_emitted,
             suppressed = counters.alerts_suppressed,
+            own = self.own.count,
             lost = self.lost.values().sum::<u64>(),
             gaps = gaps.count.values().sum::<u64>(),
             memory_bytes = counters.memory_bytes,

@@ -12,6 +12,7 @@ pub mod identity;
 pub mod keep;
 pub mod known_good;
 pub mod layer;
+pub mod own;
 pub mod queue;
 pub mod relay;
 pub mod sensor;

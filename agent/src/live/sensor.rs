@@ -143,6 +143,8 @@ impl Sensor {
             next_health: clocks.wall,
             next_log: clocks.wall.plus_nanos(HEALTH_LOG_EVERY),
         };
+        let this = platform::identity::process_key(std::process::id(), boot);
+        sensor.flow.own().set_process(this);
         sensor.learn(config);
         sensor.flow.expect_datagrams(sensor.sources.datagrams);
         sensor.lost = sensor.lost_now();
@@ -304,6 +306,7 @@ impl Sensor {
         if !self.hand_on(until, clocks.wall) {
             self.flow.tick(until);
         }
+        self.flow.review(until);
         self.flow.flush();
         if let Some(error) = self.flow.take_events_error() {
             error!(%error, "the events can no longer be written; the sensor goes on without them");
@@ -437,6 +440,7 @@ impl Sensor {
         health.shed = self.budget.shed_work().iter().map(|work| work.as_str().to_owned()).collect();
         let owners = flow.owners().counters();
         let since_start = flow.told();
+        health.own = flow.own().traffic().clone();
         let tracking = flow.tracker().counters();
         let open = flow.tracker().open_connections();
         let tracker_bytes = flow.tracker().memory_bytes();

@@ -12,7 +12,11 @@ use sonde_common::record::Record;
 
 use self::own::OwnSockets;
 
+mod auth;
+mod batch;
 pub mod dial;
+mod elastic;
+mod hec;
 mod file;
 pub mod http;
 mod notice;
@@ -23,6 +27,8 @@ pub mod secret;
 mod syslog;
 pub mod target;
 pub mod tls;
+mod webhook;
+pub mod spool;
 
 /// Something that takes records.
 pub trait Sink: Send {
@@ -90,19 +96,14 @@ pub fn open(name: &SinkName, settings: &SinkSettings, own: &OwnSockets) -> Resul
             Err(error("exactly one table below it has to say how it is reached, such as [sinks.NAME.file]"))
         }
         // One arm for each kind.
-        Some(Reach::File(own_table)) => Ok(Box::new(file::FileSink::open(name, own_table)?)),
-        Some(Reach::Syslog(own_table)) => {
-            Ok(Box::new(syslog::SyslogSink::open(name, settings, own_table, own)?))
-        }
+        Some(Reach::Elastic(elastic)) => Ok(Box::new(elastic::Elastic::new(name, settings, elastic, own)?)),
+        Some(Reach::File(file)) => Ok(Box::new(file::FileSink::open(name, file)?)),
+        Some(Reach::Hec(hec)) => Ok(Box::new(hec::Hec::new(name, settings, hec, own)?)),
         Some(Reach::Notice(_)) => Ok(Box::new(notice::NoticeSink::open(name)?)),
+        Some(Reach::Syslog(syslog)) => Ok(Box::new(syslog::SyslogSink::open(name, settings, syslog, own)?)),
+        Some(Reach::Webhook(webhook)) => Ok(Box::new(webhook::Webhook::new(name, settings, webhook, own)?)),
         Some(
-            Reach::Elastic(_)
-            | Reach::Hec(_)
-            | Reach::Sentinel(_)
-            | Reach::Otlp(_)
-            | Reach::Nats(_)
-            | Reach::Kafka(_)
-            | Reach::Webhook(_),
+            Reach::Sentinel(_) | Reach::Otlp(_) | Reach::Nats(_) | Reach::Kafka(_),
         ) => Err(error("this kind is not built yet")),
     }
 }

@@ -29,9 +29,16 @@ pub(super) struct Pinned {
 }
 
 /// No key of the chain is pinned.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("its certificate is valid, but no key of its chain is one of tls.pins (its own key is {0})")]
 struct NotPinned(Pin);
+
+// What the library shows to people of an error that is not its own.
+impl std::fmt::Debug for NotPinned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
 
 impl Pinned {
     pub(super) fn new(plain: Arc<WebPkiServerVerifier>, roots: &RootCertStore, pins: &[Pin]) -> Self {

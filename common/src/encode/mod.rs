@@ -4,6 +4,8 @@ pub mod csv;
 pub mod journal;
 pub mod json;
 pub mod native;
+pub mod ocsf;
+pub mod record;
 pub mod syslog;
 mod told;
 

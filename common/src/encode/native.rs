@@ -20,7 +20,7 @@ use crate::process::{Attribution, ImageLocation, ParentClass};
 use crate::time::Timestamp;
 
 /// Version of the form: the first number rises when a field changes its meaning or goes, the second when one is added.
-pub const SCHEMA_VERSION: &str = "1.1";
+pub const SCHEMA_VERSION: &str = "2.0";
 /// Version of the Elastic Common Schema whose names are used.
 pub const ECS_VERSION: &str = "8.11.0";
 
@@ -83,8 +83,8 @@ struct Document<'a> {
     sonde: Sonde<'a>,
 }
 
-#[derive(Serialize)]
-struct Version {
+#[derive(Debug, Serialize)]
+pub(super) struct Version {
     version: &'static str,
 }
 
@@ -103,11 +103,11 @@ struct Event {
     risk_score: f64,
 }
 
-#[derive(Serialize)]
-struct Rule {
-    id: &'static str,
-    name: &'static str,
-    description: &'static str,
+#[derive(Debug, Serialize)]
+pub(super) struct Rule {
+    pub(super) id: &'static str,
+    pub(super) name: &'static str,
+    pub(super) description: &'static str,
 }
 
 #[derive(Serialize)]
@@ -147,11 +147,11 @@ struct Parent<'a> {
     name: &'a str,
 }
 
-#[derive(Serialize)]
-struct User<'a> {
+#[derive(Debug, Serialize)]
+pub(super) struct User<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
-    domain: &'a str,
-    name: &'a str,
+    pub(super) domain: &'a str,
+    pub(super) name: &'a str,
 }
 
 #[derive(Serialize)]
@@ -264,65 +264,65 @@ struct Techniques<'a> {
     name: Vec<&'a str>,
 }
 
-#[derive(Serialize)]
-struct Sonde<'a> {
-    schema: Version,
-    version: &'static str,
-    id: String,
-    revision: u32,
-    change: Change,
-    severity: Severity,
-    score: f64,
+#[derive(Debug, Serialize)]
+pub(super) struct Sonde<'a> {
+    pub(super) schema: Version,
+    pub(super) version: &'static str,
+    pub(super) id: String,
+    pub(super) revision: u32,
+    pub(super) change: Change,
+    pub(super) severity: Severity,
+    pub(super) score: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    points: Option<f64>,
+    pub(super) points: Option<f64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    parts: Vec<Part<'a>>,
+    pub(super) parts: Vec<Part<'a>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    missing: &'a [Word],
+    pub(super) missing: &'a [Word],
     #[serde(skip_serializing_if = "str::is_empty")]
-    reason: &'a str,
-    evaluated: Timestamp,
+    pub(super) reason: &'a str,
+    pub(super) evaluated: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    detected: Option<Timestamp>,
+    pub(super) detected: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    detected_after_callbacks: Option<u32>,
-    class: Class,
+    pub(super) detected_after_callbacks: Option<u32>,
+    pub(super) class: Class,
     #[serde(skip_serializing_if = "Option::is_none")]
-    level: Option<Level>,
-    evidence: Measured<'a>,
+    pub(super) level: Option<Level>,
+    pub(super) evidence: Measured<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    dns: Option<Counted<'a>>,
+    pub(super) dns: Option<Counted<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    indicators: Vec<OnFeed<'a>>,
+    pub(super) indicators: Vec<OnFeed<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    profile: Option<ProfileFields<'a>>,
+    pub(super) profile: Option<ProfileFields<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    hosting: Option<bool>,
-    destination: Names<'a>,
+    pub(super) hosting: Option<bool>,
+    pub(super) destination: Names<'a>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    group: &'a [String],
+    pub(super) group: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
-    process: Option<Program<'a>>,
+    pub(super) process: Option<Program<'a>>,
     #[serde(skip_serializing_if = "Attribution::is_none")]
-    attribution: Attribution,
+    pub(super) attribution: Attribution,
     #[serde(skip_serializing_if = "Option::is_none")]
-    suppressed_by: Option<&'a Suppressed>,
+    pub(super) suppressed_by: Option<&'a Suppressed>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    guide: Option<guide::Guide>,
+    pub(super) guide: Option<guide::Guide>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    queries: Option<guide::Queries>,
+    pub(super) queries: Option<guide::Queries>,
 }
 
-#[derive(Serialize)]
-struct Part<'a> {
+#[derive(Debug, Serialize)]
+pub(super) struct Part<'a> {
     name: &'a str,
     points: f64,
     #[serde(skip_serializing_if = "str::is_empty")]
     detail: &'a str,
 }
 
-#[derive(Serialize)]
-struct Measured<'a> {
+#[derive(Debug, Serialize)]
+pub(super) struct Measured<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     bans: Option<f64>,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -363,8 +363,8 @@ struct Measured<'a> {
 }
 
 /// What was counted of names.
-#[derive(Serialize)]
-struct Counted<'a> {
+#[derive(Debug, Serialize)]
+pub(super) struct Counted<'a> {
     queries: u32,
     names: u32,
     nxdomain: u32,
@@ -384,14 +384,14 @@ struct Counted<'a> {
     samples: &'a [String],
 }
 
-#[derive(Serialize)]
-struct QueryType<'a> {
+#[derive(Debug, Serialize)]
+pub(super) struct QueryType<'a> {
     name: &'a str,
     queries: u32,
 }
 
-#[derive(Serialize)]
-struct OnFeed<'a> {
+#[derive(Debug, Serialize)]
+pub(super) struct OnFeed<'a> {
     kind: &'a str,
     value: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -410,8 +410,8 @@ struct OnFeed<'a> {
     retrospective: bool,
 }
 
-#[derive(Serialize)]
-struct ProfileFields<'a> {
+#[derive(Debug, Serialize)]
+pub(super) struct ProfileFields<'a> {
     name: &'a str,
     class: &'a str,
     matched: bool,
@@ -420,16 +420,16 @@ struct ProfileFields<'a> {
     excused: bool,
 }
 
-#[derive(Serialize)]
-struct Bins<'a> {
+#[derive(Debug, Serialize)]
+pub(super) struct Bins<'a> {
     low_secs: f64,
     high_secs: f64,
     counts: &'a [u16; HISTOGRAM_BINS],
 }
 
 /// What the client resolved and what it claimed, kept apart.
-#[derive(Serialize)]
-struct Names<'a> {
+#[derive(Debug, Serialize)]
+pub(super) struct Names<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     name: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -443,8 +443,8 @@ struct Names<'a> {
 }
 
 /// What ECS has no name for.
-#[derive(Serialize)]
-struct Program<'a> {
+#[derive(Debug, Serialize)]
+pub(super) struct Program<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     script: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -517,18 +517,17 @@ impl<'a> Document<'a> {
 
 impl Event {
     fn new(alert: &Alert) -> Self {
-        // ECS keeps "alert" for what a rule raised: a series that `--all` lists is an event.
-        let is_alert = alert.detected.is_some() || alert.severity >= Severity::Medium;
         Self {
-            kind: if is_alert { "alert" } else { "event" },
+            kind: if is_alert(alert) { "alert" } else { "event" },
             category: ["network", "intrusion_detection"],
             r#type: ["info"],
             action: match alert.change {
                 Change::Created => "beacon-created",
                 Change::Updated => "beacon-updated",
+                Change::Closed => "beacon-closed",
                 Change::Final => "beacon-final",
             },
-            id: format!("{}-{}", alert.id, alert.revision),
+            id: alert.emission_id(),
             module: "sonde",
             dataset: "sonde.alert",
             start: alert.evidence.first_seen,
@@ -540,7 +539,7 @@ impl Event {
 }
 
 impl Rule {
-    const fn new(class: Class) -> Self {
+    pub(super) const fn new(class: Class) -> Self {
         let (id, name, description) = match class {
             Class::Beacon => (
                 "sonde.beacon.connection",
@@ -665,7 +664,7 @@ impl<'a> EcsProcess<'a> {
 
 impl<'a> User<'a> {
     /// Windows names an account `DOMAIN\name`; ECS wants the two apart.
-    fn new(account: &'a str) -> Option<Self> {
+    pub(super) fn new(account: &'a str) -> Option<Self> {
         let (domain, name) = account.split_once('\\').unwrap_or(("", account));
         let (domain, name) = if name.is_empty() { ("", account) } else { (domain, name) };
         some_text(name).map(|name| Self { domain, name })
@@ -704,7 +703,7 @@ impl<'a> EcsAs<'a> {
 }
 
 impl<'a> Counted<'a> {
-    fn new(dns: &'a DnsEvidence) -> Self {
+    pub(super) fn new(dns: &'a DnsEvidence) -> Self {
         let DnsEvidence { queries, names, nxdomain, name_bytes, entropy_bits, generated_score, .. } = dns;
         let DnsEvidence { types, addresses, ttl_min_secs, resolver, samples, .. } = dns;
         Self {
@@ -748,7 +747,7 @@ impl<'a> ProfileFields<'a> {
 }
 
 impl<'a> Sonde<'a> {
-    fn new(alert: &'a Alert, guidance: Guidance) -> Self {
+    pub(super) fn new(alert: &'a Alert, guidance: Guidance) -> Self {
         let destination = &alert.destination;
         Self {
             schema: Version { version: SCHEMA_VERSION },
@@ -800,7 +799,7 @@ impl<'a> Sonde<'a> {
 }
 
 impl<'a> Measured<'a> {
-    fn new(evidence: &'a Evidence, class: Class) -> Self {
+    pub(super) fn new(evidence: &'a Evidence, class: Class) -> Self {
         let Evidence {
             level: _,
             bans,
@@ -890,6 +889,11 @@ impl<'a> Program<'a> {
     }
 }
 
+/// ECS keeps "alert" for what a rule raised: a series that `--all` lists is an event.
+pub(super) fn is_alert(alert: &Alert) -> bool {
+    alert.detected.is_some() || alert.severity >= Severity::Medium
+}
+
 /// Seconds from the first callback to the latest.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "a float of seconds is exact to a microsecond for 285 years")]
@@ -935,7 +939,7 @@ fn split_image(image: &str) -> (&str, &str) {
     (if name.len() < image.len() { image } else { "" }, name)
 }
 
-fn is_domain(name: &str) -> bool {
+pub(super) fn is_domain(name: &str) -> bool {
     !name.is_empty() && name.parse::<IpAddr>().is_err()
 }
 
@@ -1150,13 +1154,13 @@ mod tests {
         let golden = concat!(
             r#"{"@timestamp":"2026-03-02T09:00:00.000000000Z","ecs":{"version":"8.11.0"},"#,
             r#""event":{"kind":"event","category":["network","intrusion_detection"],"type":["info"],"#,
-            r#""action":"beacon-final","id":"0000000000000000000000000000000b-1","module":"sonde","#,
+            r#""action":"beacon-final","id":"0000000000000000000000000000000b-1-1898fa9bb2fba000","module":"sonde","#,
             r#""dataset":"sonde.alert","start":"2026-03-02T08:00:00.000000000Z","#,
             r#""end":"2026-03-02T08:30:00.000000000Z","severity":1,"risk_score":0.52},"#,
             r#""rule":{"id":"sonde.beacon.connection","name":"Beacon: connections","description":"A program connects "#,
             r#"to one destination in a rhythm, and what is known of the two is suspicious."},"#,
             r#""destination":{"address":"198.51.100.9","ip":"198.51.100.9"},"network":{"transport":"icmp"},"#,
-            r#""sonde":{"schema":{"version":"1.1"},"version":"VERSION","id":"0000000000000000000000000000000b","#,
+            r#""sonde":{"schema":{"version":"2.0"},"version":"VERSION","id":"0000000000000000000000000000000b","#,
             r#""revision":1,"change":"final","severity":"info","score":0.0052,"points":-6.1875,"#,
             r#""evaluated":"2026-03-02T09:00:00.000000000Z","class":"beacon","level":"connection","#,
             r#""evidence":{"bans":0.0,"callbacks":3,"missed":0,"first_seen":"2026-03-02T08:00:00.000000000Z","#,

@@ -284,6 +284,35 @@ impl Judge {
         }
     }
 
+    /// Emits what time alone brings: findings that went silent are closed, and those that go on are told of once a day.
+    pub(super) fn review(&mut self, beacons: &BeaconDetector, now: Timestamp, sink: &mut impl FnMut(Alert)) {
+        let seen = |series| {
+            let (series, _) = beacons.find(series)?;
+            Some((series.last_seen(), series.check_ins()))
+        };
+        for due in self.ledger.due(now, seen) {
+            let change = due.change;
+            let standing = self.ledger.standing_of(&due.id, due.series);
+            let Some(alert) = self.ledger.get(&due.id).and_then(|entry| {
+                let of_series = beacons.find(entry.series).filter(|(_, label)| {
+                    ledger::finding_id(&self.scope.host, label) == due.id && label.peak.is_some()
+                });
+                match of_series {
+                    Some((series, label)) => Some(self.of_series(series, label, &standing)),
+                    None => entry.snapshot(&standing),
+                }
+            }) else {
+                self.ledger.tell(due, now, true);
+                continue;
+            };
+            let held = self.is_held(&alert);
+            let Some(standing) = self.ledger.tell(due, now, held) else { continue };
+            if !held {
+                sink(Alert { change, revision: standing.revision, time: now, ..alert });
+            }
+        }
+    }
+
     /// The final state of each finding that is an alert.
     pub(super) fn alerts(&self, beacons: &BeaconDetector) -> impl Iterator<Item = Alert> {
         self.ledger.iter().filter_map(|(id, entry)| self.alert(beacons, id, entry))

@@ -1,7 +1,7 @@
 //! The ledger of findings: what is already an alert, when it became one, and whether there is news to emit.
 //!
-//! An alert is emitted when it is made, when its severity rises, when its callbacks have doubled, and when a day has gone
-//! by, each at the next evaluation of its series.
+//! An alert is emitted when it is made, when its severity rises and when its callbacks have doubled, at the next evaluation of
+//! its series; when it has gone on for another day; and when nothing more came of it for long, which closes it.
 
 use std::collections::BTreeMap;
 use std::hash::Hasher as _;
@@ -11,7 +11,7 @@ use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use super::LEDGER_SHARE;
 use super::state::{Reader, StateError, Writer};
-use crate::alert::{Alert, Change, FindingId, Level, Severity};
+use crate::alert::{Alert, Change, Evidence, FindingId, Level, Severity};
 use crate::detect::Finding;
 use crate::detect::beacon::label::Label;
 use crate::detect::beacon::texts;
@@ -21,6 +21,14 @@ use crate::time::{NANOS_PER_SEC, Timestamp};
 const MAX_FINDINGS: usize = 4096;
 /// An alert that goes on is emitted again after so long.
 const REPEAT_AFTER: i64 = 86_400 * NANOS_PER_SEC;
+/// An alert of which nothing more is seen for so long is closed, at the earliest…
+const CLOSE_AFTER: i64 = 86_400 * NANOS_PER_SEC;
+/// …at the latest…
+const CLOSE_AT_LATEST: i64 = 30 * CLOSE_AFTER;
+/// …and between the two when so many callbacks stayed away. Fewer are missed by a laptop that is shut over a weekend.
+const CLOSE_AFTER_INTERVALS: f64 = 8.0;
+/// What detectors count is told of at doublings: so many times the time it took so far is waited for the next.
+const CLOSE_AFTER_DWELLS: i64 = 2;
 /// Layout of what the id is made of: raise it, and every id changes.
 const ID_VERSION: u8 = 1;
 /// Stands for the series of a finding that has none.
@@ -90,7 +98,21 @@ pub(super) struct Entry {
     detected_after: u32,
     emitted: Timestamp,
     emitted_callbacks: u32,
+    /// When it was evaluated last.
+    noted: Timestamp,
+    /// Nothing more came of it, and that was told.
+    closed: bool,
     snapshot: Option<Box<Alert>>,
+}
+
+/// What a look at all findings brings of one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    pub(super) id: FindingId,
+    pub(super) series: u64,
+    /// [`Change::Updated`] or [`Change::Closed`].
+    pub(super) change: Change,
+    callbacks: u32,
 }
 
 impl Entry {
@@ -104,6 +126,22 @@ impl Entry {
             detected_after: self.detected_after,
             emit,
         }
+    }
+
+    /// For how long nothing has to be seen of it before it is closed.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a float that is too large becomes the largest number"
+    )]
+    fn closes_after(&self) -> i64 {
+        let Some(alert) = &self.snapshot else { return CLOSE_AFTER };
+        let Evidence { interval_median_secs, first_seen, last_seen, .. } = &alert.evidence;
+        let waits = if self.series == NO_SERIES {
+            last_seen.since(*first_seen).saturating_mul(CLOSE_AFTER_DWELLS)
+        } else {
+            (interval_median_secs * CLOSE_AFTER_INTERVALS * 1e9) as i64
+        };
+        waits.clamp(CLOSE_AFTER, CLOSE_AT_LATEST)
     }
 
     pub(super) fn snapshot(&self, standing: &Standing) -> Option<Alert> {
@@ -206,10 +244,12 @@ impl Ledger {
             if !better && series != entry.series && !orphaned {
                 return None;
             }
+            let again = std::mem::take(&mut entry.closed);
+            entry.noted = now;
             entry.series = series;
             entry.points = entry.points.max(points);
             entry.severity = entry.severity.max(severity);
-            let emit = worse_news || due;
+            let emit = worse_news || due || again;
             if emit {
                 entry.revision += 1;
                 entry.emitted = now;
@@ -232,11 +272,41 @@ impl Ledger {
             detected_after: callbacks,
             emitted: now,
             emitted_callbacks: callbacks,
+            noted: now,
+            closed: false,
             snapshot: None,
         };
         let standing = entry.standing(Change::Created, Some(now), true);
         self.entries.insert(id, entry);
         Some(standing)
+    }
+
+    /// Findings of which nothing more came for long, and such as go on and were last told of a day ago. `seen`: what is known
+    /// of a series, as latest callback and check-ins.
+    pub(super) fn due(&self, now: Timestamp, seen: impl Fn(u64) -> Option<(Timestamp, u32)>) -> Vec<Due> {
+        let open = self.entries.values().filter(|entry| !entry.closed);
+        let due = open.filter_map(|entry| {
+            let (last, callbacks) = seen(entry.series).unwrap_or((entry.noted, entry.emitted_callbacks));
+            let silent = now.since(last.max(entry.noted)) >= entry.closes_after();
+            let goes_on = now.since(entry.emitted) >= REPEAT_AFTER && callbacks > entry.emitted_callbacks;
+            let change = match (silent, goes_on) {
+                (true, _) => Change::Closed,
+                (false, true) => Change::Updated,
+                (false, false) => return None,
+            };
+            Some(Due { id: entry.id, series: entry.series, change, callbacks })
+        });
+        due.collect()
+    }
+
+    /// Notes that it is told, or if it is held back that it is not.
+    pub(super) fn tell(&mut self, due: Due, now: Timestamp, held: bool) -> Option<Standing> {
+        let entry = self.entries.get_mut(&due.id)?;
+        entry.closed = due.change == Change::Closed;
+        entry.emitted = now;
+        entry.emitted_callbacks = due.callbacks;
+        entry.revision += u32::from(!held);
+        Some(entry.standing(due.change, Some(now), !held))
     }
 
     /// Keeps the alert as it is now, for when its series has left the table.
@@ -270,6 +340,7 @@ impl Ledger {
         for entry in self.entries.values_mut() {
             shift(&mut entry.detected);
             shift(&mut entry.emitted);
+            shift(&mut entry.noted);
             if let Some(alert) = entry.snapshot.as_deref_mut() {
                 let evidence = &mut alert.evidence;
                 let times = [&mut alert.time, &mut evidence.first_seen, &mut evidence.last_seen];
@@ -292,6 +363,10 @@ impl Ledger {
     /// The severity at which a finding is known.
     pub(super) fn severity_of(&self, id: &FindingId) -> Option<Severity> {
         self.entries.get(id).map(|entry| entry.severity)
+    }
+
+    pub(super) fn get(&self, id: &FindingId) -> Option<&Entry> {
+        self.entries.get(id)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&FindingId, &Entry)> {

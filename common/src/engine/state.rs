@@ -32,7 +32,7 @@ use crate::time::Timestamp;
 /// What the bytes are.
 const KIND: [u8; 8] = *b"sondeEng";
 /// Version of their layout: any change of a type that is saved raises it.
-pub const STATE_VERSION: u32 = 3;
+pub const STATE_VERSION: u32 = 4;
 
 /// Under which name destinations seen of late are saved, among the detectors.
 const INDICATORS: &str = "indicators";
@@ -154,7 +154,17 @@ impl Engine {
     }
 
     fn save_parts(&self, out: &mut Writer<'_>) {
-        let Self { judge, names, processes, beacons, detectors, indicators, counters: _ } = self;
+        let Self {
+            judge,
+            names,
+            processes,
+            beacons,
+            detectors,
+            indicators,
+            counters: _,
+            reviewed: _,
+            tally: _,
+        } = self;
         let Judge { scope, ledger, suppressions, excused, knowledge: _, feeds_since: _ } = judge;
         out.put(&scope.host);
         out.put(&(scope.facts.history, scope.facts.observed_since, scope.now));
@@ -281,7 +291,8 @@ impl Engine {
         }
         let mut judge = Judge::new(scope, 0);
         (judge.ledger, judge.suppressions, judge.excused) = (ledger, suppressions, excused);
-        Ok(Self { judge, names, processes, beacons, detectors, indicators, counters })
+        let reviewed = super::NEVER;
+        Ok(Self { judge, names, processes, beacons, detectors, indicators, counters, reviewed, tally: None })
     }
 
     /// The host that this is the engine of.

@@ -4,8 +4,10 @@ mod calls;
 mod counted;
 mod gaps;
 mod learning;
+mod lifecycle;
 mod memory;
 mod state;
+mod summaries;
 mod suppressed;
 
 use std::net::IpAddr;

@@ -36,7 +36,8 @@ impl Guidance {
     #[must_use]
     pub fn of_emission(self, alert: &Alert) -> Self {
         let is_alert = alert.severity >= Severity::Medium || alert.detected.is_some();
-        if is_alert && alert.change != Change::Updated { self } else { Self::None }
+        let repeats = matches!(alert.change, Change::Updated | Change::Closed);
+        if is_alert && !repeats { self } else { Self::None }
     }
 }
 

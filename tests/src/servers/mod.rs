@@ -3,6 +3,10 @@
 //! `scripts/setup --test` installs them; a machine without one makes the case fail with that remedy, since a case that skips
 //! proves nothing.
 
+pub mod http;
+pub mod nginx;
+pub mod osmem;
+pub mod tinyproxy;
 pub mod rsyslog;
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

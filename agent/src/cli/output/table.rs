@@ -329,6 +329,7 @@ impl Row {
                 match alert.change {
                     Change::Created => "new",
                     Change::Updated => "update",
+                    Change::Closed => "closed",
                     Change::Final => "final",
                 }
             ),

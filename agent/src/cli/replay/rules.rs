@@ -69,6 +69,10 @@ impl Arguments {
         inputs: Vec<Found>,
         process_map: Option<ProcessMap>,
     ) -> Result<Exit, Failure> {
+        if self.format == Some(Format::Ocsf) {
+            let text = "--format ocsf is a form of Sonde's own findings: a rule's answer comes as table, ndjson or csv";
+            return Err(Failure(Exit::Usage, text.to_owned()));
+        }
         let wanted = Wanted { sentinel: asked != Asked::Rita, rita: asked != Asked::Sentinel };
         let knowledge = settings::knowledge(config, &self.feed)?;
         let mut feed = Feed::new(wanted);
@@ -172,7 +176,7 @@ fn write<R: Record>(
             out.write_bytes(&text)?;
             each(out, records, record::csv)
         }
-        Format::Ndjson => each(out, records, record::ndjson),
+        Format::Ndjson | Format::Ocsf => each(out, records, record::ndjson),
     }
 }
 

@@ -12,6 +12,7 @@ use sonde_common::program::Program;
 use sonde_common::time::NANOS_PER_SEC;
 
 use super::*;
+use crate::sink::own::OwnSockets;
 
 const MEMORY: usize = 16 << 20;
 const SEED: (u64, u64) = (1, 2);
@@ -115,6 +116,103 @@ fn a_beacon_of_many_processes_is_one_alert_that_names_the_program() {
     assert_eq!((first.host.as_str(), first.destination.port), ("lab", 8443));
     assert_eq!(first.attribution, EBPF);
     assert!(seen.flow.owners().is_empty(), "what is closed is forgotten");
+}
+
+/// The same forty calls, all by one process.
+fn calls(seen: &mut Seen, opener: Option<&Opener>) {
+    for call in 0..40_u16 {
+        let time = i64::from(call) * 60_000;
+        let tuple = call_tuple(call);
+        let news = |ms: i64, news| SocketEvent { time: at(time + ms), socket: SocketId(1), tuple, news };
+        let totals = sonde_common::event::Totals {
+            end: at(time + 90),
+            bytes_out: Some(310),
+            bytes_in: Some(540),
+            outcome: sonde_common::event::Outcome::Established,
+        };
+        let flow = &mut seen.flow;
+        flow.socket(&news(0, SocketNews::Opened(None)), opener.cloned());
+        flow.socket(&news(20, SocketNews::Answered), None);
+        flow.socket(&news(90, SocketNews::Closed(totals)), None);
+        flow.tick(at(time + 30_000));
+    }
+    seen.flow.finish();
+}
+
+fn call_tuple(call: u16) -> FiveTuple {
+    FiveTuple {
+        transport: Transport::Tcp,
+        local: ([192, 0, 2, 10], 40_000 + call).into(),
+        remote: ([203, 0, 113, 66], 8443).into(),
+    }
+}
+
+/// That what the sensor did was left out everywhere, and is told of.
+fn left_out(mut seen: Seen) {
+    assert_eq!(seen.alerts.all(), []);
+    let written = seen.events.all();
+    assert_eq!(written.iter().filter(|byte| **byte == b'\n').count(), 1, "the head of the file alone");
+    let counters = seen.flow.engine().counters();
+    assert_eq!((counters.events, counters.beacon.series), (0, 0));
+    assert_eq!(seen.flow.told(), Told::default());
+    let own = seen.flow.own().traffic().clone();
+    assert_eq!((own.count, own.destinations.len(), own.unlisted), (40, 1, 0));
+    let to = &own.destinations[0];
+    assert_eq!((to.remote.as_str(), to.connections), ("203.0.113.66:8443", 40));
+    assert_eq!((to.bytes_out, to.bytes_in), (40 * 310, 40 * 540));
+    assert!(seen.flow.owners().is_empty(), "what is closed is forgotten");
+}
+
+#[test]
+fn what_this_process_does_is_left_out() {
+    let mut seen = start();
+    let us = implant(7);
+    seen.flow.own().set_process(Some(us.process));
+    calls(&mut seen, Some(&us));
+    left_out(seen);
+}
+
+#[test]
+fn what_goes_through_our_sockets_is_left_out_though_nobody_knows_whose_it_is() {
+    let mut seen = start();
+    let sockets = OwnSockets::default();
+    seen.flow.own().set_sockets(sockets.clone());
+    for call in 0..40 {
+        let FiveTuple { local, remote, .. } = call_tuple(call);
+        sockets.opened((std::net::Ipv4Addr::UNSPECIFIED, local.port()).into());
+        assert!(sockets.holds(local, remote));
+    }
+    calls(&mut seen, None);
+    left_out(seen);
+}
+
+#[test]
+fn another_program_that_calls_the_same_server_in_the_same_rhythm_is_found() {
+    // The number of an earlier process is not the process.
+    let mut seen = start();
+    let other = implant(7);
+    let start_of_us = at(123);
+    seen.flow.own().set_process(Some(ProcessKey { pid: other.process.pid, start: start_of_us }));
+    calls(&mut seen, Some(&other));
+    assert!(!seen.alerts.all().is_empty());
+    assert_eq!(seen.flow.own().traffic().count, 0);
+}
+
+#[test]
+fn of_many_destinations_the_latest_are_listed() {
+    let mut seen = start();
+    let us = implant(7);
+    seen.flow.own().set_process(Some(us.process));
+    for host in 1..=20_u8 {
+        let tuple = FiveTuple { remote: ([203, 0, 113, host], 443).into(), ..call_tuple(u16::from(host)) };
+        let news = SocketNews::Opened(None);
+        let event = SocketEvent { time: at(i64::from(host)), socket: SocketId(u64::from(host)), tuple, news };
+        seen.flow.socket(&event, Some(us.clone()));
+    }
+    seen.flow.finish();
+    let own = seen.flow.own().traffic();
+    assert_eq!((own.count, own.destinations.len(), own.unlisted), (20, 16, 4));
+    assert_eq!(own.destinations.last().unwrap().remote, "203.0.113.20:443");
 }
 
 #[test]

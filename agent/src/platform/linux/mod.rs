@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod append;
 pub mod clock;
 pub mod ebpf;
+pub mod files;
 pub mod identity;
 pub mod journal;
 mod keep_alive;

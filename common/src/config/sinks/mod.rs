@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use self::elastic::ElasticSettings;
+pub use self::elastic::{ElasticSettings, Index};
 pub use self::file::FileSettings;
 pub use self::hec::HecSettings;
 pub use self::kafka::KafkaSettings;
@@ -202,7 +202,9 @@ impl SinkSettings {
         if self.proxy_password.is_set() && !user {
             return Some("proxy_password needs a user in proxy (http://user@host:port)");
         }
-        self.tls.fault()
+        let of_kind = self.elastic.as_ref().and_then(ElasticSettings::fault);
+        let of_kind = of_kind.or_else(|| self.webhook.as_ref().and_then(WebhookSettings::fault));
+        of_kind.or_else(|| self.tls.fault())
     }
 }
 

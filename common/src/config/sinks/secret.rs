@@ -30,7 +30,7 @@ impl Secret {
 
 /// As it stands in the file, not checked yet.
 #[derive(Default, Deserialize)]
-#[serde(rename = "Secret", default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table that names file, credential or env")]
 struct Named {
     file: Place,
     credential: String,

@@ -43,6 +43,40 @@ fn more_sinks_than_there_is_room_for_are_refused() {
 }
 
 #[test]
+fn an_index_and_the_way_in_are_checked() {
+    let elastic = |lines: &str| Config::parse(&format!("[sinks.a.elastic]\n{lines}"), &[]);
+    for good in
+        ["index = \"logs-sonde-default\"", "index = \".alerts\"", "user = \"me\"\npassword.env = \"P\""]
+    {
+        assert!(elastic(good).is_ok(), "{good}");
+    }
+    for (bad, wanted) in [
+        ("index = \"\"", "no name of an index"),
+        ("index = \"../_all\"", "no name of an index"),
+        ("index = \"_all\"", "no name of an index"),
+        ("index = \"Alerts\"", "no name of an index"),
+        ("index = \"a/b\"", "no name of an index"),
+        ("user = \"me\"", "elastic.password"),
+        ("password.env = \"P\"", "elastic.user"),
+        ("user = \"me\"\npassword.env = \"P\"\napi_key.env = \"K\"", "only one"),
+        ("user = \"a:b\"\npassword.env = \"P\"", "colon"),
+    ] {
+        let error = elastic(bad).unwrap_err().to_string();
+        assert!(error.contains(wanted), "{bad}: {error}");
+    }
+}
+
+#[test]
+fn a_webhook_has_one_url() {
+    for (lines, wanted) in
+        [("", "set webhook.url or"), ("url = \"http://a\"\nsecret_url.env = \"U\"", "set only one")]
+    {
+        let error = error(&format!("[sinks.a.webhook]\n{lines}"));
+        assert!(error.contains(wanted), "{error}");
+    }
+}
+
+#[test]
 fn a_value_that_is_wrong_alone_is_pointed_at() {
     for (line, wanted) in [
         ("tls.pins = [\"abc\"]", "is no pin"),
@@ -58,7 +92,7 @@ fn a_value_that_is_wrong_alone_is_pointed_at() {
         ("proxy_password = { env = \"X\", file = \"/x\" }", "only one of"),
         ("proxy_password = { credential = \"../shadow\" }", "is no name for credential"),
         ("proxy_password = { env = \"a=b\" }", "is no name for env"),
-        ("proxy_password = \"geheim\"", "struct Secret"),
+        ("proxy_password = \"geheim\"", "a table that names file"),
     ] {
         let error = error(&format!("[sinks.a]\n{line}\n[sinks.a.file]"));
         assert!(error.contains(wanted) && error.contains("line "), "{line}: {error}");

@@ -6,7 +6,7 @@ use crate::alert::Change;
 use crate::event::HostFacts;
 use crate::suppress::{ProgramFile, ProgramRule};
 
-fn draft(path: &str, expires: Option<Timestamp>) -> Draft {
+pub(super) fn draft(path: &str, expires: Option<Timestamp>) -> Draft {
     Draft {
         program: Some(ProgramRule { file: ProgramFile::Path(path.into()), user: None, script: None }),
         destination: None,

@@ -5,6 +5,7 @@
 //! refused and counted. docs/performance.md has the figures.
 
 mod exact;
+mod filter;
 mod names;
 mod notes;
 mod ranges;
