@@ -76,11 +76,12 @@ impl Link {
     /// frame may have been sent.
     pub(super) async fn send(&mut self, frames: Vec<Vec<u8>>) -> io::Result<String> {
         let (mut session, again) = self.session().await?;
-        session.write(frames.iter()).await?;
-        session.confirmed().await?;
-        if again.is_some() {
-            session.prove().await?;
-        }
+        let sent = async {
+            session.write(frames.iter()).await?;
+            session.confirmed().await?;
+            if again.is_some() { session.prove().await } else { Ok(()) }
+        };
+        sent.await.map_err(|error| if again.is_some() { early(&error) } else { error })?;
         self.sent.extend(frames);
         self.session = Some(session);
         let again = match again {
@@ -106,7 +107,7 @@ impl Link {
         let stream = self.dialer.dial(&self.host, self.port).await?;
         stream.unsent().give_up_after(self.patience)?;
         let mut session = Session { stream, heard: 0 };
-        session.write(self.sent.frames.iter()).await?;
+        session.write(self.sent.frames.iter()).await.map_err(|error| early(&error))?;
         Ok((session, Some(self.sent.frames.len())))
     }
 
@@ -165,10 +166,7 @@ impl Session {
     async fn prove(&mut self) -> io::Result<()> {
         let end = Instant::now() + PROBATION;
         while let Ok(heard) = timeout_at(end, self.hear()).await {
-            heard.map_err(|error| {
-                let why = "it closed the connection right after the first records: does it take our address and certificate?";
-                io::Error::new(error.kind(), format!("{why} ({error})"))
-            })?;
+            heard?;
         }
         Ok(())
     }
@@ -194,6 +192,12 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// An error before a new connection was proven: more often than not the other side does not want us.
+fn early(error: &io::Error) -> io::Error {
+    let why = "it took back a new connection: does it take our address and certificate?";
+    io::Error::new(error.kind(), format!("{why} ({error})"))
 }
 
 fn ended() -> io::Error {
