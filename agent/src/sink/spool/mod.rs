@@ -155,8 +155,8 @@ impl Spool {
                     return Ok(());
                 }
                 Err(error) if is_full(&error) => {
-                    self.fails(&error);
                     if !self.remove_done(true) && !self.drop_oldest(Which::Bulk, Cause::DiskFull) {
+                        self.fails(&error);
                         return Err(Cause::DiskFull);
                     }
                 }
@@ -223,7 +223,7 @@ impl Spool {
     /// # Errors
     /// When the disk says that it did not work: what was appended since the last time may not outlive a power cut.
     pub fn sync(&mut self) -> io::Result<()> {
-        let mut done = Ok(());
+        let (mut done, wrote) = (Ok(()), !self.dirty.is_empty());
         for name in std::mem::take(&mut self.dirty) {
             if let Err(error) = self.disk.sync(&name) {
                 // What the disk failed to take once it does not take later: go on in another file.
@@ -238,36 +238,25 @@ impl Spool {
             done = Err(error);
         }
         match &done {
-            Ok(()) => {
-                if self.unsaved {
-                    self.save();
-                    if self.unsaved {
-                        return Err(io::Error::other("the account cannot be saved"));
-                    }
-                } else if self.failure.take().is_some() {
-                    info!("the spool's disk works again");
-                }
-            }
+            Ok(()) if wrote => self.works(),
+            Ok(()) => {}
             Err(error) => self.fails(error),
+        }
+        if done.is_ok() && self.unsaved && !self.save() {
+            return Err(io::Error::other("the account cannot be saved"));
         }
         done
     }
 
-    /// Saves the account.
-    fn save(&mut self) {
+    /// Saves the account; whether that worked.
+    fn save(&mut self) -> bool {
         let accounts = LANES.map(|which| self.lane(which).account());
-        match self.cursor.save(self.disk.as_mut(), &accounts) {
-            Ok(()) => {
-                self.unsaved = false;
-                if self.failure.take().is_some() {
-                    info!("the spool's disk works again");
-                }
-            }
-            Err(error) => {
-                self.unsaved = true;
-                self.fails(&error);
-            }
+        let saved = self.cursor.save(self.disk.as_mut(), &accounts);
+        self.unsaved = saved.is_err();
+        if let Err(error) = saved {
+            self.fails(&error);
         }
+        !self.unsaved
     }
 
     fn fails(&mut self, error: &io::Error) {
@@ -275,6 +264,13 @@ impl Spool {
             error!(%error, "the spool's disk does not take what it should");
         }
         self.failure = Some(error.to_string());
+    }
+
+    /// What was appended is on the disk.
+    fn works(&mut self) {
+        if self.failure.take().is_some() {
+            info!("the spool's disk works again");
+        }
     }
 
     /// The oldest records that were not taken yet, alerts first: at most so many, of at most so many bytes unless one alone
