@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::header::NATS_MESSAGE_ID;
-use async_nats::jetstream::context::{Context, ContextBuilder, PublishAckFuture, PublishError, PublishErrorKind};
+use async_nats::jetstream::context::{
+    Context, ContextBuilder, PublishAckFuture, PublishError, PublishErrorKind,
+};
 use async_nats::jetstream::{self, ErrorCode};
 use async_nats::{ConnectErrorKind, ConnectOptions, Event, HeaderMap, HeaderValue, ServerAddr};
 use bytes::Bytes;
@@ -75,7 +77,11 @@ struct Told {
 }
 
 impl NatsSink {
-    pub(super) fn new(name: &SinkName, shared: &SinkSettings, settings: &NatsSettings) -> Result<Self, SetupError> {
+    pub(super) fn new(
+        name: &SinkName,
+        shared: &SinkSettings,
+        settings: &NatsSettings,
+    ) -> Result<Self, SetupError> {
         let error = |reason: String| SetupError { sink: name.clone(), reason };
         if settings.urls.is_empty() || settings.urls.len() > MAX_SERVERS {
             return Err(error(format!(
@@ -100,9 +106,12 @@ impl NatsSink {
         }
         let tls = if secure == Some(true) { Some(Tls::server(&shared.tls).map_err(error)?) } else { None };
         if tls.is_none() && shared.tls != TlsSettings::default() {
-            return Err(error("its tls table is set, but its URLs begin with nats://: use tls://".to_owned()));
+            return Err(error(
+                "its tls table is set, but its URLs begin with nats://: use tls://".to_owned(),
+            ));
         }
-        let login = match (!settings.user.is_empty(), settings.token.is_set(), settings.credentials.is_set()) {
+        let login = match (!settings.user.is_empty(), settings.token.is_set(), settings.credentials.is_set())
+        {
             (false, false, false) => Login::None,
             (true, false, false) => {
                 Login::Password { user: settings.user.clone(), password: settings.password.clone() }
@@ -110,7 +119,9 @@ impl NatsSink {
             (false, true, false) => Login::Token(settings.token.clone()),
             (false, false, true) => Login::Credentials(settings.credentials.clone()),
             _ => {
-                return Err(error("at most one of nats.user, nats.token and nats.credentials may be set".to_owned()));
+                return Err(error(
+                    "at most one of nats.user, nats.token and nats.credentials may be set".to_owned(),
+                ));
             }
         };
         let whole = Duration::from_secs(u64::from(shared.timeout_secs.get()));
@@ -176,8 +187,11 @@ impl NatsSink {
             let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
             shown(format!("cannot connect: {error} {cause}{remedy}").as_bytes())
         })?;
-        let context =
-            ContextBuilder::new().timeout(self.budget).ack_timeout(CLOSE).max_ack_inflight(WINDOW).build(client);
+        let context = ContextBuilder::new()
+            .timeout(self.budget)
+            .ack_timeout(CLOSE)
+            .max_ack_inflight(WINDOW)
+            .build(client);
         Ok(Session { context, fate })
     }
 
@@ -189,7 +203,9 @@ impl NatsSink {
             Some(session) => session,
             None => match timeout_at(until, self.connect()).await {
                 Ok(Ok(session)) => session,
-                Ok(Err(reason)) => return Delivery::all(&Outcome::Retry(reason.clone()), batch.len(), reason),
+                Ok(Err(reason)) => {
+                    return Delivery::all(&Outcome::Retry(reason.clone()), batch.len(), reason);
+                }
                 Err(_) => {
                     let reason = "no server took a connection in time";
                     return Delivery::all(&Outcome::Retry(reason.to_owned()), batch.len(), reason);
@@ -288,7 +304,8 @@ impl Session {
                     Outcome::Acknowledged
                 }
                 Some(Err(error)) => {
-                    told.broken |= matches!(error.kind(), PublishErrorKind::BrokenPipe | PublishErrorKind::TimedOut);
+                    told.broken |=
+                        matches!(error.kind(), PublishErrorKind::BrokenPipe | PublishErrorKind::TimedOut);
                     refusal(&error, subject, record, self)
                 }
                 None => {
@@ -312,9 +329,13 @@ fn refusal(error: &PublishError, subject: &str, record: &Record, session: &Sessi
             Outcome::Retry(session.reason("no acknowledgement in time"))
         }
         _ => {
-            let said = std::error::Error::source(error).and_then(|source| source.downcast_ref::<jetstream::Error>());
+            let said =
+                std::error::Error::source(error).and_then(|source| source.downcast_ref::<jetstream::Error>());
             let Some(said) = said else {
-                return Outcome::Retry(format!("an acknowledgement that is none: {}", shown(error.to_string().as_bytes())));
+                return Outcome::Retry(format!(
+                    "an acknowledgement that is none: {}",
+                    shown(error.to_string().as_bytes())
+                ));
             };
             let text = format!("JetStream: {}", shown(said.to_string().as_bytes()));
             if said.error_code() == ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM {

@@ -61,7 +61,8 @@ impl OtlpSink {
         let header = match (settings.header.as_str(), settings.header_value.is_set()) {
             ("", false) => None,
             (header, true) if !header.is_empty() && header.len() <= MAX_HEADER => {
-                let header = HeaderName::try_from(header).map_err(|_| error("otlp.header is no header's name"))?;
+                let header =
+                    HeaderName::try_from(header).map_err(|_| error("otlp.header is no header's name"))?;
                 Some((header, settings.header_value.clone()))
             }
             _ => return Err(error("otlp.header and otlp.header_value go together")),
@@ -79,7 +80,8 @@ impl OtlpSink {
 
     fn headers(&self) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
         let value = |text: &str| {
-            let mut value = HeaderValue::try_from(text).map_err(|_| "a secret cannot stand in a header".to_owned())?;
+            let mut value =
+                HeaderValue::try_from(text).map_err(|_| "a secret cannot stand in a header".to_owned())?;
             value.set_sensitive(true);
             Ok::<_, String>(value)
         };
@@ -132,7 +134,10 @@ impl OtlpSink {
             }
             Answer::Later { reason, after } => {
                 let said = reason.clone();
-                return Delivery { retry_after: after, ..Delivery::all(&Outcome::Retry(reason), batch.len(), said) };
+                return Delivery {
+                    retry_after: after,
+                    ..Delivery::all(&Outcome::Retry(reason), batch.len(), said)
+                };
             }
             Answer::Refused(reason) if batch.len() == 1 => {
                 return Delivery::all(&Outcome::Refused(reason.clone()), 1, reason);
@@ -175,10 +180,12 @@ impl OtlpSink {
 
 /// What an answer means (OTLP, "OTLP/HTTP Response").
 fn judge(reply: &Reply) -> Answer {
-    let content_type = reply.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type =
+        reply.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if reply.status.is_success() {
         let (rejected, said) = logs::read_reply(&reply.body, content_type.contains("json"));
-        let said = if rejected > 0 && said.is_empty() { "rejected without a reason".to_owned() } else { said };
+        let said =
+            if rejected > 0 && said.is_empty() { "rejected without a reason".to_owned() } else { said };
         return Answer::Taken { rejected, said };
     }
     let said = format!("{}: {}", reply.status, logs::read_error(&reply.body, content_type));

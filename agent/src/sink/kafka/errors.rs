@@ -58,7 +58,9 @@ pub(super) fn words(code: i16, topic: &str) -> String {
         17 => "INVALID_TOPIC_EXCEPTION: check the sink's topic",
         18 => "RECORD_LIST_TOO_LARGE: more than a segment of the topic takes",
         19 => "NOT_ENOUGH_REPLICAS: fewer replicas are in sync than the topic's min.insync.replicas",
-        20 => "NOT_ENOUGH_REPLICAS_AFTER_APPEND: fewer replicas are in sync than the topic's min.insync.replicas",
+        20 => {
+            "NOT_ENOUGH_REPLICAS_AFTER_APPEND: fewer replicas are in sync than the topic's min.insync.replicas"
+        }
         29 => "TOPIC_AUTHORIZATION_FAILED: this user may not write there: allow Write on the topic",
         31 => "CLUSTER_AUTHORIZATION_FAILED: this user may not: allow IdempotentWrite on the cluster",
         32 => "INVALID_TIMESTAMP: out of the topic's bounds for timestamps",

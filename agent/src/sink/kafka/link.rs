@@ -10,8 +10,8 @@ use super::errors::words;
 use super::message::{self, API_VERSIONS, Call, Range, SASL_AUTHENTICATE, SASL_HANDSHAKE};
 use super::scram::{Hash, Scram};
 use crate::sink::dial::{Dialer, Stream};
-use crate::sink::secret;
 use crate::sink::http::shown;
+use crate::sink::secret;
 
 /// Longest reply that is read: metadata of one topic with 10,000 partitions is half of it.
 const MAX_REPLY: usize = 1 << 20;
@@ -40,7 +40,11 @@ impl Link {
         login: Option<&Login>,
     ) -> Result<Self, String> {
         let stream = dialer.dial(host, port).await.map_err(|error| {
-            format!("cannot connect to {}:{port}: {}", shown(host.as_bytes()), shown(error.to_string().as_bytes()))
+            format!(
+                "cannot connect to {}:{port}: {}",
+                shown(host.as_bytes()),
+                shown(error.to_string().as_bytes())
+            )
         })?;
         let mut link = Self { stream, versions: Vec::new(), correlation: 0 };
         let reply = link.exchange(API_VERSIONS, 0, &[]).await?;
@@ -56,7 +60,11 @@ impl Link {
     }
 
     /// One call: which version was spoken, and the reply.
-    pub(super) async fn call(&mut self, call: Call, body: impl FnOnce(i16) -> Vec<u8>) -> Result<(i16, Vec<u8>), String> {
+    pub(super) async fn call(
+        &mut self,
+        call: Call,
+        body: impl FnOnce(i16) -> Vec<u8>,
+    ) -> Result<(i16, Vec<u8>), String> {
         let offered = self.versions.iter().find(|range| range.key == call.key);
         let version = offered
             .map(|range| (range.most.min(call.most), range.least.max(call.least)))
@@ -68,7 +76,9 @@ impl Link {
     }
 
     async fn exchange(&mut self, call: Call, version: i16, body: &[u8]) -> Result<Vec<u8>, String> {
-        let failed = |error: std::io::Error| format!("{}: the connection broke: {}", call.name, shown(error.to_string().as_bytes()));
+        let failed = |error: std::io::Error| {
+            format!("{}: the connection broke: {}", call.name, shown(error.to_string().as_bytes()))
+        };
         self.correlation = self.correlation.wrapping_add(1);
         let request = message::request(call, version, self.correlation, body);
         let length = u32::try_from(request.len()).map_err(|_| format!("{}: too long", call.name))?;
@@ -99,7 +109,10 @@ impl Link {
         let (error, offered) = message::read_sasl_handshake(&reply).map_err(|error| error.to_string())?;
         if error != 0 {
             let offered = shown(offered.join(", ").as_bytes());
-            return Err(format!("the broker does not take {mechanism}: {}; it offers {offered}", words(error, "")));
+            return Err(format!(
+                "the broker does not take {mechanism}: {}; it offers {offered}",
+                words(error, "")
+            ));
         }
         let hash = match login.mechanism {
             KafkaMechanism::Plain => {
@@ -123,7 +136,8 @@ impl Link {
 
     async fn authenticate(&mut self, bytes: &[u8]) -> Result<Vec<u8>, String> {
         let (_, reply) = self.call(SASL_AUTHENTICATE, |_| message::sasl_authenticate(bytes)).await?;
-        let (error, said, answer) = message::read_sasl_authenticate(&reply).map_err(|error| error.to_string())?;
+        let (error, said, answer) =
+            message::read_sasl_authenticate(&reply).map_err(|error| error.to_string())?;
         if error != 0 {
             return Err(format!("{} ({})", words(error, ""), shown(said.as_bytes())));
         }

@@ -107,7 +107,9 @@ fn any(json: &Json, depth: usize) -> Message {
         Json::Array(items) => {
             let mut list = Message::default();
             // ArrayValue.values = 1
-            items.iter().for_each(|item| drop(list.message(1, &any(item, depth - 1))));
+            for item in items {
+                list.message(1, &any(item, depth - 1));
+            }
             value.message(5, &list);
         }
         Json::Object(fields) => {
@@ -215,14 +217,17 @@ mod tests {
                 Value::Number(_) => panic!("no message"),
             })
             .collect();
-        assert_eq!(items, [
-            Some((3, Value::Number((-5i64).cast_unsigned()))),
-            Some((2, Value::Number(1))),
-            Some((1, Value::Bytes(b"x"))),
-            Some((1, Value::Bytes(b"18446744073709551615"))),
-            Some((4, Value::Number(1.5f64.to_bits()))),
-            None,
-        ]);
+        assert_eq!(
+            items,
+            [
+                Some((3, Value::Number((-5i64).cast_unsigned()))),
+                Some((2, Value::Number(1))),
+                Some((1, Value::Bytes(b"x"))),
+                Some((1, Value::Bytes(b"18446744073709551615"))),
+                Some((4, Value::Number(1.5f64.to_bits()))),
+                None,
+            ]
+        );
     }
 
     #[test]
@@ -232,7 +237,10 @@ mod tests {
         let path: Vec<u64> = [1, 2, 2, 5].into_iter().chain([5, 1].repeat(MAX_DEPTH)).chain([1]).collect();
         let rest = format!("{}1{}", "[".repeat(100 - MAX_DEPTH), "]".repeat(100 - MAX_DEPTH));
         assert_eq!(at(&sent, &path), Some(Value::Bytes(rest.as_bytes())));
-        assert!(matches!(at(&request(&[&record("no JSON")], 0), &[1, 2, 2, 5, 1]), Some(Value::Bytes(b"no JSON"))));
+        assert!(matches!(
+            at(&request(&[&record("no JSON")], 0), &[1, 2, 2, 5, 1]),
+            Some(Value::Bytes(b"no JSON"))
+        ));
     }
 
     #[test]

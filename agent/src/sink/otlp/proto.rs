@@ -132,11 +132,7 @@ mod tests {
     fn what_was_written_is_read() {
         let message = Message::default().varint(1, 7).fixed64(2, u64::MAX).text(300, "x").clone();
         let fields: Vec<_> = Fields::new(&message.0).collect();
-        assert_eq!(fields, [
-            (1, Value::Number(7)),
-            (2, Value::Number(u64::MAX)),
-            (300, Value::Bytes(b"x")),
-        ]);
+        assert_eq!(fields, [(1, Value::Number(7)), (2, Value::Number(u64::MAX)), (300, Value::Bytes(b"x")),]);
     }
 
     proptest! {

@@ -55,7 +55,8 @@ fn requests_say_what_they_mean() {
         assert_eq!((asked.acks, asked.timeout_ms, asked.transactional_id), (-1, 27_000, None));
         let topic = &asked.topic_data[0];
         assert_eq!(topic.name.0, StrBytes::from_static_str("alerts"));
-        let found: Vec<_> = topic.partition_data.iter().map(|p| (p.index, p.records.clone().unwrap())).collect();
+        let found: Vec<_> =
+            topic.partition_data.iter().map(|p| (p.index, p.records.clone().unwrap())).collect();
         assert_eq!(found, [(3, Bytes::from_static(b"batch of three")), (0, Bytes::from(vec![0; 300]))]);
     }
     let asked: SaslHandshakeRequest = decoded(sasl_handshake("SCRAM-SHA-512"), 1);
@@ -68,10 +69,7 @@ fn requests_say_what_they_mean() {
 fn replies_are_understood() {
     let api = ApiVersion::default().with_api_key(3).with_min_version(1).with_max_version(9);
     let reply = ApiVersionsResponse::default().with_error_code(35).with_api_keys(vec![api]);
-    assert_eq!(
-        read_versions(&encoded(&reply, 0)),
-        Ok((35, vec![Range { key: 3, least: 1, most: 9 }]))
-    );
+    assert_eq!(read_versions(&encoded(&reply, 0)), Ok((35, vec![Range { key: 3, least: 1, most: 9 }])));
 
     let reply = InitProducerIdResponse::default().with_producer_id(4_000.into()).with_producer_epoch(7);
     assert_eq!(read_producer_id(&encoded(&reply, 1)), Ok(ProducerId { error: 0, id: 4_000, epoch: 7 }));
