@@ -10,19 +10,17 @@ use sonde_tests::servers::nats;
 
 use super::{PATIENCE, Shipping, is_all, is_later, record, records, signal};
 
-/// A stream for what is shipped, and the context that made it.
+/// The definition that is shipped.
+const STREAM: &str = include_str!("../../../packaging/fleet/nats/stream.json");
+
+/// The stream for what is shipped, and the context that made it.
 async fn make_stream(url: &str, replicas: usize) -> (jetstream::Context, stream::Stream) {
     let since = Instant::now();
     let client = async_nats::connect(url).await.expect("the server takes us");
     let context = jetstream::new(client);
     loop {
-        let config = stream::Config {
-            name: "SONDE".to_owned(),
-            subjects: vec!["sonde.>".to_owned()],
-            num_replicas: replicas,
-            duplicate_window: Duration::from_secs(120),
-            ..stream::Config::default()
-        };
+        let mut config: stream::Config = serde_json::from_str(STREAM).expect("it is a stream's definition");
+        config.num_replicas = replicas;
         match context.create_stream(config).await {
             Ok(stream) => return (context, stream),
             // A cluster takes a moment to choose who leads.
@@ -105,7 +103,7 @@ fn nothing_is_lost_when_the_leader_of_a_cluster_dies() {
     let again = shipping.deliver(&all[..300]);
     assert!(again.said.contains("; 300 it had already"), "{again:?}");
 
-    let url = nodes.iter_mut().find(|node| node.server.answers(node.port)).unwrap().url();
+    let url = nodes.iter_mut().find_map(|node| node.server.answers(node.port).then(|| node.url())).unwrap();
     let ids = shipping.runtime.block_on(async {
         let context = jetstream::new(async_nats::connect(url).await.unwrap());
         let stream = context.get_stream("SONDE").await.unwrap();
