@@ -330,8 +330,8 @@ impl KafkaSink {
 
     async fn take_id(&mut self) -> Result<(), String> {
         let (broker, mut link) = self.any_link().await?;
-        let (_, reply) = link.call(INIT_PRODUCER_ID, |_| message::init_producer_id()).await?;
-        let given = message::read_producer_id(&reply).map_err(|error| error.to_string())?;
+        let (version, reply) = link.call(INIT_PRODUCER_ID, message::init_producer_id).await?;
+        let given = message::read_producer_id(&reply, version).map_err(|error| error.to_string())?;
         self.keep(broker, link);
         if given.error != 0 {
             return Err(words(given.error, &self.topic));

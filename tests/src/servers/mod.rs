@@ -15,6 +15,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub mod kafka;
+pub mod nats;
+pub mod otlp;
+
 /// Longest wait for a server's port: CI has two busy processors.
 const READY: Duration = Duration::from_secs(60);
 

@@ -13,22 +13,34 @@ pub(super) struct Call {
     /// Versions that are spoken here.
     pub(super) least: i16,
     pub(super) most: i16,
+    /// From this version on lengths are packed, and tagged fields may follow.
+    pub(super) flexible: i16,
 }
 
-pub(super) const PRODUCE: Call = Call { key: 0, name: "Produce", least: 3, most: 8 };
-pub(super) const METADATA: Call = Call { key: 3, name: "Metadata", least: 4, most: 4 };
-pub(super) const SASL_HANDSHAKE: Call = Call { key: 17, name: "SaslHandshake", least: 1, most: 1 };
-pub(super) const API_VERSIONS: Call = Call { key: 18, name: "ApiVersions", least: 0, most: 0 };
-pub(super) const INIT_PRODUCER_ID: Call = Call { key: 22, name: "InitProducerId", least: 0, most: 1 };
-pub(super) const SASL_AUTHENTICATE: Call = Call { key: 36, name: "SaslAuthenticate", least: 0, most: 0 };
+pub(super) const PRODUCE: Call = Call { key: 0, name: "Produce", least: 3, most: 8, flexible: i16::MAX };
+pub(super) const METADATA: Call = Call { key: 3, name: "Metadata", least: 4, most: 4, flexible: i16::MAX };
+pub(super) const SASL_HANDSHAKE: Call =
+    Call { key: 17, name: "SaslHandshake", least: 1, most: 1, flexible: i16::MAX };
+pub(super) const API_VERSIONS: Call =
+    Call { key: 18, name: "ApiVersions", least: 0, most: 0, flexible: i16::MAX };
+pub(super) const INIT_PRODUCER_ID: Call =
+    Call { key: 22, name: "InitProducerId", least: 0, most: 4, flexible: 2 };
+pub(super) const SASL_AUTHENTICATE: Call =
+    Call { key: 36, name: "SaslAuthenticate", least: 0, most: 0, flexible: i16::MAX };
 
 /// How we name ourselves to brokers.
 const CLIENT_ID: &str = "sonde";
+/// No tagged field, as flexible versions say it.
+const NO_TAGS: u8 = 0;
 
-/// A whole request without its length: header version 1, then the body.
+/// A whole request without its length: the header (version 1, or 2 of flexible calls), then the body.
 pub(super) fn request(call: Call, version: i16, correlation: i32, body: &[u8]) -> Vec<u8> {
     let mut out = Writer::default();
-    out.int16(call.key).int16(version).int32(correlation).text(CLIENT_ID).raw(body);
+    out.int16(call.key).int16(version).int32(correlation).text(CLIENT_ID);
+    if version >= call.flexible {
+        out.raw(&[NO_TAGS]);
+    }
+    out.raw(body);
     out.0
 }
 
@@ -112,10 +124,22 @@ pub(super) fn read_metadata(reply: &[u8], topic: &str) -> Result<Metadata, BadRe
     Ok(found)
 }
 
-pub(super) fn init_producer_id() -> Vec<u8> {
+pub(super) fn init_producer_id(version: i16) -> Vec<u8> {
     let mut out = Writer::default();
     // No transaction, so that its time-out means nothing.
-    out.no_text().int32(60_000);
+    if version >= INIT_PRODUCER_ID.flexible {
+        out.raw(&[0]);
+    } else {
+        out.no_text();
+    }
+    out.int32(60_000);
+    if version >= 3 {
+        // No id yet. There are brokers that give none to whoever does not say so.
+        out.int64(-1).int16(-1);
+    }
+    if version >= INIT_PRODUCER_ID.flexible {
+        out.raw(&[NO_TAGS]);
+    }
     out.0
 }
 
@@ -127,8 +151,12 @@ pub(super) struct ProducerId {
     pub(super) epoch: i16,
 }
 
-pub(super) fn read_producer_id(reply: &[u8]) -> Result<ProducerId, BadReply> {
+pub(super) fn read_producer_id(reply: &[u8], version: i16) -> Result<ProducerId, BadReply> {
     let mut reader = Reader::new(reply);
+    if version >= INIT_PRODUCER_ID.flexible {
+        // Those of the header.
+        reader.skip_tags()?;
+    }
     let _throttled = reader.int32()?;
     Ok(ProducerId { error: reader.int16()?, id: reader.int64()?, epoch: reader.int16()? })
 }

@@ -1,4 +1,4 @@
-//! Numbers, texts and arrays as Kafka writes them, in the versions of its messages that are not "flexible".
+//! Numbers, texts and arrays as Kafka writes them, mostly in the versions of its messages that are not "flexible".
 //!
 //! What a broker claims of lengths is believed only as far as bytes are there.
 
@@ -58,6 +58,29 @@ impl<'a> Reader<'a> {
             return Ok(&[]);
         }
         self.take(usize::try_from(length).map_err(|_| BadReply)?)
+    }
+
+    /// A number of seven bits a byte, the lowest first.
+    fn unsigned(&mut self) -> Result<u32, BadReply> {
+        let mut value = 0u64;
+        for shift in (0..35).step_by(7) {
+            let [byte] = self.array_of()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return u32::try_from(value).map_err(|_| BadReply);
+            }
+        }
+        Err(BadReply)
+    }
+
+    /// Passes over the tagged fields of a "flexible" version.
+    pub(super) fn skip_tags(&mut self) -> Result<(), BadReply> {
+        for _ in 0..self.unsigned()? {
+            let _tag = self.unsigned()?;
+            let length = self.unsigned()?;
+            self.take(usize::try_from(length).map_err(|_| BadReply)?)?;
+        }
+        Ok(())
     }
 
     /// How many elements follow, each of at least `least` bytes.
@@ -161,6 +184,17 @@ mod tests {
         assert_eq!(with(2, 11), Err(BadReply));
         assert_eq!(with(i32::MAX, 100), Err(BadReply));
         assert_eq!(with(-2, 100), Err(BadReply));
+    }
+
+    #[test]
+    fn tagged_fields_are_passed_over() {
+        let mut reader = Reader::new(&[2, 0, 1, 9, 0x80, 1, 2, 9, 9, 7]);
+        assert_eq!((reader.skip_tags(), reader.int8()), (Ok(()), Ok(7)));
+        for bytes in
+            [&[1u8][..], &[1, 0, 5, 0], &[255, 255, 255, 255, 255, 1], &[255, 255, 255, 255, 15, 0, 0]]
+        {
+            assert_eq!(Reader::new(bytes).skip_tags(), Err(BadReply), "{bytes:?}");
+        }
     }
 
     #[test]

@@ -107,7 +107,9 @@ fn any(json: &Json, depth: usize) -> Message {
         Json::Array(items) => {
             let mut list = Message::default();
             // ArrayValue.values = 1
-            items.iter().for_each(|item| drop(list.message(1, &any(item, depth - 1))));
+            for item in items {
+                list.message(1, &any(item, depth - 1));
+            }
             value.message(5, &list);
         }
         Json::Object(fields) => {

@@ -125,7 +125,8 @@ impl<'de> Deserialize<'de> for Topic {
 impl<'de> Deserialize<'de> for HostPort {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| wrong(&text, "no host:port, such as kafka.example:9092 or [::1]:9092"))
+        Self::parse(&text)
+            .ok_or_else(|| wrong(&text, "no host:port, such as kafka.example:9092 or [::1]:9092"))
     }
 }
 
@@ -157,10 +158,12 @@ mod tests {
 
     #[test]
     fn a_broker_is_a_host_and_a_port() {
-        let parts = |text: &str| HostPort::parse(text).map(|broker| (broker.host().to_owned(), broker.port()));
+        let parts =
+            |text: &str| HostPort::parse(text).map(|broker| (broker.host().to_owned(), broker.port()));
         assert_eq!(parts("kafka.example:9092"), Some(("kafka.example".to_owned(), 9092)));
         assert_eq!(parts("[::1]:1"), Some(("::1".to_owned(), 1)));
-        for text in ["kafka", "kafka:", "kafka:0", "kafka:65536", ":9092", "::1:9092", "a b:1", "http://a:1"] {
+        for text in ["kafka", "kafka:", "kafka:0", "kafka:65536", ":9092", "::1:9092", "a b:1", "http://a:1"]
+        {
             assert_eq!(parts(text), None, "{text}");
         }
     }

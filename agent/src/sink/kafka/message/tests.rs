@@ -45,9 +45,13 @@ fn requests_say_what_they_mean() {
     assert_eq!(names, [StrBytes::from_static_str("alerts")]);
     assert!(!asked.allow_auto_topic_creation);
 
-    for version in [INIT_PRODUCER_ID.least, INIT_PRODUCER_ID.most] {
-        let asked: InitProducerIdRequest = decoded(init_producer_id(), version);
-        assert_eq!(asked.transactional_id, None);
+    for version in INIT_PRODUCER_ID.least..=INIT_PRODUCER_ID.most {
+        let asked: InitProducerIdRequest = decoded(init_producer_id(version), version);
+        assert_eq!((asked.transactional_id, asked.producer_id.0, asked.producer_epoch), (None, -1, -1));
+        let mut whole = Bytes::from(request(INIT_PRODUCER_ID, version, 1, b"rest"));
+        let header = if version >= 2 { 2 } else { 1 };
+        RequestHeader::decode(&mut whole, header).unwrap();
+        assert_eq!(&whole[..], b"rest");
     }
     let batches = [(3, b"batch of three".to_vec()), (0, vec![0; 300])];
     for version in PRODUCE.least..=PRODUCE.most {
@@ -72,7 +76,12 @@ fn replies_are_understood() {
     assert_eq!(read_versions(&encoded(&reply, 0)), Ok((35, vec![Range { key: 3, least: 1, most: 9 }])));
 
     let reply = InitProducerIdResponse::default().with_producer_id(4_000.into()).with_producer_epoch(7);
-    assert_eq!(read_producer_id(&encoded(&reply, 1)), Ok(ProducerId { error: 0, id: 4_000, epoch: 7 }));
+    for version in INIT_PRODUCER_ID.least..=INIT_PRODUCER_ID.most {
+        // The response's header of flexible versions ends with tagged fields; the correlation is taken off before.
+        let header = if version >= 2 { &[1, 5, 2, 9, 9][..] } else { &[] };
+        let reply = [header, &encoded(&reply, version)[..]].concat();
+        assert_eq!(read_producer_id(&reply, version), Ok(ProducerId { error: 0, id: 4_000, epoch: 7 }));
+    }
 
     let partition = |index: i32, leader: i32| {
         MetadataResponsePartition::default()
@@ -128,7 +137,8 @@ proptest! {
     fn any_bytes_are_read_without_panic_or_more_memory_than_they_are(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = read_versions(&bytes);
         let _ = read_metadata(&bytes, "alerts");
-        let _ = read_producer_id(&bytes);
+        let _ = read_producer_id(&bytes, 0);
+        let _ = read_producer_id(&bytes, 4);
         let _ = read_produced(&bytes, 8);
         let _ = read_produced(&bytes, 3);
         let _ = read_sasl_handshake(&bytes);
