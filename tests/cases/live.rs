@@ -11,9 +11,9 @@ mod accuracy;
 mod beacons;
 #[path = "live/losses.rs"]
 mod losses;
-#[path = "live/profiles.rs"]
-mod profiles;
 #[path = "live/own.rs"]
 mod own;
+#[path = "live/profiles.rs"]
+mod profiles;
 #[path = "live/stage.rs"]
 mod stage;

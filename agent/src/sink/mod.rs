@@ -23,9 +23,9 @@ pub mod health;
 mod hec;
 pub mod http;
 mod kafka;
-mod nats;
 #[cfg(test)]
 mod lab;
+mod nats;
 mod notice;
 mod otlp;
 pub mod own;

@@ -35,13 +35,9 @@ pub use self::log::{LogLevel, LogSettings, LogTarget};
 pub use self::profiles::ProfileSettings;
 pub use self::run::RunSettings;
 pub use self::sinks::{
-<<<<<<< HEAD
-    ElasticSettings, FileSettings, HecSettings, HostPort, Index, KafkaMechanism, KafkaSettings, MAX_SINKS, NatsSettings, NoticeSettings, OtlpSettings, Pin, ProxyUrl, Reach, Secret, SentinelSettings, SinkName, SinkSettings, Sinks, SpoolBytes, Subject, SyslogSettings, TlsSettings, Topic, WebhookSettings, WireForm,
-=======
-    ElasticSettings, FileSettings, HecSettings, HostPort, KafkaMechanism, KafkaSettings, MAX_SINKS,
+    ElasticSettings, FileSettings, HecSettings, HostPort, Index, KafkaMechanism, KafkaSettings, MAX_SINKS,
     NatsSettings, NoticeSettings, OtlpSettings, Pin, ProxyUrl, Reach, Secret, SentinelSettings, SinkName,
     SinkSettings, Sinks, SpoolBytes, Subject, SyslogSettings, TlsSettings, Topic, WebhookSettings, WireForm,
->>>>>>> streams
 };
 pub use self::state::{SaveInterval, StateSettings};
 pub use self::summary::{SummaryDestinations, SummaryInterval, SummarySettings};
