@@ -253,6 +253,11 @@ impl Lane {
         self.open = false;
     }
 
+    /// Whether its oldest segment took any record.
+    pub(super) fn holds_any(&self) -> bool {
+        self.segments.front().is_some_and(|oldest| oldest.first < oldest.end)
+    }
+
     /// Takes out the oldest segment, noting that what waits in it is gone; its name.
     pub(super) fn take_out_oldest(&mut self, cause: Cause) -> Option<String> {
         let segment = self.segments.pop_front()?;
