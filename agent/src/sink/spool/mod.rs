@@ -157,7 +157,9 @@ impl Spool {
                 Err(error) if is_full(&error) => {
                     // A segment that was begun for this record frees nothing.
                     let more = self.lane(Which::Bulk).holds_any();
-                    if !self.remove_done(true) && !(more && self.drop_oldest(Which::Bulk, Cause::DiskFull)) {
+                    let freed =
+                        self.remove_done(true) || (more && self.drop_oldest(Which::Bulk, Cause::DiskFull));
+                    if !freed {
                         self.fails(&error);
                         return Err(Cause::DiskFull);
                     }
