@@ -57,7 +57,7 @@ fn what_has_no_row_is_counted_and_what_is_scored_has_one() {
     assert!(all.rows.iter().any(|row| row.name == "c2.example"), "fewest connections, but scored");
     let told: u64 = all.rows.iter().map(|row| row.connections).sum();
     assert_eq!(told + all.rest.connections, 20 + 30 * 30);
-    assert_eq!(all.rest.destinations as usize + all.rows.len(), 31);
+    assert_eq!(all.rest.destinations + all.rows.len() as u64, 31);
 }
 
 #[test]
