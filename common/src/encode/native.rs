@@ -246,12 +246,14 @@ struct Tls<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct TlsServer {
     hash: TlsHash,
 }
 
 /// Upper-case hexadecimal, as ECS has it.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct TlsHash {
     #[serde(skip_serializing_if = "Option::is_none")]
     sha1: Option<String>,

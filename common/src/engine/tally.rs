@@ -122,7 +122,7 @@ impl Tally {
             }
             Phase::Closed(totals) => add(row, &totals),
             // Their bytes come once more with the connection's end.
-            Phase::Joined | Phase::Exchange { .. } => {}
+            Phase::Joined | Phase::Exchange { .. } | Phase::Certificate(_) => {}
         }
     }
 
