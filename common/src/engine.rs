@@ -213,8 +213,12 @@ impl Engine {
         self.detectors.iter_mut().for_each(|detector| detector.set_memory(share));
     }
 
-    /// Has it sum up what the host does, in a share of the `memory_bytes` that it was made with.
+    /// Has it sum up what the host does, in a share of the `memory_bytes` that it was made with; once
+    /// more changes nothing.
     pub fn summarise(&mut self, memory_bytes: usize) {
+        if self.tally.is_some() {
+            return;
+        }
         let share = memory_bytes / TALLY_SHARE;
         self.set_memory(memory_bytes - share);
         self.tally = Some(Tally::new(share));

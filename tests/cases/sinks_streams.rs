@@ -2,6 +2,8 @@
 //!
 //! No server here leaves records out of a call to OTLP, or answers 429: for those there is a double, said to be one.
 
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a panic is a failed test here")]
+
 use std::time::{Duration, Instant};
 
 use sonde::sink::own::OwnSockets;
@@ -95,8 +97,23 @@ fn is_later(delivery: &Delivery, why: &str) -> bool {
     delivery.outcomes.iter().all(|outcome| matches!(outcome, Outcome::Retry(reason) if reason.contains(why)))
 }
 
-/// Sends a signal by its name.
+/// Sends a signal by its name. Of `STOP` it is waited for that all threads stand still: each stops where it is next looked at,
+/// and until then may answer.
 fn signal(pid: u32, name: &str) {
     let done = std::process::Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
     assert!(done.expect("kill runs").success());
+    let since = Instant::now();
+    while name == "STOP" && !stands_still(pid) {
+        assert!(since.elapsed() < PATIENCE, "{pid} does not stop");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn stands_still(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The state follows the program's name, which stands in brackets.
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    })
 }

@@ -630,6 +630,7 @@ pub fn alert_with(name: &str) -> Alert {
             transport: Transport::Tcp,
             protocol: AppProtocol::Tls,
             ja4: Ja4::parse("t13d190900_9dc949149365_97f8aa674fd9"),
+            certificate: sonde_common::certificate::Certificate::default(),
             autonomous_system: Some(AutonomousSystem {
                 number: 64_500,
                 organization: text(),

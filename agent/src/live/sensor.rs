@@ -25,6 +25,7 @@ use super::identity::{Identities, IdentityOptions, Lookup};
 use super::keep::Keeper;
 use super::queue::{Next, Queue};
 use super::sources::{Interfaces, Sources};
+use super::words::Words;
 use crate::control::Heartbeat;
 use crate::platform::{self, usage};
 use crate::profiles;
@@ -67,6 +68,7 @@ pub struct Sensor {
     log: Option<telemetry::Log>,
     feeds: Option<FeedReader>,
     outbox: Option<Arc<Outbox>>,
+    words: Option<Words>,
     knowledge: Knowledge,
     began: Instant,
     /// The clocks at the latest round.
@@ -112,7 +114,7 @@ impl Sensor {
     /// Puts the sensor together.
     #[must_use]
     pub fn new(config: &Config, mut sources: Sources, parts: Parts, health: Health) -> Self {
-        let Parts { flow, mut keeper, boot, gap, log, feeds, outbox } = parts;
+        let Parts { mut flow, mut keeper, boot, gap, log, feeds, outbox } = parts;
         if let Some(outbox) = &outbox {
             let outbox = Arc::clone(outbox);
             keeper.after(Box::new(move || outbox.sync(SAFE_WAIT)));
@@ -126,6 +128,8 @@ impl Sensor {
             ..IdentityOptions::default()
         });
         let clocks = platform::clock::clocks();
+        let words =
+            outbox.as_ref().map(|outbox| Words::new(Arc::clone(outbox), config, flow.engine(), clocks.wall));
         let mut queue = Queue::new(config.limits.held_events.get() as usize);
         for event in sources.seed.drain(..) {
             queue.event(event);
@@ -142,6 +146,7 @@ impl Sensor {
             log,
             feeds,
             outbox,
+            words,
             knowledge: Knowledge::default(),
             began: Instant::now(),
             clocks,
@@ -179,6 +184,9 @@ impl Sensor {
                 Ok(Command::Reload(config)) => self.reload(*config),
                 Ok(Command::ReloadFailed(reason)) => {
                     let time = self.clocks.wall;
+                    if let Some(words) = &self.words {
+                        words.rejected(&reason, time);
+                    }
                     self.health.config.rejected = Some(Failure { time, reason });
                 }
                 Ok(Command::Feeds(news)) => self.take_feeds(&news),
@@ -211,7 +219,11 @@ impl Sensor {
     fn answer(&mut self, request: &super::command::Request) -> Answer {
         self.update_health();
         let (engine, emit) = self.flow.engine_and_emit();
-        desk::answer(engine, &self.health, request, self.clocks.wall, emit)
+        let answer = desk::answer(engine, &self.health, request, self.clocks.wall, emit);
+        if let Some(words) = &self.words {
+            words.answered(request, &answer, self.clocks.wall);
+        }
+        answer
     }
 
     /// Goes on with another configuration. What the sources and tables were made with stays until a restart.
@@ -242,6 +254,9 @@ impl Sensor {
         }
         if let Some(outbox) = &self.outbox {
             outbox.reload(config.sinks.clone(), config.alerts.guidance);
+        }
+        if let Some(words) = &mut self.words {
+            words.reloaded(&config, &health.pending, self.flow.engine(), self.clocks.wall);
         }
         self.budget.set(config.limits.cpu_percent.get());
         info!(pending = ?health.pending, "the configuration is reloaded");
@@ -328,6 +343,9 @@ impl Sensor {
         if clocks.wall >= self.next_health || clocks.wall < before.wall {
             self.next_health = clocks.wall.plus_nanos(HEALTH_EVERY);
             self.update_health();
+            if let Some(words) = &mut self.words {
+                words.round(self.flow.engine(), &self.health, clocks.wall);
+            }
         }
         self.keeper.save_if_due(self.flow.engine(), clocks.wall);
         if clocks.wall >= self.next_log || clocks.wall < before.wall {
@@ -515,6 +533,9 @@ impl Sensor {
         let end = Timestamp::from_nanos(i64::MAX);
         self.hand_on(end, end);
         self.flow.finish();
+        if let Some(words) = &self.words {
+            words.stopped(self.flow.engine(), self.clocks.wall);
+        }
         self.keeper.save(self.flow.engine(), self.clocks.wall);
         info!("the sensor stops");
         if let Some(outbox) = &self.outbox {

@@ -1,114 +1,148 @@
-//! What the sensor says of the host and of itself, as records: when which is due, and with which number. It makes them and
-//! ships nothing: whoever calls hands them to the sinks.
+//! What the sensor says of the host and of itself: when which is due, and what of its own state goes into it. The sinks get
+//! it as records, as they get alerts.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sonde_common::config::{Config, SummarySettings};
-use sonde_common::encode::record::{self, Audit, By, Deed, Sensor, SensorId, Sink};
+use sonde_common::encode::record::{self, By, Deed, Sensor};
 use sonde_common::engine::Engine;
-use sonde_common::record::Record;
+use sonde_common::record::{Kind, Record};
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
 
-use super::command::Entry;
+use super::command::{Answer, Entry, Request};
 use super::health::{Health, PartState, Role, Verdict};
+use crate::sink::shipper::Outbox;
 
 /// Seconds between two words on health.
-pub const HEALTH_SECS: i64 = 300;
+const HEALTH_SECS: i64 = 300;
 
-/// What was said so far, and what is due.
+/// Says what is to be said, through the outbox.
 #[derive(Debug)]
 pub struct Words {
-    id: SensorId,
-    host: String,
-    since: Timestamp,
+    outbox: Arc<Outbox>,
+    due: Due,
+}
+
+impl Words {
+    /// For a sensor that begins at `now`, and says so.
+    #[must_use]
+    pub fn new(outbox: Arc<Outbox>, config: &Config, engine: &mut Engine, now: Timestamp) -> Self {
+        let words = Self { outbox, due: Due::new(config.summary, now) };
+        words.listen(config, engine);
+        words.outbox.audit(now, None, Deed::Started { config_sha256: config_sha256(config) });
+        words
+    }
+
+    /// Has the engine sum up what a sink wants summaries of. It goes on until a restart, even if no sink wants them any more.
+    fn listen(&self, config: &Config, engine: &mut Engine) {
+        if config.sinks.values().any(|sink| sink.records.contains(&Kind::Summary)) {
+            engine.summarise(config.limits.memory.detection_bytes());
+        }
+    }
+
+    /// Another configuration was taken; `pending`: what of it waits for a restart.
+    pub fn reloaded(&mut self, config: &Config, pending: &[String], engine: &mut Engine, now: Timestamp) {
+        self.due.set(config.summary, now);
+        self.listen(config, engine);
+        let deed = Deed::Reloaded { config_sha256: config_sha256(config), pending: pending.to_vec() };
+        self.outbox.audit(now, None, deed);
+    }
+
+    /// One was not.
+    pub fn rejected(&self, reason: &str, now: Timestamp) {
+        self.outbox.audit(now, None, Deed::Rejected { reason: reason.to_owned() });
+    }
+
+    /// Something was asked of the sensor: what it changed is told.
+    pub fn answered(&self, request: &Request, answer: &Answer, now: Timestamp) {
+        let Answer::Allowed(entries) = answer else { return };
+        match request {
+            Request::Allow(wish) => {
+                for Entry { entry, program, destination, reason, by, expires, .. } in entries.iter().cloned()
+                {
+                    let by = By { uid: wish.by_uid, name: by };
+                    let deed = Deed::Allowed { entry, program, destination, reason, expires };
+                    self.outbox.audit(now, Some(by), deed);
+                }
+            }
+            Request::Unallow { entry } => self.outbox.audit(now, None, Deed::Lifted { entry: *entry }),
+            _ => {}
+        }
+    }
+
+    /// Says what is due: health every five minutes and once at the start, summaries at the end of their interval.
+    pub fn round(&mut self, engine: &mut Engine, health: &Health, now: Timestamp) {
+        let outbox = &self.outbox;
+        self.due.round(&outbox.sensor(), engine, health, now, &mut |record| outbox.word(record));
+    }
+
+    /// The sensor ends: what was summed up is not kept.
+    pub fn stopped(&self, engine: &mut Engine, now: Timestamp) {
+        let outbox = &self.outbox;
+        self.due.summaries(&outbox.sensor(), engine, now, &mut |record| outbox.word(record));
+        outbox.audit(now, None, Deed::Stopped { reason: "asked to".to_owned() });
+    }
+}
+
+/// SHA-256 of a configuration, as audit records name it.
+fn config_sha256(config: &Config) -> String {
+    record::sha256(config.to_toml().as_bytes())
+}
+
+/// What is due when.
+#[derive(Debug)]
+struct Due {
     settings: SummarySettings,
-    audits: u64,
     healths: u64,
     next_health: Timestamp,
     next_summary: Timestamp,
 }
 
-/// SHA-256 of a configuration, as audit records name it.
-#[must_use]
-pub fn config_sha256(config: &Config) -> String {
-    record::sha256(config.to_toml().as_bytes())
-}
-
-impl Words {
-    /// A sensor that began at `since`. `machine`: what names this machine over restarts, such as its machine id; the host's
-    /// name stands in for it where there is none.
-    #[must_use]
-    pub fn new(machine: Option<&str>, host: &str, since: Timestamp, settings: SummarySettings) -> Self {
-        Self {
-            id: SensorId::of(machine.filter(|id| !id.is_empty()).unwrap_or(host)),
-            host: host.to_owned(),
-            since,
-            settings,
-            audits: 0,
-            healths: 0,
-            next_health: since,
-            next_summary: after(since, settings),
-        }
-    }
-
-    fn sensor(&self) -> Sensor<'_> {
-        Sensor { id: self.id, host: &self.host, since: self.since }
+impl Due {
+    fn new(settings: SummarySettings, now: Timestamp) -> Self {
+        Self { settings, healths: 0, next_health: now, next_summary: after(now, settings) }
     }
 
     /// Takes other settings; an interval that has begun keeps its end, unless that is now too far.
-    pub fn set(&mut self, settings: SummarySettings, now: Timestamp) {
+    fn set(&mut self, settings: SummarySettings, now: Timestamp) {
         self.settings = settings;
         self.next_summary = self.next_summary.min(after(now, settings));
     }
 
-    /// Something that was done to the sensor.
-    pub fn audit(&mut self, time: Timestamp, by: Option<By>, deed: Deed) -> Record {
-        self.audits += 1;
-        record::audit(&self.sensor(), &Audit { sequence: self.audits, time, by, deed })
-    }
-
-    /// That an entry was made; `uid`: the account that asked for it.
-    pub fn allowed(&mut self, time: Timestamp, uid: u32, entry: &Entry) -> Record {
-        let Entry { entry, program, destination, reason, by, expires, .. } = entry.clone();
-        let by = By { uid, name: by };
-        self.audit(time, Some(by), Deed::Allowed { entry, program, destination, reason, expires })
-    }
-
-    /// How the sensor is. `sinks`: what became of what was shipped.
-    pub fn health(&mut self, health: &Health, sinks: BTreeMap<String, Sink>) -> Record {
-        self.healths += 1;
-        record::health(&self.sensor(), &told(health, self.healths, sinks))
-    }
-
-    /// What is due at `now`: health every five minutes and once at the start, summaries at the end of their interval. A clock
-    /// that was set back begins both anew.
-    pub fn due(
+    /// A clock that was set back begins both anew.
+    fn round(
         &mut self,
-        now: Timestamp,
+        sensor: &Sensor<'_>,
         engine: &mut Engine,
         health: &Health,
-        sinks: impl FnOnce() -> BTreeMap<String, Sink>,
+        now: Timestamp,
         ship: &mut dyn FnMut(Record),
     ) {
         let is_due = |next: Timestamp, period: i64| now >= next || next.since(now) > period;
         if is_due(self.next_health, HEALTH_SECS * NANOS_PER_SEC) {
             self.next_health = now.plus_nanos(HEALTH_SECS * NANOS_PER_SEC);
+            self.healths += 1;
             let mut health = health.clone();
             health.now = now;
             health.judge();
-            ship(self.health(&health, sinks()));
+            ship(record::health(sensor, &told(&health, self.healths)));
         }
         if is_due(self.next_summary, after(Timestamp::ZERO, self.settings).nanos()) {
             self.next_summary = after(now, self.settings);
-            self.summaries(now, engine, ship);
+            self.summaries(sensor, engine, now, ship);
         }
     }
 
-    /// Ends the interval: at the end of the sensor, too, since what was counted is not kept.
-    pub fn summaries(&self, now: Timestamp, engine: &mut Engine, ship: &mut dyn FnMut(Record)) {
+    fn summaries(
+        &self,
+        sensor: &Sensor<'_>,
+        engine: &mut Engine,
+        now: Timestamp,
+        ship: &mut dyn FnMut(Record),
+    ) {
         let most = usize::try_from(self.settings.destinations.get()).unwrap_or(usize::MAX);
         if let Some(all) = engine.summaries(now, most) {
-            record::summaries(&self.sensor(), &all).into_iter().for_each(ship);
+            record::summaries(sensor, &all).into_iter().for_each(ship);
         }
     }
 }
@@ -119,7 +153,7 @@ fn after(since: Timestamp, settings: SummarySettings) -> Timestamp {
 }
 
 /// What the record tells of the sensor's health.
-fn told(health: &Health, sequence: u64, sinks: BTreeMap<String, Sink>) -> record::Health {
+fn told(health: &Health, sequence: u64) -> record::Health {
     let counters = &health.counters;
     let part = |part: &super::health::Part| {
         let (state, reason, remedy) = match &part.state {
@@ -141,6 +175,18 @@ fn told(health: &Health, sequence: u64, sinks: BTreeMap<String, Sink>) -> record
     let queues = health.queues.iter().map(|(name, queue)| {
         let super::health::Queue { depth, peak, capacity } = *queue;
         (name.clone(), record::Queue { depth, peak, capacity })
+    });
+    let sinks = health.sinks.iter().map(|(name, sink)| {
+        let counts = &sink.counts;
+        let dropped = counts.dropped.iter().map(|(cause, count)| (cause.as_str().to_owned(), *count));
+        let sink = record::Sink {
+            emitted: counts.emitted,
+            acknowledged: counts.acknowledged,
+            spooled: counts.spooled,
+            dead_lettered: counts.dead,
+            dropped: dropped.collect(),
+        };
+        (name.clone(), sink)
     });
     record::Health {
         sequence,
@@ -174,7 +220,7 @@ fn told(health: &Health, sequence: u64, sinks: BTreeMap<String, Sink>) -> record
         lost: health.lost.clone(),
         gaps: gaps.collect(),
         queues: queues.collect(),
-        sinks,
+        sinks: sinks.collect(),
         shed: health.shed.clone(),
         usage: record::Usage {
             cpu_secs: health.usage.cpu_secs,
@@ -187,7 +233,7 @@ fn told(health: &Health, sequence: u64, sinks: BTreeMap<String, Sink>) -> record
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
-    use sonde_common::record::Kind;
+    use sonde_common::encode::record::SensorId;
 
     use super::*;
 
@@ -195,54 +241,33 @@ mod tests {
         Timestamp::from_secs_nanos(1_700_000_000 + secs, 0)
     }
 
-    fn words() -> Words {
-        Words::new(Some("8a1f"), "web-07", at(0), SummarySettings::default())
-    }
-
-    fn value(record: &Record) -> Value {
-        serde_json::from_slice(&record.body).unwrap()
-    }
-
     #[test]
     fn health_comes_at_once_and_then_every_five_minutes_with_its_number() {
-        let (mut words, mut said) = (words(), Vec::new());
+        let sensor = Sensor { id: SensorId(7), host: "web-07", since: at(0) };
+        let (mut due, mut said) = (Due::new(SummarySettings::default(), at(0)), Vec::new());
         let mut engine = Engine::new("web-07".into(), 1 << 20, (1, 2));
         let mut health = Health::new("web-07".into(), at(0));
         health.count_lost("packets", 3);
         for secs in 0..=900 {
-            words.due(at(secs), &mut engine, &health, BTreeMap::new, &mut |record| said.push(record));
+            due.round(&sensor, &mut engine, &health, at(secs), &mut |record| said.push(record));
         }
         assert_eq!(said.len(), 4);
         for (nth, record) in said.iter().enumerate() {
-            let value = value(record);
+            let value: Value = serde_json::from_slice(&record.body).unwrap();
             assert_eq!(value["event"]["sequence"], nth as u64 + 1);
             assert_eq!(value["sonde"]["health"]["lost"]["packets"], 3);
             assert_eq!(value["sonde"]["health"]["verdict"], "blind", "judged as it is told");
         }
         // The clock is set back by a day: nothing waits a day for it.
-        words.due(at(-86_400), &mut engine, &health, BTreeMap::new, &mut |record| said.push(record));
+        due.round(&sensor, &mut engine, &health, at(-86_400), &mut |record| said.push(record));
         assert_eq!(said.len(), 5);
     }
 
     #[test]
-    fn a_sensor_is_known_again_by_its_machine() {
-        let id = |machine, host| Words::new(machine, host, at(0), SummarySettings::default()).id;
-        assert_eq!(id(Some("8a1f"), "a"), id(Some("8a1f"), "b"));
-        assert_ne!(id(Some("8a1f"), "a"), id(Some("8a20"), "a"));
-        assert_eq!(id(None, "a"), id(Some(""), "a"));
-        assert_ne!(id(None, "a"), id(None, "b"));
-    }
-
-    #[test]
-    fn audits_are_numbered_and_name_the_configuration() {
-        let mut words = words();
-        let config_sha256 = config_sha256(&Config::default());
-        assert_eq!(config_sha256.len(), 64);
-        let first = words.audit(at(0), None, Deed::Started { config_sha256: config_sha256.clone() });
-        let second = words.audit(at(1), None, Deed::Stopped { reason: "SIGTERM".into() });
-        assert_eq!((first.kind, second.kind), (Kind::Audit, Kind::Audit));
-        assert_ne!(first.id, second.id);
-        assert_eq!(value(&first)["sonde"]["audit"]["config_sha256"], config_sha256.as_str());
-        assert_eq!(value(&second)["event"]["sequence"], 2);
+    fn a_configuration_is_known_again_by_its_hash() {
+        let of = |text: &str| config_sha256(&Config::parse(text, &[]).unwrap());
+        assert_eq!(of(""), of("[summary]\ninterval_secs = 3600"));
+        assert_ne!(of(""), of("[summary]\ninterval_secs = 60"));
+        assert_eq!(of("").len(), 64);
     }
 }

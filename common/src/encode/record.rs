@@ -25,17 +25,6 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SensorId(pub u128);
 
-impl SensorId {
-    /// Of what names a machine over restarts. It is hashed, as systemd asks of its machine id (machine-id(5)).
-    #[must_use]
-    pub fn of(machine: &str) -> Self {
-        let hash = Sha256::new_with_prefix(b"sonde sensor\0").chain_update(machine.as_bytes()).finalize();
-        let mut id = [0; 16];
-        id.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
-        Self(u128::from_be_bytes(id))
-    }
-}
-
 /// SHA-256 as lower-case hex.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {

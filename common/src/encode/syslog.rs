@@ -3,6 +3,7 @@
 //! Names in an alert are words of others. Nothing in a message is a control character, so that a receiver that writes it to
 //! a file or a terminal writes one harmless line; what the forms escape reads back as it was.
 
+mod cef;
 mod cut;
 #[cfg(test)]
 mod tests;
@@ -74,18 +75,21 @@ pub enum Content {
     Json,
     /// The sentence that tells the finding.
     Text,
+    /// ArcSight's Common Event Format.
+    Cef,
 }
 
 /// Appends a record as a message of at most `limit` bytes (at least [`LEAST_LIMIT`]). Returns whether it had to be cut.
 ///
 /// A record that is too long keeps its structured data, which then says in `cut` how many bytes its content had. JSON that is
-/// cut is still JSON: members that do not fit are left out. A sentence ends in three dots.
+/// cut is still JSON, and CEF still CEF: members and fields that do not fit are left out. A sentence ends in three dots.
 pub fn append(record: &Record, sender: &Sender, content: Content, limit: usize, out: &mut String) -> bool {
     let begin = out.len();
     let limit = limit.max(LEAST_LIMIT);
     let told = told(record);
     let full = match (content, &told.message) {
         (Content::Text, Some(message)) => text(message),
+        (Content::Cef, _) => cef::write(record, &told, usize::MAX),
         _ => ascii_json(&record.body),
     };
     header(record, sender, &told, None, out);
@@ -99,6 +103,7 @@ pub fn append(record: &Record, sender: &Sender, content: Content, limit: usize, 
     let room = limit.saturating_sub(out.len() - begin + 1);
     let short = match (content, &told.message) {
         (Content::Text, Some(_)) => cut::text(&full, room),
+        (Content::Cef, _) => cef::write(record, &told, room),
         _ => cut::json(&record.body, room),
     };
     if !short.is_empty() {

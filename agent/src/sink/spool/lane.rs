@@ -83,8 +83,9 @@ impl Lane {
 
     /// Whether an account fits together.
     pub(super) fn is_sound(account: &LaneAccount) -> bool {
-        let told = [account.acknowledged, account.dead].into_iter().chain(account.dropped.values().copied());
-        let sum = told.fold(Some(0_u64), |sum, count| sum?.checked_add(count));
+        let mut told =
+            [account.acknowledged, account.dead].into_iter().chain(account.dropped.values().copied());
+        let sum = told.try_fold(0_u64, u64::checked_add);
         let end = account.done.last().map_or(0, |(_, to)| *to);
         end <= account.next && Ranges::of(&account.done).is_some_and(|done| sum == Some(done.len()))
     }
@@ -251,6 +252,11 @@ impl Lane {
     /// The next record goes to another segment.
     pub(super) fn retire(&mut self) {
         self.open = false;
+    }
+
+    /// Whether its oldest segment took any record.
+    pub(super) fn holds_any(&self) -> bool {
+        self.segments.front().is_some_and(|oldest| oldest.first < oldest.end)
     }
 
     /// Takes out the oldest segment, noting that what waits in it is gone; its name.

@@ -155,7 +155,11 @@ impl Spool {
                     return Ok(());
                 }
                 Err(error) if is_full(&error) => {
-                    if !self.remove_done(true) && !self.drop_oldest(Which::Bulk, Cause::DiskFull) {
+                    // A segment that was begun for this record frees nothing.
+                    let more = self.lane(Which::Bulk).holds_any();
+                    let freed =
+                        self.remove_done(true) || (more && self.drop_oldest(Which::Bulk, Cause::DiskFull));
+                    if !freed {
                         self.fails(&error);
                         return Err(Cause::DiskFull);
                     }

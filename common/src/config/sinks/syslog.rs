@@ -11,8 +11,8 @@ use crate::encode::syslog::{Content, Facility};
 pub struct SyslogSettings {
     /// `udp://host:port`, `tcp://host:port` or `tls://host:port`; without a port 514, 601 and 6514.
     pub url: String,
-    /// What stands in a message behind its structured data: `json`, the whole record, or `text`, the sentence that tells the
-    /// finding. Default `json`.
+    /// What stands in a message behind its structured data: `json`, the whole record, `text`, the sentence that tells the
+    /// finding, or `cef`, ArcSight's Common Event Format. Default `json`.
     pub format: Content,
     /// The part of the system that messages are said to be from: `user`, `daemon`, `auth`, `syslog`, `authpriv`, `audit`,
     /// `alert`, `local0` to `local7`. Default `local0`.

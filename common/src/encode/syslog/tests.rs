@@ -90,7 +90,7 @@ fn parse(message: &str) -> Option<Parsed> {
     let content = if rest.is_empty() { "" } else { rest.strip_prefix(' ')? };
     let content = match content.strip_prefix(BOM) {
         Some(text) if !text.is_ascii() => text,
-        None if content.is_ascii() => content,
+        None if content.is_ascii() || content.starts_with("CEF:") => content,
         _ => return None,
     };
     Some(Parsed {
@@ -160,7 +160,7 @@ fn words_of_others_cannot_end_a_message_or_begin_one() {
                 let read: serde_json::Value = serde_json::from_str(&parsed.content).unwrap();
                 assert_eq!(read["message"], name);
             }
-            Content::Text => assert_eq!(parsed.content, escape(name)),
+            _ => assert_eq!(parsed.content, escape(name)),
         }
     }
 }
@@ -199,6 +199,70 @@ fn what_is_too_long_stays_json_or_ends_in_dots_and_says_how_long_it_was() {
         let (text, _) = message(&record(&odd), Content::Json, 2_048);
         assert_eq!(parse(&text).unwrap().content, "{}");
     }
+}
+
+/// Reads CEF: the seven fields of its header, and its extension in pairs, without their escapes.
+fn parse_cef(text: &str) -> (Vec<String>, Vec<(String, String)>) {
+    let (mut parts, mut part, mut letters) = (Vec::new(), String::new(), text.chars());
+    while parts.len() < 7 {
+        match letters.next().unwrap() {
+            '|' => parts.push(std::mem::take(&mut part)),
+            '\\' => part.push(letters.next().filter(|c| matches!(c, '\\' | '|')).unwrap()),
+            c => part.push(c),
+        }
+    }
+    // A key is the word before an equals sign that is not escaped.
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    while let Some(c) = letters.next() {
+        match c {
+            '\\' => part.push(letters.next().filter(|c| matches!(c, '\\' | '=')).unwrap()),
+            '=' => {
+                let (value, key) = part.rsplit_once(' ').unwrap_or(("", part.as_str()));
+                let (value, key) = (value.to_owned(), key.to_owned());
+                if let Some(last) = pairs.last_mut() {
+                    last.1 = value;
+                }
+                pairs.push((key, String::new()));
+                part.clear();
+            }
+            c => part.push(c),
+        }
+    }
+    pairs.last_mut().unwrap().1 = part;
+    (parts, pairs)
+}
+
+#[test]
+fn cef_has_its_fields_and_names_cannot_add_any() {
+    let hostile = "a|b=c\\ dst=192.0.2.1\nCEF:0|x \u{1b}[m ü";
+    let body = serde_json::json!({
+        "message": hostile, "host": {"name": hostile}, "rule": {"id": "sonde.beacon", "name": "A|B\\"},
+        "destination": {"ip": "198.51.100.7", "port": 443}, "sonde": {"version": "0.1.0", "score": 0.9},
+    });
+    let mut record = record(&body.to_string());
+    record.key = hostile.to_owned();
+    let (text, cut) = message(&record, Content::Cef, 4_096);
+    let (header, pairs) = parse_cef(&parse(&text).unwrap().content);
+    assert!(!cut);
+    assert_eq!(header, ["CEF:0", "Sonde", "Sonde", "0.1.0", "sonde.beacon", "A|B\\", "8"]);
+    let get = |key: &str| {
+        let all: Vec<_> = pairs.iter().filter(|(found, _)| found == key).collect();
+        assert_eq!(all.len(), 1, "{key}: {pairs:?}");
+        all[0].1.clone()
+    };
+    assert_eq!(
+        (get("rt"), get("dst"), get("dpt")),
+        ("1772451602038".into(), "198.51.100.7".into(), "443".into())
+    );
+    for key in ["msg", "dvchost", "cs1"] {
+        assert_eq!(get(key), escape(hostile), "{key}");
+    }
+    // Without room the least worth goes, and it stays CEF.
+    let long = serde_json::json!({ "message": "m".repeat(2_000), "host": {"name": "h".repeat(900)} });
+    record.body = long.to_string().into_bytes();
+    let (text, cut) = message(&record, Content::Cef, 1_400);
+    let (_, pairs) = parse_cef(&parse(&text).unwrap().content);
+    assert!(cut && pairs.iter().any(|(key, value)| key == "externalId" && value == "6f1c0b0e-2"), "{text}");
 }
 
 #[test]
@@ -278,11 +342,11 @@ proptest! {
     #[test]
     fn any_bytes_for_a_body_are_told_without_breaking_out(
         body in proptest::collection::vec(any::<u8>(), 0..3_000),
-        textual in any::<bool>(),
+        content in 0usize..3,
     ) {
         let mut record = record("");
         record.body = body;
-        let content = if textual { Content::Text } else { Content::Json };
+        let content = [Content::Json, Content::Text, Content::Cef][content];
         let (text, _) = message(&record, content, 2_048);
         prop_assert!(text.len() <= 2_048 && parse(&text).is_some(), "{text}");
     }

@@ -2,8 +2,7 @@
 //!
 //! A scan takes the processes in the order in which they are likely to be it. Several may hold one socket, since a child
 //! inherits what its parent has open. A socket is handed down, not up, so it came from the topmost holder of a line. Where
-//! that does not tell who called (a child that holds it, too, lived already when the call went out), nobody is named,
-//! whichever of the two was come upon first.
+//! that does not tell who called (the child lived already when the call went out), nobody is named.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -20,10 +19,6 @@ use super::queue::lock;
 
 /// Longest time that one scan may take: as much as 10,000 processes need.
 const MAX_SCAN: Duration = Duration::from_millis(250);
-/// Children of a holder that are looked at: those that began last.
-const MAX_CHILDREN: usize = 64;
-/// How often, a millisecond apart, it is asked when a child began that the connector has not told of yet.
-const MAX_ASKED: usize = 5;
 /// Longest line of processes that inherit from each other.
 const MAX_LINE: usize = 8;
 
@@ -113,7 +108,7 @@ impl Finder {
             let Some((parent, above)) =
                 (stat.parent > 1).then(|| holds(&self.proc, stat.parent, inode)).flatten()
             else {
-                return (!self.is_handed_down(key, inode, asked)).then_some(key);
+                return Some(key);
             };
             if asked.is_some_and(|asked| !self.began_after(key, asked)) {
                 return None;
@@ -121,30 +116,6 @@ impl Finder {
             (key, stat) = (parent, above);
         }
         None
-    }
-
-    /// Whether a child of a holder, which may have called in its place, holds the socket, too. The holder comes first where
-    /// the connector has not told of the child yet.
-    fn is_handed_down(&self, holder: ProcessKey, inode: u32, asked: Option<Timestamp>) -> bool {
-        let Some(asked) = asked else { return false };
-        let mut children = self.proc.children(holder.pid);
-        children.sort_unstable_by(|a, b| b.cmp(a));
-        children
-            .into_iter()
-            .take(MAX_CHILDREN)
-            .filter_map(|child| holds(&self.proc, child, inode))
-            .any(|(child, _)| !self.began_after_or_will(child, asked))
-    }
-
-    /// As [`began_after`](Self::began_after), with a little patience for the connector, which tells it exactly.
-    fn began_after_or_will(&self, key: ProcessKey, moment: Timestamp) -> bool {
-        for _ in 0..MAX_ASKED {
-            if !self.told || lock(&self.processes).get(key.pid).is_some_and(|process| process.key == key) {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        self.began_after(key, moment)
     }
 
     /// Whether a process began after a moment, for certain.

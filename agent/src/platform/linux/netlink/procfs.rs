@@ -24,9 +24,6 @@ const PATH_MAX: usize = 4096;
 /// Room for directory entries: those of some 1,000 descriptors.
 const ENTRIES: usize = 32 << 10;
 
-/// Threads of one process whose children are looked for.
-const MAX_THREADS: usize = 256;
-
 /// What `/proc/PID/stat` tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
@@ -113,33 +110,6 @@ impl Proc {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = openat(&self.root, PidPath::new(pid, "").as_c_str(), flags, Mode::empty())?;
         Ok(Process { proc: self, pid, dir })
-    }
-
-    /// Children of a process, oldest first within each of its threads that forked; none where the kernel does not tell
-    /// (`CONFIG_PROC_CHILDREN`).
-    pub(super) fn children(&self, pid: u32) -> Vec<u32> {
-        let mut children = Vec::new();
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let Ok(tasks) = openat(&self.root, PidPath::new(pid, "/task").as_c_str(), flags, Mode::empty())
-        else {
-            return children;
-        };
-        let mut buffer = [MaybeUninit::uninit(); ENTRIES];
-        let mut entries = RawDir::new(&tasks, &mut buffer);
-        let mut threads = 0;
-        while let Some(Ok(entry)) = entries.next() {
-            let Some(thread) = number::<u32>(entry.file_name().to_bytes()) else { continue };
-            threads += 1;
-            if threads > MAX_THREADS {
-                break;
-            }
-            let mut line = [0; 4096];
-            let length =
-                read_in(&tasks, PidPath::new(thread, "/children").as_c_str(), &mut line).unwrap_or(0);
-            let pids = line.get(..length).unwrap_or_default().split(u8::is_ascii_whitespace);
-            children.extend(pids.filter_map(number::<u32>));
-        }
-        children
     }
 
     /// Network namespace of a process, by its inode.

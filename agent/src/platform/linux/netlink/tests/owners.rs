@@ -147,45 +147,6 @@ fn search_costs() {
     assert!(costs[2] <= costs[0]);
 }
 
-/// A socket that a parent made and a child connects: whoever is come upon first, the parent is not named, also where nothing
-/// was told of the child yet.
-#[test]
-fn a_parent_is_not_named_for_a_socket_that_its_child_may_have_connected() {
-    use super::super::processes::Processes;
-    use super::super::procfs::Proc;
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let tuple = FiveTuple {
-        transport: sonde_common::net::Transport::Tcp,
-        local: stream.local_addr().unwrap(),
-        remote: stream.peer_addr().unwrap(),
-    };
-    let row = socket::DiagSocket::open().unwrap().look_up(&tuple, 1).unwrap().unwrap();
-    let mut all = Processes::default();
-    all.refresh(&Proc::open(boot()).unwrap());
-    // Nobody tells of the child, which begins only now.
-    let processes = Arc::new(Mutex::new(all));
-    let finder = finder::Finder::new(Proc::open(boot()).unwrap(), processes, true);
-    let before = clock::realtime();
-    assert_eq!(finder.find(row.inode, row.uid, Some(before)).unwrap().pid, std::process::id());
-    std::thread::sleep(Duration::from_millis(50));
-    let inherited = std::os::fd::OwnedFd::from(stream.try_clone().unwrap());
-    let mut child = Command::new("/bin/sleep").arg("30").stdin(inherited).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(50));
-    let asked = clock::realtime();
-    let found = |asked| finder.find(row.inode, row.uid, asked).map(|owner| owner.pid);
-    let (ambiguous, older, handed_down) = (found(Some(asked)), found(Some(before)), found(None));
-    let told = Proc::open(boot()).unwrap().children(std::process::id()).contains(&child.id());
-    let _ = child.kill();
-    let _ = child.wait();
-    if !told {
-        return println!("SKIPPED: this kernel does not tell of children");
-    }
-    assert_eq!(ambiguous, None, "parent or child, who knows");
-    let own = Some(std::process::id());
-    assert_eq!((older, handed_down), (own, own), "the child began after the call");
-}
-
 struct Sleepers(Child);
 
 impl Drop for Sleepers {
