@@ -12,10 +12,12 @@ use super::*;
 /// What one connection of the server does: an answer for each call, then it closes.
 type Script = Vec<&'static str>;
 
+/// Number of the connection, head and body.
+type Call = (usize, String, Vec<u8>);
+
 struct Server {
     port: u16,
-    /// Head and body of each call, with the connection's number.
-    calls: Arc<Mutex<Vec<(usize, String, Vec<u8>)>>>,
+    calls: Arc<Mutex<Vec<Call>>>,
 }
 
 impl Server {
@@ -54,7 +56,7 @@ impl Server {
         HttpClient::new(&name, &settings, &OwnSockets::default(), "a.url", &url, most).unwrap()
     }
 
-    fn calls(&self) -> Vec<(usize, String, Vec<u8>)> {
+    fn calls(&self) -> Vec<Call> {
         self.calls.lock().unwrap().clone()
     }
 }
