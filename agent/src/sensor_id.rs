@@ -33,6 +33,8 @@ pub(crate) fn sensor_id(folder: Option<&Path>) -> SensorId {
         file.sync_all()
     });
     if let Err(error) = saved {
+        // A full disk leaves an empty file.
+        let _ = std::fs::remove_file(&file);
         warn!(file = %file.display(), %error, "the sensor's id is not kept: it has another at its next start");
     }
     id

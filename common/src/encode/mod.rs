@@ -19,6 +19,7 @@ pub(crate) fn rounded(value: f64, decimals: i32) -> Option<f64> {
 }
 
 #[cfg(test)]
+#[path = "schema/tests.rs"]
 mod schema;
 
 #[cfg(test)]

@@ -245,14 +245,14 @@ struct Tls<'a> {
     server: Option<TlsServer>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-struct TlsServer {
+pub(super) struct TlsServer {
     hash: TlsHash,
 }
 
 /// Upper-case hexadecimal, as ECS has it.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct TlsHash {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -262,7 +262,7 @@ struct TlsHash {
 }
 
 impl TlsServer {
-    fn new(certificate: &Certificate) -> Option<Self> {
+    pub(super) fn new(certificate: &Certificate) -> Option<Self> {
         let hex = |digest: &[u8]| hex(digest).to_ascii_uppercase();
         let Certificate { sha1, sha256 } = certificate;
         (!certificate.is_none()).then(|| Self {

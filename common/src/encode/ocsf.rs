@@ -228,6 +228,7 @@ fn evidence(alert: &Alert) -> o::Evidence<'_> {
             level: alert.class.is_beacon().then_some(alert.evidence.level),
             evidence: native::Measured::new(&alert.evidence, alert.class),
             dns: alert.dns.as_ref().map(native::Counted::new),
+            tls_server: native::TlsServer::new(&destination.certificate),
         },
     }
 }

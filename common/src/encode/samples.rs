@@ -9,6 +9,7 @@ use super::model::alert::{
     Alert, AutonomousSystem, Change, Class, Destination, DnsEvidence, Evidence, FindingId, HISTOGRAM_BINS,
     Histogram, IndicatorMatch, Level, Process, ProfileNote, ScorePart, Severity, Suppressed, Technique,
 };
+use super::model::certificate::Certificate;
 use super::model::event::{AppProtocol, Ja4};
 use super::model::net::Transport;
 use super::model::process::{
@@ -415,6 +416,7 @@ pub(crate) fn on_feed() -> Alert {
         valid_until: Some(at("2026-06-01T00:00:00Z")),
         retrospective: true,
     }];
+    alert.destination.certificate = Certificate { sha1: Some([0x5a; 20]), sha256: Some([0xc3; 32]) };
     alert
 }
 

@@ -65,12 +65,21 @@ fn a_second_replay_gives_the_same_bytes() {
     }
 }
 
-/// Moves every text of a row that is a time.
+/// The id of an emission, up to the moment at its end, and that moment.
+fn emission(text: &str) -> Option<(&str, Timestamp)> {
+    let (id, moment) = text.rsplit_once('-')?;
+    let finding = id.split_once('-')?.0;
+    let moment = i64::from_str_radix(moment, 16).ok()?;
+    (finding.len() == 32).then_some((id, Timestamp::from_nanos(moment)))
+}
+
+/// Moves every text of a row that is a time, or ends with one.
 fn moved(value: &Value, nanos: i64) -> Value {
     match value {
-        Value::String(text) => match text.parse::<Timestamp>() {
-            Ok(time) => Value::String(time.plus_nanos(nanos).to_string()),
-            Err(_) => value.clone(),
+        Value::String(text) => match (text.parse::<Timestamp>(), emission(text)) {
+            (Ok(time), _) => Value::String(time.plus_nanos(nanos).to_string()),
+            (_, Some((id, time))) => Value::String(format!("{id}-{:016x}", time.plus_nanos(nanos).nanos())),
+            _ => value.clone(),
         },
         Value::Array(items) => items.iter().map(|item| moved(item, nanos)).collect(),
         Value::Object(fields) => {
@@ -111,6 +120,14 @@ fn the_same_capture_at_an_odd_moment_gives_the_same_findings() {
         assert_eq!(now.len(), later.len(), "{name}");
         for (now, later) in now.iter().zip(later) {
             let (mut now, mut later) = (moved(now, ODD), later);
+            // The moment in the id of the emission is that of the evaluation.
+            for row in [&mut now, &mut later] {
+                let (id, moment) =
+                    emission(row["event"]["id"].as_str().unwrap()).expect("an emission has an id");
+                assert_eq!(row["sonde"]["evaluated"].as_str().unwrap(), moment.to_string(), "{name}");
+                let id = Value::from(id);
+                row["event"]["id"] = id;
+            }
             for field in ON_THE_GRID {
                 let (Some(a), Some(b)) = (now.pointer_mut(field), later.pointer_mut(field)) else { continue };
                 let moment = |value: &Value| value.as_str().unwrap().parse::<Timestamp>().unwrap();

@@ -5,8 +5,11 @@
 
 pub mod hec;
 pub mod http;
+pub mod kafka;
+pub mod nats;
 pub mod nginx;
 pub mod osmem;
+pub mod otlp;
 pub mod rsyslog;
 pub mod tinyproxy;
 
@@ -14,10 +17,6 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-pub mod kafka;
-pub mod nats;
-pub mod otlp;
 
 /// Longest wait for a server's port: CI has two busy processors.
 const READY: Duration = Duration::from_secs(60);

@@ -10,11 +10,13 @@ use super::super::spool::{Counts, Memory};
 use super::pace::LONGEST_WAIT;
 use super::*;
 
+/// When it was called, and with which records.
+type Calls = Arc<Mutex<Vec<(Duration, Vec<u64>)>>>;
 type Answer = dyn FnMut(&[u64]) -> Option<Delivery> + Send;
 
 /// Asks a function what to answer; where that has no answer it does not answer at all.
 struct Scripted {
-    calls: Arc<Mutex<Vec<(Duration, Vec<u64>)>>>,
+    calls: Calls,
     began: Instant,
     answer: Box<Answer>,
     closed: Arc<Mutex<bool>>,

@@ -372,6 +372,9 @@ pub(super) struct Data<'a> {
     pub(super) evidence: native::Measured<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) dns: Option<native::Counted<'a>>,
+    /// Here, since OCSF's own object wants issuer and serial number, which a feed's match does not need.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tls_server: Option<native::TlsServer>,
 }
 
 /// What OCSF has no place for.

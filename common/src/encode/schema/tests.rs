@@ -134,12 +134,12 @@ fn section(doc: &str, heading: &str) -> String {
 
 #[test]
 fn schemas_are_what_the_types_say() {
-    let alerts = include_str!("../../../docs/alerts.md");
-    let records = include_str!("../../../docs/records.md");
+    let alerts = include_str!("../../../../docs/alerts.md");
+    let records = include_str!("../../../../docs/records.md");
     let all = [
         (
             "alert",
-            include_str!("../../../docs/alert.schema.json"),
+            include_str!("../../../../docs/alert.schema.json"),
             schema_of::<native::Document<'_>>(
                 alerts,
                 "One line of `sonde run`, `sonde replay --format ndjson` and `sonde explain --format json`.",
@@ -147,7 +147,7 @@ fn schemas_are_what_the_types_say() {
         ),
         (
             "summary",
-            include_str!("../../../docs/summary.schema.json"),
+            include_str!("../../../../docs/summary.schema.json"),
             schema_of::<record::SummaryDocument<'_>>(
                 &section(records, "Summary"),
                 "A record of kind `summary`.",
@@ -155,7 +155,7 @@ fn schemas_are_what_the_types_say() {
         ),
         (
             "health",
-            include_str!("../../../docs/health.schema.json"),
+            include_str!("../../../../docs/health.schema.json"),
             schema_of::<record::HealthDocument<'_>>(
                 &section(records, "Health"),
                 "A record of kind `health`.",
@@ -163,7 +163,7 @@ fn schemas_are_what_the_types_say() {
         ),
         (
             "audit",
-            include_str!("../../../docs/audit.schema.json"),
+            include_str!("../../../../docs/audit.schema.json"),
             schema_of::<record::AuditDocument<'_>>(&section(records, "Audit"), "A record of kind `audit`."),
         ),
     ];
