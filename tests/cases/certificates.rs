@@ -252,6 +252,9 @@ fn a_certificate_on_a_feed_is_found_in_a_capture_and_in_its_events() {
     assert_eq!(replay(&capture, &["--feed", other.to_str().unwrap()]), [] as [Value; 0]);
 }
 
+/// Names and contents.
+type Files<'a> = &'a [(&'a str, &'a str)];
+
 #[test]
 fn a_certificate_on_a_feed_is_found_in_logs() {
     let of = digests(&der(1500));
@@ -292,7 +295,7 @@ fn a_certificate_on_a_feed_is_found_in_logs() {
     );
     let only_sha1 = Certificate { sha256: None, ..of };
     let only_sha256 = Certificate { sha1: None, ..of };
-    let cases: [(&str, &[(&str, &str)], Certificate, &str); 4] = [
+    let cases: [(&str, Files<'_>, Certificate, &str); 4] = [
         ("zeek-new", &[("conn.log", &conn), ("ssl.log", &ssl)], only_sha256, "certificate_sha256"),
         ("zeek-old", &[("conn.log", &conn), ("files.log", &files)], only_sha1, "certificate_sha1"),
         (

@@ -335,7 +335,7 @@ fn hostile_names_arrive_by_syslog_as_they_were_and_harmless() {
         assert_eq!(line.parameter("severity"), Some("high"), "{}", line.structured);
         let shown = [&line.message, &line.structured, &line.host];
         for text in shown {
-            assert!(text.chars().all(|c| sonde_common::text::is_plain(c)), "{:?}: {text}", hostile.name);
+            assert!(text.chars().all(sonde_common::text::is_plain), "{:?}: {text}", hostile.name);
         }
     }
     // The same as sentences.
