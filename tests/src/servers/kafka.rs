@@ -118,7 +118,7 @@ impl Drop for Mock {
     }
 }
 
-/// All messages of a topic, as [`READ`] tells them.
+/// All messages of a topic, as `READ` tells them.
 ///
 /// # Panics
 /// When they cannot be read.
