@@ -1,4 +1,4 @@
-//! Figures of this machine: `cargo test -p sonde --lib identity::figures -- --ignored --nocapture --test-threads=1`.
+//! Figures of this machine: `scripts/bench-internals`.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -18,7 +18,7 @@ use crate::live::identity::{Identities, IdentityOptions, Lookup};
 const BOOT: Timestamp = Timestamp::from_secs_nanos(1_700_000_000, 0);
 
 #[test]
-#[ignore = "prints figures"]
+#[ignore = "prints figures and checks nothing: scripts/bench-internals runs it"]
 fn print() {
     let begin = Instant::now();
     let databases = Databases::at(Path::new("/")).unwrap();
@@ -90,7 +90,7 @@ fn print() {
 
 /// `SONDE_ROOT=/some/root SONDE_PATHS=/usr/bin/a:/usr/bin/b`: what the databases below a root say of paths.
 #[test]
-#[ignore = "looks at what the environment names"]
+#[ignore = "looks at a root that the environment names: scripts/bench-internals --root DIR PATH… runs it"]
 fn owners() {
     let root = std::env::var("SONDE_ROOT").unwrap();
     let databases = Databases::at(Path::new(&root)).unwrap();

@@ -188,9 +188,9 @@ proptest! {
     }
 }
 
-/// More of the same, for a long evening: `cargo test -p sonde --lib -- --ignored spool`.
+/// More of the same, for a long evening: `scripts/bench-internals --long`.
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "takes minutes: scripts/bench-internals --long runs it"]
 fn it_does_what_the_reference_does_many_times() {
     let mut runner =
         proptest::test_runner::TestRunner::new(ProptestConfig { cases: 5_000, ..ProptestConfig::default() });

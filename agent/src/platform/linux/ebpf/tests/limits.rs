@@ -34,7 +34,7 @@ fn what_does_not_fit_is_counted() {
 }
 
 #[test]
-#[ignore = "a part of another test: holds a layer until it is killed"]
+#[ignore = "a part of nothing_stays_in_the_kernel_after_a_kill, which runs it as a process of its own"]
 fn hold() {
     let Some(layer) = layer(1 << 16) else { return };
     let ids: Vec<String> =

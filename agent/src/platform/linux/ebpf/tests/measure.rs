@@ -1,4 +1,4 @@
-//! Figures, not promises: `cargo test -p sonde --lib ebpf::tests::measure -- --ignored --nocapture --test-threads 1`.
+//! Figures, not promises: `scripts/bench-internals`.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -96,7 +96,7 @@ fn owners(kind: &str, ip: &str) {
 }
 
 #[test]
-#[ignore = "figures"]
+#[ignore = "prints figures and checks nothing: scripts/bench-internals runs it"]
 fn owners_of_a_thousand_short_processes() {
     for kind in ["tcp", "udp"] {
         for ip in [V4, V6] {
@@ -122,7 +122,7 @@ fn run_times(layer: &EbpfLayer) -> Vec<(String, u64, u64)> {
 }
 
 #[test]
-#[ignore = "figures"]
+#[ignore = "prints figures and checks nothing: scripts/bench-internals runs it"]
 fn cost_of_a_connection() {
     let Some(mut layer) = layer(1 << 23) else { return };
     let lab = Lab::new();
