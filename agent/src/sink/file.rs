@@ -209,7 +209,7 @@ impl Writer {
 
     /// Opens the file and keeps other Sondes from it. What is opened is looked at again: it may have changed since
     /// [`Self::check`], which says it better.
-    fn open(&self) -> Result<File, FileError> {
+    fn open(&self) -> Result<Locked, FileError> {
         for _ in 0..OPEN_ATTEMPTS {
             let (file, made) =
                 append::open(&self.path, self.settings.mode.bits()).map_err(self.system("opening it"))?;
@@ -222,6 +222,7 @@ impl Writer {
                 Err(fs::TryLockError::WouldBlock) => return Err(FileError::Held { path: self.shown() }),
                 Err(fs::TryLockError::Error(error)) => return Err(self.system("locking it")(error)),
             }
+            let file = Locked(file);
             // Whoever held the lock until now may have set the file aside.
             let there = fs::symlink_metadata(&self.path);
             if !there.is_ok_and(|there| append::identity(&there) == append::identity(&data)) {
@@ -273,6 +274,32 @@ impl Writer {
         if let Err(error) = cut {
             tracing::warn!(file = %self.path.display(), %error, "what was written of a batch that failed stays in the file");
         }
+    }
+}
+
+/// A file that is ours alone until this is dropped. It is unlocked, not merely closed: a child that is being started has a copy
+/// of the descriptor until it becomes another program, and the lock would last as long as that copy.
+#[derive(Debug)]
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // What cannot be unlocked is closed now, which does the same but for that child.
+        let _ = self.0.unlock();
+    }
+}
+
+impl std::ops::Deref for Locked {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Locked {
+    fn deref_mut(&mut self) -> &mut File {
+        &mut self.0
     }
 }
 

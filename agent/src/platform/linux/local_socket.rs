@@ -73,7 +73,7 @@ pub struct Listener {
     /// Device and inode of the socket: what is not ours any more is not removed.
     place: (u64, u64),
     /// Held for as long as the sensor lives; the kernel lets go of it when we die.
-    _lock: File,
+    lock: File,
 }
 
 impl Listener {
@@ -122,12 +122,7 @@ impl Listener {
         }
         let data = std::fs::symlink_metadata(path).map_err(system("finding it again"))?;
         rustix::net::listen(&socket, BACKLOG).map_err(|error| system("listening")(error.into()))?;
-        Ok(Self {
-            socket: socket.into(),
-            path: path.to_owned(),
-            place: (data.dev(), data.ino()),
-            _lock: lock,
-        })
+        Ok(Self { socket: socket.into(), path: path.to_owned(), place: (data.dev(), data.ino()), lock })
     }
 
     /// Makes it ready for [`Accepting::accept`]; within a tokio runtime.
@@ -147,6 +142,8 @@ impl Drop for Listener {
         if ours {
             let _ = std::fs::remove_file(&self.path);
         }
+        // Closing would leave it locked for as long as a child that is being started has a copy of the descriptor.
+        let _ = self.lock.unlock();
     }
 }
 

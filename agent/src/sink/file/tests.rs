@@ -242,6 +242,20 @@ fn two_writers_of_one_file_do_not_mix_their_lines() {
     assert_eq!(read(&path), "1\n2\n");
 }
 
+/// A child has copies of our descriptors between its birth and its program; the lock must not wait for it.
+#[test]
+fn a_lock_ends_with_its_batch_though_a_copy_of_the_descriptor_lives() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.ndjson");
+    let writer = writer(&path, "");
+    let held = writer.open().unwrap();
+    let copy = held.try_clone().unwrap();
+    drop(held);
+    writer.write(b"1\n", SystemTime::now()).unwrap();
+    drop(copy);
+    assert_eq!(read(&path), "1\n");
+}
+
 /// Runs in a mount namespace of its own, with a disk of 64 KiB at the folder that [`DISK`] names.
 #[test]
 #[ignore = "run by a_full_disk_costs_a_retry_and_leaves_no_half_line"]
