@@ -23,6 +23,16 @@ pub(super) fn basic(user: &str, key: &str, of: &Secret) -> Result<HeaderValue, S
     header(&text).ok_or_else(|| format!("{key}: it holds what no header may"))
 }
 
+/// `Bearer` of a token that was fetched.
+pub(super) fn bearer(token: &str) -> Option<HeaderValue> {
+    header(&Zeroizing::new(format!("Bearer {token}")))
+}
+
+/// `Basic` of what is already as it is sent.
+pub(super) fn basic_of(text: &str) -> Option<HeaderValue> {
+    header(&Zeroizing::new(format!("Basic {text}")))
+}
+
 fn header(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     // It is left out where headers are shown.

@@ -32,6 +32,7 @@ pub mod own;
 mod pins;
 mod proxy;
 pub mod secret;
+mod sentinel;
 pub mod shipper;
 pub mod spool;
 mod syslog;
@@ -117,10 +118,10 @@ pub fn kind_of(settings: &SinkSettings) -> &'static str {
 /// # Errors
 /// When a file of TLS or a secret cannot be read, a URL is none, or no kind or more than one is given.
 pub fn open(name: &SinkName, settings: &SinkSettings, own: &OwnSockets) -> Result<Box<dyn Sink>, SetupError> {
-    let error = |reason: &str| SetupError { sink: name.clone(), reason: reason.to_owned() };
     match settings.reach() {
         None => {
-            Err(error("exactly one table below it has to say how it is reached, such as [sinks.NAME.file]"))
+            let reason = "exactly one table below it has to say how it is reached, such as [sinks.NAME.file]";
+            Err(SetupError { sink: name.clone(), reason: reason.to_owned() })
         }
         // One arm for each kind.
         Some(Reach::Elastic(reach)) => Ok(Box::new(elastic::Elastic::new(name, settings, reach, own)?)),
@@ -130,8 +131,8 @@ pub fn open(name: &SinkName, settings: &SinkSettings, own: &OwnSockets) -> Resul
         Some(Reach::Nats(reach)) => Ok(Box::new(nats::NatsSink::new(name, settings, reach)?)),
         Some(Reach::Notice(_)) => Ok(Box::new(notice::NoticeSink::open(name)?)),
         Some(Reach::Otlp(reach)) => Ok(Box::new(otlp::OtlpSink::new(name, settings, reach, own)?)),
+        Some(Reach::Sentinel(reach)) => Ok(Box::new(sentinel::Sentinel::new(name, settings, reach, own)?)),
         Some(Reach::Syslog(reach)) => Ok(Box::new(syslog::SyslogSink::open(name, settings, reach, own)?)),
         Some(Reach::Webhook(reach)) => Ok(Box::new(webhook::Webhook::new(name, settings, reach, own)?)),
-        Some(Reach::Sentinel(_)) => Err(error("this kind is not built yet")),
     }
 }

@@ -6,6 +6,7 @@ pub mod json;
 pub mod native;
 pub mod ocsf;
 pub mod record;
+pub mod sentinel;
 pub mod syslog;
 mod told;
 

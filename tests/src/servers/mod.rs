@@ -11,6 +11,7 @@ pub mod nginx;
 pub mod osmem;
 pub mod otlp;
 pub mod rsyslog;
+pub mod sentinel;
 pub mod tinyproxy;
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -32,7 +32,7 @@ pub use self::otlp::OtlpSettings;
 pub use self::pin::Pin;
 pub use self::proxy::ProxyUrl;
 pub use self::secret::Secret;
-pub use self::sentinel::SentinelSettings;
+pub use self::sentinel::{SentinelSettings, Stream};
 pub use self::stream_names::{HostPort, Subject, Topic};
 pub use self::syslog::SyslogSettings;
 pub use self::tls::TlsSettings;
@@ -206,6 +206,10 @@ impl SinkSettings {
         }
         let of_kind = self.elastic.as_ref().and_then(ElasticSettings::fault);
         let of_kind = of_kind.or_else(|| self.webhook.as_ref().and_then(WebhookSettings::fault));
+        let of_kind = of_kind.or_else(|| self.sentinel.as_ref().and_then(SentinelSettings::fault));
+        if self.sentinel.is_some() && self.form != WireForm::Native {
+            return Some("sentinel makes rows of the native form: leave form out");
+        }
         of_kind.or_else(|| self.tls.fault())
     }
 }

@@ -98,3 +98,34 @@ fn a_value_that_is_wrong_alone_is_pointed_at() {
         assert!(error.contains(wanted) && error.contains("line "), "{line}: {error}");
     }
 }
+
+#[test]
+fn what_leads_to_sentinel_is_checked() {
+    let sentinel = |lines: &str| Config::parse(&format!("[sinks.a.sentinel]\n{lines}"), &[]);
+    let rule = "rule = \"dcr-0123456789abcdef0123456789abcdef\"";
+    let app = "tenant = \"contoso.example\"\nclient = \"11111111-2222-3333-4444-555555555555\"\nsecret.env = \"S\"";
+    for good in ["", "client = \"1-2\"", app, "alert_stream = \"Custom-Other-1_CL\""] {
+        assert!(sentinel(&format!("{rule}\n{good}")).is_ok(), "{good}");
+    }
+    let config = sentinel(&format!("{rule}\n{app}")).unwrap();
+    assert_eq!(Config::parse(&config.to_toml(), &[]), Ok(config));
+    for (bad, wanted) in [
+        ("tenant = \"a\"", "sentinel.client"),
+        ("tenant = \"a\"\nclient = \"b\"", "sentinel.secret"),
+        ("secret.env = \"S\"", "sentinel.tenant"),
+        ("tenant = \"../x\"\nclient = \"b\"\nsecret.env = \"S\"", "sentinel.tenant has to be"),
+        ("client = \"b&c\"", "sentinel.client has to be"),
+        ("scope = \"https://monitor.azure.us\"", "/.default"),
+        ("alert_stream = \"SondeAlert_CL\"", "is no stream"),
+        ("sensor_stream = \"Custom-a/b\"", "is no stream"),
+        ("summary_stream = \"Custom-\"", "is no stream"),
+    ] {
+        let error = sentinel(&format!("{rule}\n{bad}")).unwrap_err().to_string();
+        assert!(error.contains(wanted), "{bad}: {error}");
+    }
+    for bad in ["", "rule = \"sonde\"", "rule = \"dcr-1/../x\""] {
+        assert!(sentinel(bad).unwrap_err().to_string().contains("sentinel.rule"), "{bad}");
+    }
+    let ocsf = error(&format!("[sinks.a]\nform = \"ocsf\"\n[sinks.a.sentinel]\n{rule}"));
+    assert!(ocsf.contains("native form"), "{ocsf}");
+}
