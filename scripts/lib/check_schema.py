@@ -7,6 +7,7 @@ import json
 import sys
 
 import jsonschema
+from schema_lines import hold
 
 
 def main():
@@ -14,17 +15,7 @@ def main():
         schema = json.load(file)
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
-    count, bad = 0, 0
-    for number, line in enumerate(sys.stdin.buffer.read().decode("utf-8").split("\n"), 1):
-        if not line:
-            continue
-        count += 1
-        for error in list(validator.iter_errors(json.loads(line)))[:5]:
-            bad += 1
-            path = "/".join(map(str, error.absolute_path))
-            print(f"line {number}: {path}: {error.message[:300]}".encode("unicode_escape").decode())
-    print(f"{count} objects, {bad} errors")
-    return bad > 0 or count == 0
+    return hold("objects", lambda _: validator)
 
 
 if __name__ == "__main__":

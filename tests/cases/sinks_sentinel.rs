@@ -37,7 +37,8 @@ fn configured(scratch: &Scratch, double: &Sentinel, lines: &str, identity: bool)
     let secret = scratch.write("secret", SECRET.as_bytes());
     private(&secret);
     let secret = secret.display().to_string();
-    let all = "records = [\"alert\", \"audit\", \"health\", \"summary\"]\nmin_severity = \"info\"\nflush_secs = 0";
+    let all =
+        "records = [\"alert\", \"audit\", \"health\", \"summary\"]\nmin_severity = \"info\"\nflush_secs = 0";
     format!("[sinks.soc]\n{all}\n{}{lines}\n", double.settings("soc", (!identity).then_some(&*secret)))
 }
 
@@ -169,7 +170,8 @@ fn near(one: &Value, other: &Value) -> bool {
 
 #[test]
 fn what_the_shipper_is_told_is_read_back_field_by_field() {
-    let (scratch, double) = (Scratch::new("sentinel-ship"), Sentinel::start(State { busy: 1, lifetime: 3, ..State::default() }));
+    let (scratch, double) =
+        (Scratch::new("sentinel-ship"), Sentinel::start(State { busy: 1, lifetime: 3, ..State::default() }));
     let config = Config::parse(&configured(&scratch, &double, "", false), &[]).unwrap();
     let outbox = Outbox::start(Setup {
         id: SensorId(0x5e),
@@ -222,7 +224,8 @@ fn what_the_shipper_is_told_is_read_back_field_by_field() {
     assert_eq!(got.len(), alerts.len(), "each once");
     for alert in &alerts {
         let id = alert.emission_id();
-        let row = got.iter().find(|row| row["EmissionId"] == id.as_str()).unwrap_or_else(|| panic!("no {id}"));
+        let row =
+            got.iter().find(|row| row["EmissionId"] == id.as_str()).unwrap_or_else(|| panic!("no {id}"));
         for (name, wanted) in expected(alert) {
             assert!(near(&row[name], &wanted), "{name} of {id}: {} and not {wanted}", row[name]);
         }
@@ -296,6 +299,9 @@ fn a_live_sensor_tells_that_it_began_how_it_is_and_that_it_ended() {
     let (began, ended) = (of("sensor-started"), of("sensor-stopped"));
     assert_eq!(began["ConfigSHA256"].as_str().map(str::len), Some(64), "{got:?}");
     assert!(ended["Reason"].is_string() && ended["SensorId"] == began["SensorId"], "{got:?}");
-    assert!(!sensor.log().iter().any(|line| line.contains("eyJ0") || line.contains(SECRET)), "a secret in the log");
+    assert!(
+        !sensor.log().iter().any(|line| line.contains("eyJ0") || line.contains(SECRET)),
+        "a secret in the log"
+    );
     double.with(|state| assert!(state.unknown.is_empty() && state.tokens == 1, "{:?}", state.unknown));
 }

@@ -83,7 +83,8 @@ impl Sentinel {
             let of: Vec<_> =
                 batch.iter().enumerate().filter(|(_, record)| Table::of(record.kind) == table).collect();
             let mut parts = Parts::of(of.len());
-            let bytes = |at: &usize| of.get(*at).and_then(|(at, _)| rows.get(*at)?.as_ref()).map_or(0, Vec::len);
+            let bytes =
+                |at: &usize| of.get(*at).and_then(|(at, _)| rows.get(*at)?.as_ref()).map_or(0, Vec::len);
             for at in 0..of.len() {
                 let long = bytes(&at) + 2;
                 if long == 2 {
@@ -98,12 +99,15 @@ impl Sentinel {
                     parts.rest(&said);
                     break;
                 }
-                if part.iter().map(|at| bytes(at) + 1).sum::<usize>() + 1 > MAX_CALL_BYTES && parts.halve(&part) {
+                if part.iter().map(|at| bytes(at) + 1).sum::<usize>() + 1 > MAX_CALL_BYTES
+                    && parts.halve(&part)
+                {
                     continue;
                 }
                 let array = array(part.iter().filter_map(|at| rows.get(of.get(*at)?.0)?.as_deref()));
                 let call = timeout_at(until, self.call(table, array, &mut retry_after)).await;
-                let call = call.unwrap_or_else(|_| Call::Stop(format!("no answer within {:?}", self.patience)));
+                let call =
+                    call.unwrap_or_else(|_| Call::Stop(format!("no answer within {:?}", self.patience)));
                 match call {
                     Call::Taken => parts.set_all(&part, &Outcome::Acknowledged),
                     Call::Whole(reason) => {
@@ -139,7 +143,8 @@ impl Sentinel {
     /// One call to the stream of a table. A token that is refused is renewed, once.
     async fn call(&mut self, table: Table, body: Bytes, retry_after: &mut Option<Duration>) -> Call {
         let stream = stream(&self.settings, table).to_owned();
-        let below = format!("dataCollectionRules/{}/streams/{stream}?api-version={API_VERSION}", self.settings.rule);
+        let below =
+            format!("dataCollectionRules/{}/streams/{stream}?api-version={API_VERSION}", self.settings.rule);
         let path = self.client.target().below(&below);
         let mut renewed = false;
         loop {
@@ -210,7 +215,9 @@ fn judge(reply: &Reply, stream: &str) -> Call {
             Some(code) if OF_THE_RULE.iter().any(|word| code.contains(word)) => Call::Stream(said),
             Some(_) => Call::Whole(said),
         },
-        StatusCode::UNAUTHORIZED => Call::Stop(format!("a fresh token is refused: check sentinel.scope: {said}")),
+        StatusCode::UNAUTHORIZED => {
+            Call::Stop(format!("a fresh token is refused: check sentinel.scope: {said}"))
+        }
         StatusCode::FORBIDDEN => Call::Stop(format!(
             "the identity may not write by this rule: give it the role Monitoring Metrics Publisher on the data collection \
              rule, which takes up to half an hour to hold: {said}"
@@ -241,14 +248,19 @@ fn guarded(key: &str, url: &str, settings: &SinkSettings) -> Result<Target, Stri
 }
 
 fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The settings by which tokens are fetched: authorities and pins hold for that server, too; the name and the certificate are
 /// those of the other.
 fn of_tokens(settings: &SinkSettings, target: &Target) -> SinkSettings {
     let TlsSettings { ca, pins, .. } = settings.tls.clone();
-    let tls = if target.secure { TlsSettings { ca, pins, ..TlsSettings::default() } } else { TlsSettings::default() };
+    let tls = if target.secure {
+        TlsSettings { ca, pins, ..TlsSettings::default() }
+    } else {
+        TlsSettings::default()
+    };
     SinkSettings { tls, ..settings.clone() }
 }
 

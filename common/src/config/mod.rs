@@ -37,7 +37,8 @@ pub use self::run::RunSettings;
 pub use self::sinks::{
     ElasticSettings, FileSettings, HecSettings, HostPort, Index, KafkaMechanism, KafkaSettings, MAX_SINKS,
     NatsSettings, NoticeSettings, OtlpSettings, Pin, ProxyUrl, Reach, Secret, SentinelSettings, SinkName,
-    SinkSettings, Sinks, SpoolBytes, Stream, Subject, SyslogSettings, TlsSettings, Topic, WebhookSettings, WireForm,
+    SinkSettings, Sinks, SpoolBytes, Stream, Subject, SyslogSettings, TlsSettings, Topic, WebhookSettings,
+    WireForm,
 };
 pub use self::state::{SaveInterval, StateSettings};
 pub use self::summary::{SummaryDestinations, SummaryInterval, SummarySettings};

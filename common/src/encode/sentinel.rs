@@ -174,9 +174,10 @@ fn fit(value: Value, of: Type) -> Option<Value> {
         Type::Boolean => value.is_boolean().then_some(value),
         Type::Int => value.as_i64().and_then(|number| i32::try_from(number).ok()).map(Value::from),
         // A count beyond that is a fault or a lie: it is told as the most there is.
-        Type::Long => {
-            value.as_i64().or_else(|| value.as_u64().map(|number| i64::try_from(number).unwrap_or(i64::MAX))).map(Value::from)
-        }
+        Type::Long => value
+            .as_i64()
+            .or_else(|| value.as_u64().map(|number| i64::try_from(number).unwrap_or(i64::MAX)))
+            .map(Value::from),
         Type::Real => value.as_f64().map(Value::from),
         Type::Time => value.as_str()?.parse::<Timestamp>().ok().and_then(ticks).map(Value::from),
         Type::Dynamic => nested(value),

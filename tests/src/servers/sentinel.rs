@@ -62,15 +62,19 @@ pub struct State {
     pub challenge: Option<PathBuf>,
     /// What was asked of the managed identity, path and query.
     pub asked: Vec<String>,
-    valid: Vec<(String, Instant)>,
-    streams: BTreeMap<String, BTreeMap<String, String>>,
+    /// Tokens that were given out and not given up, each with its end.
+    pub valid: Vec<(String, Instant)>,
+    /// The streams of the rule: their columns, each with its type.
+    pub streams: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 impl Default for State {
     fn default() -> Self {
         let shipped: Value = serde_json::from_str(SHIPPED).expect("the rule is JSON");
-        let declared = &shipped.pointer("/resources/0/properties/streamDeclarations").and_then(Value::as_object);
-        let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let declared =
+            &shipped.pointer("/resources/0/properties/streamDeclarations").and_then(Value::as_object);
+        let text =
+            |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let columns = |stream: &Value| {
             let columns = stream.get("columns").and_then(Value::as_array).into_iter().flatten();
             columns.map(|column| (text(column, "name"), text(column, "type"))).collect()
@@ -222,7 +226,11 @@ impl State {
             return (429, Some("Retry-After: 9".to_owned()), json!({"error": "temporarily_unavailable"}));
         }
         let refuse = |status: u16, error: &str, code: u32, text: &str| {
-            (status, None, json!({"error": error, "error_description": format!("AADSTS{code}: {text}"), "error_codes": [code]}))
+            (
+                status,
+                None,
+                json!({"error": error, "error_description": format!("AADSTS{code}: {text}"), "error_codes": [code]}),
+            )
         };
         if call.method != "POST" || path != format!("/login/{TENANT}/oauth2/v2.0/token") {
             return refuse(400, "invalid_request", 90002, "Tenant not found.");
@@ -233,7 +241,12 @@ impl State {
             return refuse(400, "unsupported_grant_type", 70003, "The grant type is not supported.");
         }
         if !is("scope", SCOPE) {
-            return refuse(400, "invalid_scope", 70011, "The provided value for the input parameter 'scope' is not valid.");
+            return refuse(
+                400,
+                "invalid_scope",
+                70011,
+                "The provided value for the input parameter 'scope' is not valid.",
+            );
         }
         if !is("client_id", CLIENT) {
             return refuse(400, "unauthorized_client", 700016, "Application was not found in the directory.");
@@ -252,24 +265,41 @@ impl State {
         let query = form(query);
         let is = |key: &str, value: &str| query.get(key).is_some_and(|found| found == value);
         if call.method != "GET" || call.headers.get("metadata").is_none_or(|value| value != "true") {
-            return (400, None, json!({"error": "bad_request_102", "error_description": "Required metadata header not specified"}));
+            return (
+                400,
+                None,
+                json!({"error": "bad_request_102", "error_description": "Required metadata header not specified"}),
+            );
         }
-        if !(is("api-version", "2018-02-01") || is("api-version", "2020-06-01")) || !is("resource", "https://monitor.azure.com/") {
+        if !(is("api-version", "2018-02-01") || is("api-version", "2020-06-01"))
+            || !is("resource", "https://monitor.azure.com/")
+        {
             return (400, None, json!({"error": "invalid_resource", "error_description": "AADSTS500011"}));
         }
         if let Some(file) = &self.challenge {
             match call.headers.get("authorization") {
                 None => {
                     let header = format!("WWW-Authenticate: Basic realm={}", file.display());
-                    return (401, Some(header), json!({"error": "unauthorized_client", "error_description": "Missing Basic Authorization header"}));
+                    return (
+                        401,
+                        Some(header),
+                        json!({"error": "unauthorized_client", "error_description": "Missing Basic Authorization header"}),
+                    );
                 }
                 Some(value) if *value == format!("Basic {ARC_KEY}") => {}
-                Some(_) => return (401, None, json!({"error": "unauthorized_client", "error_description": "Invalid key"})),
+                Some(_) => {
+                    return (
+                        401,
+                        None,
+                        json!({"error": "unauthorized_client", "error_description": "Invalid key"}),
+                    );
+                }
             }
         }
         let token = self.token();
         // As text, which is how it is documented.
-        let answer = json!({"access_token": token, "expires_in": self.lifetime.to_string(), "token_type": "Bearer"});
+        let answer =
+            json!({"access_token": token, "expires_in": self.lifetime.to_string(), "token_type": "Bearer"});
         (200, None, answer)
     }
 
@@ -304,7 +334,11 @@ impl State {
             return said(400, "InvalidApiVersion", "The api-version is missing or not supported.");
         }
         if !self.permitted {
-            return said(403, "OperationFailed", "The authentication token provided does not have access to ingest data.");
+            return said(
+                403,
+                "OperationFailed",
+                "The authentication token provided does not have access to ingest data.",
+            );
         }
         if call.body.len() > MAX_CALL_BYTES || (self.largest > 0 && call.body.len() > self.largest) {
             return said(413, "ContentLengthLimitExceeded", "Maximum allowed content length exceeded.");
@@ -352,7 +386,9 @@ fn fits(value: &Value, kind: &str) -> bool {
         "long" => value.is_i64(),
         "real" => value.is_number(),
         // A hundred nanoseconds are the finest that it keeps.
-        "datetime" => value.as_str().is_some_and(|text| text.len() <= 28 && text.parse::<Timestamp>().is_ok()),
+        "datetime" => {
+            value.as_str().is_some_and(|text| text.len() <= 28 && text.parse::<Timestamp>().is_ok())
+        }
         _ => kind == "dynamic",
     }
 }

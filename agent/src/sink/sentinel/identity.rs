@@ -70,9 +70,11 @@ impl Identity {
             path.push_str("&client_id=");
             path.extend(byte_serialize(sentinel.client.as_bytes()));
         }
-        let windows = std::env::var_os("ProgramData").map(PathBuf::from).filter(|folder| folder.is_absolute());
+        let windows =
+            std::env::var_os("ProgramData").map(PathBuf::from).filter(|folder| folder.is_absolute());
         let windows = windows.map(|folder| KEYS_BELOW.iter().fold(folder, |path, name| path.join(name)));
-        let keys = if arc { std::iter::once(PathBuf::from(KEYS)).chain(windows).collect() } else { Vec::new() };
+        let keys =
+            if arc { std::iter::once(PathBuf::from(KEYS)).chain(windows).collect() } else { Vec::new() };
         Ok(Self { client, path, keys })
     }
 
@@ -85,7 +87,8 @@ impl Identity {
             let key = read_key(Path::new(&file), &self.keys).map_err(|why| {
                 format!("no token from Azure Arc's agent: {why}; the sensor's account has to be in the group himds")
             })?;
-            let header = auth::basic_of(&key).ok_or_else(|| "the file of Arc's challenge holds what no header may".to_owned())?;
+            let header = auth::basic_of(&key)
+                .ok_or_else(|| "the file of Arc's challenge holds what no header may".to_owned())?;
             reply = self.send(Some(header)).await?;
         }
         self.client.close();

@@ -49,7 +49,8 @@ async fn rows_arrive_whole_each_in_the_stream_of_its_table() {
         let got = rows(&double, stream);
         assert_eq!(got.len(), of_it.len(), "{stream}");
         for (row, record) in got.iter().zip(of_it) {
-            let sent: Value = serde_json::from_slice(&sonde_common::encode::sentinel::row(record).unwrap()).unwrap();
+            let sent: Value =
+                serde_json::from_slice(&sonde_common::encode::sentinel::row(record).unwrap()).unwrap();
             assert_eq!(*row, sent, "no column was dropped on the way");
         }
     }
@@ -93,7 +94,11 @@ async fn a_wrong_secret_is_told_without_it_and_a_new_one_is_taken_up() {
     lab.file("secret", "geheim-and-wrong");
     let delivery = sink.deliver(&[record("a", "{}")]).await;
     assert_eq!(counts(&delivery), (0, 0, 1));
-    assert!(delivery.said.contains("AADSTS7000215") && delivery.said.contains("sentinel.tenant"), "{}", delivery.said);
+    assert!(
+        delivery.said.contains("AADSTS7000215") && delivery.said.contains("sentinel.tenant"),
+        "{}",
+        delivery.said
+    );
     assert!(!format!("{delivery:?}{}", inside_debug(&lab, &double)).contains("geheim"));
     lab.file("secret", SECRET);
     assert_eq!(counts(&sink.deliver(&[record("a", "{}")]).await), (1, 0, 0));
@@ -102,7 +107,11 @@ async fn a_wrong_secret_is_told_without_it_and_a_new_one_is_taken_up() {
         state.login_throttled = 1;
     });
     let delivery = sink.deliver(&[record("b", "{}")]).await;
-    assert_eq!((counts(&delivery), delivery.retry_after), ((0, 0, 1), Some(Duration::from_secs(9))), "{delivery:?}");
+    assert_eq!(
+        (counts(&delivery), delivery.retry_after),
+        ((0, 0, 1), Some(Duration::from_secs(9))),
+        "{delivery:?}"
+    );
 }
 
 /// The sink as a log would show it.
@@ -127,8 +136,12 @@ async fn a_call_has_at_most_a_megabyte_before_it_is_packed() {
     double.with(|state| state.largest = 100_000);
     records = (0..9).map(|n| long(n, if n == 4 { 2_000 } else { 20_000 })).collect();
     let names: String = (0..40).map(|n| format!("\"n{n}\":\"{}\",", "y".repeat(3_000))).collect();
-    records[4].body = format!("{{{names}\"process\":{{\"name\":\"{0}\",\"executable\":\"{0}\",\"command_line\":\"{0}\"}},\
-        \"user\":{{\"name\":\"{0}\"}}}}", "z".repeat(31_000)).into();
+    records[4].body = format!(
+        "{{{names}\"process\":{{\"name\":\"{0}\",\"executable\":\"{0}\",\"command_line\":\"{0}\"}},\
+        \"user\":{{\"name\":\"{0}\"}}}}",
+        "z".repeat(31_000)
+    )
+    .into();
     let delivery = to(&lab, &double, "").deliver(&records).await;
     assert_eq!(counts(&delivery), (8, 1, 0), "{}", delivery.said);
     assert!(matches!(&delivery.outcomes[4], Outcome::Refused(why) if why.contains("413")), "{delivery:?}");
@@ -161,7 +174,10 @@ async fn what_is_not_the_rows_fault_is_tried_again() {
     assert_eq!((counts(&delivery), delivery.retry_after), ((0, 0, 2), Some(Duration::from_secs(7))));
     double.with(|state| state.permitted = false);
     let delivery = sink.deliver(&records).await;
-    assert!(counts(&delivery) == (0, 0, 2) && delivery.said.contains("Monitoring Metrics Publisher"), "{delivery:?}");
+    assert!(
+        counts(&delivery) == (0, 0, 2) && delivery.said.contains("Monitoring Metrics Publisher"),
+        "{delivery:?}"
+    );
     double.with(|state| state.permitted = true);
     // One stream that is not there does not hold up the others.
     let secret = lab.file("secret", SECRET).display().to_string();
@@ -173,7 +189,10 @@ async fn what_is_not_the_rows_fault_is_tried_again() {
     assert_eq!(counts(&sink.deliver(&records).await), (2, 0, 0));
     // Nobody is there.
     let port = sonde_tests::servers::free_port();
-    let gone = lines.replace(&format!("url = \"http://127.0.0.1:{}\"\nrule", double.port), &format!("url = \"http://127.0.0.1:{port}\"\nrule"));
+    let gone = lines.replace(
+        &format!("url = \"http://127.0.0.1:{}\"\nrule", double.port),
+        &format!("url = \"http://127.0.0.1:{port}\"\nrule"),
+    );
     let delivery = sink_of(&gone).unwrap().deliver(&records).await;
     assert_eq!(counts(&delivery), (0, 0, 2), "{delivery:?}");
 }
@@ -190,7 +209,10 @@ async fn a_managed_identity_needs_no_secret() {
     assert_eq!(counts(&delivery), (1, 0, 0), "{delivery:?}");
     let asked = double.with(|state| state.asked.clone());
     assert_eq!(asked.len(), 1);
-    assert!(asked[0].ends_with(&format!("resource=https%3A%2F%2Fmonitor.azure.com%2F&client_id={CLIENT}")), "{asked:?}");
+    assert!(
+        asked[0].ends_with(&format!("resource=https%3A%2F%2Fmonitor.azure.com%2F&client_id={CLIENT}")),
+        "{asked:?}"
+    );
 }
 
 #[tokio::test]
@@ -201,7 +223,11 @@ async fn the_file_of_arcs_challenge_is_read_where_the_agent_keeps_it() {
     let mut sink = inside(&double.settings("a", None), &OwnSockets::default());
     let delivery = sink.deliver(&[record("a", "{}")]).await;
     assert_eq!(counts(&delivery), (0, 0, 1), "{delivery:?}");
-    assert!(delivery.said.contains("not one of the agent's") && !delivery.said.contains(ARC_KEY), "{}", delivery.said);
+    assert!(
+        delivery.said.contains("not one of the agent's") && !delivery.said.contains(ARC_KEY),
+        "{}",
+        delivery.said
+    );
     sink.tokens.with_keys(lab.path());
     let delivery = sink.deliver(&[record("a", "{}")]).await;
     assert_eq!(counts(&delivery), (1, 0, 0), "{delivery:?}");
@@ -214,7 +240,10 @@ async fn the_file_of_arcs_challenge_is_read_where_the_agent_keeps_it() {
 #[tokio::test]
 async fn both_connections_are_known_as_ours() {
     // Two servers that only tell who came.
-    let (rows, tokens) = (std::net::TcpListener::bind("127.0.0.1:0").unwrap(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let (rows, tokens) = (
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
+    );
     let (to_rows, to_tokens) = (rows.local_addr().unwrap(), tokens.local_addr().unwrap());
     let lab = Lab::new();
     let secret = lab.file("secret", SECRET).display().to_string();
@@ -251,19 +280,28 @@ fn what_holds_a_secret_goes_by_tls_or_stays_on_this_host() {
     let secret = lab.file("secret", "x").display().to_string();
     let with = |url: &str, authority: &str| {
         let rule = "rule = \"dcr-1\"\ntenant = \"t\"\nclient = \"c\"";
-        sink(&format!("[sinks.a.sentinel]\nurl = \"{url}\"\nauthority = \"{authority}\"\nsecret.file = \"{secret}\"\n{rule}"))
+        sink(&format!(
+            "[sinks.a.sentinel]\nurl = \"{url}\"\nauthority = \"{authority}\"\nsecret.file = \"{secret}\"\n{rule}"
+        ))
     };
     let error = |url: &str, authority: &str| with(url, authority).map(drop).unwrap_err().reason;
-    for good in ["https://x.ingest.monitor.azure.com", "http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1"] {
+    for good in
+        ["https://x.ingest.monitor.azure.com", "http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1"]
+    {
         assert!(with(good, "https://login.microsoftonline.us").is_ok(), "{good}");
         assert!(with("https://x.example", good).is_ok(), "{good}");
     }
     for bad in ["http://x.ingest.monitor.azure.com", "http://192.0.2.1", "http://localhost.example"] {
         assert!(error(bad, "https://a.example").contains("sentinel.url has to begin with https://"), "{bad}");
-        assert!(error("https://a.example", bad).contains("sentinel.authority has to begin with https://"), "{bad}");
+        assert!(
+            error("https://a.example", bad).contains("sentinel.authority has to begin with https://"),
+            "{bad}"
+        );
     }
     let identity = |url: &str| {
-        sink(&format!("[sinks.a.sentinel]\nurl = \"https://a.example\"\nrule = \"dcr-1\"\nidentity_url = \"{url}\""))
+        sink(&format!(
+            "[sinks.a.sentinel]\nurl = \"https://a.example\"\nrule = \"dcr-1\"\nidentity_url = \"{url}\""
+        ))
     };
     assert!(identity("http://169.254.169.254/metadata/identity/oauth2/token").is_ok());
     assert!(identity("http://localhost:40342/metadata/identity/oauth2/token").is_ok());
@@ -291,7 +329,8 @@ fn answers_are_judged_by_status_and_code() {
     assert!(matches!(judged(400, &error("InvalidStream")), Call::Stream(_)));
     assert!(matches!(judged(400, &error("InvalidApiVersion")), Call::Stream(_)));
     assert!(matches!(judged(404, ""), Call::Stream(_)));
-    for (status, body) in [(400, "<html>"), (401, ""), (403, ""), (408, ""), (429, ""), (500, ""), (503, "")] {
+    for (status, body) in [(400, "<html>"), (401, ""), (403, ""), (408, ""), (429, ""), (500, ""), (503, "")]
+    {
         assert!(matches!(judged(status, body), Call::Stop(_)), "{status} {body}");
     }
     assert_eq!(&array([].into_iter())[..], b"[]");

@@ -160,8 +160,7 @@ impl Application {
         let encoded_from = form.len();
         byte_serialize(secret.as_bytes()).for_each(|part| form.extend_from_slice(part.as_bytes()));
         let encoded = Zeroizing::new(form.get(encoded_from..).unwrap_or_default().to_vec());
-        let headers =
-            vec![(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))];
+        let headers = vec![(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))];
         let body = Bytes::from_owner(form);
         let request = Request { method: Method::POST, path: self.path.clone(), headers, body, gzip: false };
         let reply = self.client.send(request).await;
@@ -193,7 +192,9 @@ fn complaint(reply: &Reply) -> String {
 
 /// The text unless it holds one of these: a server that repeats what it was sent does not bring it into a log.
 fn without(text: &str, secrets: &[&[u8]]) -> String {
-    let holds = |secret: &&[u8]| !secret.is_empty() && text.as_bytes().windows(secret.len()).any(|part| part == *secret);
+    let holds = |secret: &&[u8]| {
+        !secret.is_empty() && text.as_bytes().windows(secret.len()).any(|part| part == *secret)
+    };
     if secrets.iter().any(holds) { "(the answer repeats the secret)".to_owned() } else { text.to_owned() }
 }
 
@@ -230,7 +231,13 @@ mod tests {
 
     fn reply(body: &Value) -> Reply {
         let body = body.to_string().into_bytes();
-        Reply { status: StatusCode::OK, retry_after: None, headers: hyper::HeaderMap::new(), body, cut: false }
+        Reply {
+            status: StatusCode::OK,
+            retry_after: None,
+            headers: hyper::HeaderMap::new(),
+            body,
+            cut: false,
+        }
     }
 
     #[test]
@@ -253,7 +260,10 @@ mod tests {
     fn what_is_no_token_is_told_without_showing_it() {
         for body in [json!({}), json!({"access_token": ""}), json!({"access_token": 5}), json!("geheim")] {
             let refusal = read(reply(&body), Instant::now()).unwrap_err();
-            assert!(refusal.reason.starts_with("no token") && !refusal.reason.contains("geheim"), "{refusal:?}");
+            assert!(
+                refusal.reason.starts_with("no token") && !refusal.reason.contains("geheim"),
+                "{refusal:?}"
+            );
         }
         let held = read(reply(&json!({"access_token": "geheim"})), Instant::now()).unwrap();
         assert!(!format!("{held:?}").contains("geheim"));

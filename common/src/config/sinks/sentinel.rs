@@ -94,7 +94,9 @@ impl SentinelSettings {
             id.len() <= MAX_ID_BYTES && id.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(&c))
         };
         if !self.rule.starts_with("dcr-") || !plain(&self.rule, &['-']) {
-            return Some("sentinel.rule has to be the immutable id of the data collection rule, dcr- and hexadecimal digits");
+            return Some(
+                "sentinel.rule has to be the immutable id of the data collection rule, dcr- and hexadecimal digits",
+            );
         }
         if !plain(&self.tenant, &['-', '.']) || self.tenant.starts_with('.') {
             return Some("sentinel.tenant has to be the id of a tenant or one of its domains");
@@ -105,7 +107,9 @@ impl SentinelSettings {
         match (self.tenant.is_empty(), self.client.is_empty(), self.secret.is_set()) {
             (false, true, _) => Some("sentinel.tenant needs sentinel.client, the application's id"),
             (false, false, false) => Some("sentinel.client needs sentinel.secret"),
-            (true, _, true) => Some("sentinel.secret needs sentinel.tenant; a managed identity has no secret"),
+            (true, _, true) => {
+                Some("sentinel.secret needs sentinel.tenant; a managed identity has no secret")
+            }
             _ if !self.scope.ends_with("/.default") => Some("sentinel.scope has to end in /.default"),
             _ => None,
         }

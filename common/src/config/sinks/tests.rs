@@ -103,7 +103,8 @@ fn a_value_that_is_wrong_alone_is_pointed_at() {
 fn what_leads_to_sentinel_is_checked() {
     let sentinel = |lines: &str| Config::parse(&format!("[sinks.a.sentinel]\n{lines}"), &[]);
     let rule = "rule = \"dcr-0123456789abcdef0123456789abcdef\"";
-    let app = "tenant = \"contoso.example\"\nclient = \"11111111-2222-3333-4444-555555555555\"\nsecret.env = \"S\"";
+    let app =
+        "tenant = \"contoso.example\"\nclient = \"11111111-2222-3333-4444-555555555555\"\nsecret.env = \"S\"";
     for good in ["", "client = \"1-2\"", app, "alert_stream = \"Custom-Other-1_CL\""] {
         assert!(sentinel(&format!("{rule}\n{good}")).is_ok(), "{good}");
     }

@@ -16,8 +16,19 @@ const VIEW: &str = include_str!("../../../../packaging/sentinel/asim.kql");
 
 /// Names that the service keeps for itself.
 const RESERVED: [&str; 13] = [
-    "id", "billedsize", "isbillable", "invoicedsize", "tenantid", "title", "type", "uniqueid", "_itemid",
-    "_resourcegroup", "_resourceid", "_subscriptionid", "_timereceived",
+    "id",
+    "billedsize",
+    "isbillable",
+    "invoicedsize",
+    "tenantid",
+    "title",
+    "type",
+    "uniqueid",
+    "_itemid",
+    "_resourcegroup",
+    "_resourceid",
+    "_subscriptionid",
+    "_timereceived",
 ];
 
 fn of(alert: &Alert) -> Record {
@@ -89,7 +100,9 @@ fn every_column_is_of_its_type_and_each_is_written_by_some_record() {
                 Type::Int => value.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),
                 Type::Long => value.is_i64(),
                 Type::Real => value.is_f64(),
-                Type::Time => value.as_str().is_some_and(|text| text.len() == 28 && text.parse::<Timestamp>().is_ok()),
+                Type::Time => {
+                    value.as_str().is_some_and(|text| text.len() == 28 && text.parse::<Timestamp>().is_ok())
+                }
                 Type::Dynamic => value.is_object() || value.is_array(),
             };
             assert!(fits, "{name}: {value}");
@@ -106,13 +119,16 @@ fn every_column_is_of_its_type_and_each_is_written_by_some_record() {
         let mut never: Vec<_> = named.difference(&written[table.name()]).cloned().collect();
         // No made-up alert is of a host that is known by its address, in a pod, or of feeds that name groups.
         never.retain(|name| !samples_lack(name));
+        // Of a summary all has a column by now: what comes to it later has a place.
+        never.retain(|name| (table, name.as_str()) != (Table::Summary, "Details"));
         assert!(never.is_empty(), "{}: {never:?}", table.name());
     }
 }
 
 /// Columns that the made-up alerts have nothing for; `what_samples_lack_is_written_too` fills them.
 fn samples_lack(name: &str) -> bool {
-    ["LocalIP", "HttpPort", "ThreatGroup", "ThreatSoftware", "PodId", "ContainerId", "Sentence"].contains(&name)
+    ["LocalIP", "HttpPort", "ThreatGroup", "ThreatSoftware", "PodId", "ContainerId", "Sentence"]
+        .contains(&name)
 }
 
 #[test]
@@ -139,7 +155,10 @@ fn what_samples_lack_is_written_too() {
     }
     let body = br#"{"message":"Test of the sink","sonde":{"test":true}}"#.to_vec();
     let row = made(&Record { body, ..own_words().pop().unwrap() });
-    assert_eq!((&row["Sentence"], &row["Details"]["test"]), (&Value::from("Test of the sink"), &Value::Bool(true)));
+    assert_eq!(
+        (&row["Sentence"], &row["Details"]["test"]),
+        (&Value::from("Test of the sink"), &Value::Bool(true))
+    );
 }
 
 /// The paths of all values; an array is a value.
@@ -156,7 +175,8 @@ fn leaves(value: &Value, path: &str, out: &mut BTreeMap<String, Value>) {
 fn nothing_of_a_record_is_lost() {
     // The same in every record of a kind, or what another column says.
     let constant = |path: &str| {
-        let event = ["category", "type", "module", "dataset", "id", "severity", "start", "end", "kind", "action"];
+        let event =
+            ["category", "type", "module", "dataset", "id", "severity", "start", "end", "kind", "action"];
         path == "/ecs/version"
             || path == "/agent/type"
             || path == "/rule/description"
@@ -195,7 +215,10 @@ fn what_is_too_long_is_cut_and_json_stays_json() {
     let mut alert = samples::implant();
     alert.reason = "\u{e4}\u{202e}".repeat(20_000);
     let sentence = made(&of(&alert))["Sentence"].as_str().unwrap().to_owned();
-    assert!(sentence.len() <= MAX_TEXT_BYTES && sentence.ends_with("\u{e4}...") | sentence.ends_with("\u{202e}..."));
+    assert!(
+        sentence.len() <= MAX_TEXT_BYTES
+            && sentence.ends_with("\u{e4}...") | sentence.ends_with("\u{202e}...")
+    );
     // The guide goes first, then all.
     let mut body: Value = serde_json::from_slice(&of(&alert).body).unwrap();
     let mut cut = |key: &str, length: usize| {
@@ -210,10 +233,15 @@ fn what_is_too_long_is_cut_and_json_stays_json() {
 
 #[test]
 fn a_value_of_another_type_is_left_out_and_stays_in_the_details() {
-    let body = br#"{"destination":{"port":70000},"process":{"pid":"12"},"sonde":{"score":"high","evidence":
+    let body =
+        br#"{"destination":{"port":5000000000},"process":{"pid":"12"},"sonde":{"score":"high","evidence":
         {"bytes_out":18446744073709551615,"callbacks":-1}}}"#;
     let row = made(&Record { body: body.to_vec(), ..of(&samples::bare()) });
-    assert!(row.get("RemotePort").is_none() && row.get("InitiatingProcessId").is_none() && row.get("Score").is_none());
+    assert!(
+        row.get("RemotePort").is_none()
+            && row.get("InitiatingProcessId").is_none()
+            && row.get("Score").is_none()
+    );
     assert_eq!(row["Details"], serde_json::json!({"score": "high"}), "{row}");
     assert_eq!((row["BytesOut"].as_i64(), row["Callbacks"].as_i64()), (Some(i64::MAX), Some(-1)));
     for none in [&b"[1]"[..], b"", b"{\"a\":", b"\xff"] {
@@ -228,7 +256,9 @@ fn a_value_of_another_type_is_left_out_and_stays_in_the_details() {
 fn columns_of(defined: &Value) -> BTreeMap<String, String> {
     let columns = defined.as_array().unwrap().iter();
     let pairs: Vec<_> = columns
-        .map(|column| (column["name"].as_str().unwrap().to_owned(), column["type"].as_str().unwrap().to_lowercase()))
+        .map(|column| {
+            (column["name"].as_str().unwrap().to_owned(), column["type"].as_str().unwrap().to_lowercase())
+        })
         .collect();
     let map: BTreeMap<_, _> = pairs.iter().cloned().collect();
     assert_eq!(map.len(), pairs.len(), "a name that stands twice");
@@ -240,17 +270,24 @@ fn shipped_tables_and_streams_have_exactly_the_columns_that_rows_have() {
     let (tables, rule) = (json(TABLES), json(RULE));
     let rule = &rule["resources"][0]["properties"];
     let streams = rule["streamDeclarations"].as_object().unwrap();
-    assert_eq!((streams.len(), tables["resources"].as_array().unwrap().len()), (Table::ALL.len(), Table::ALL.len()));
+    assert_eq!(
+        (streams.len(), tables["resources"].as_array().unwrap().len()),
+        (Table::ALL.len(), Table::ALL.len())
+    );
     let settings = SentinelSettings::default();
     let SentinelSettings { alert_stream, summary_stream, sensor_stream, .. } = &settings;
     let defaults = [alert_stream, summary_stream, sensor_stream].map(Stream::as_str);
     assert_eq!(defaults, Table::ALL.map(Table::stream));
     for table in Table::ALL {
-        let ours: BTreeMap<_, _> =
-            table.columns().iter().map(|column| (column.name.to_owned(), column.of.as_str().to_owned())).collect();
+        let ours: BTreeMap<_, _> = table
+            .columns()
+            .iter()
+            .map(|column| (column.name.to_owned(), column.of.as_str().to_owned()))
+            .collect();
         assert_eq!(columns_of(&streams[table.stream()]["columns"]), ours, "stream of {}", table.name());
         let mut resources = tables["resources"].as_array().unwrap().iter();
-        let defined = resources.find(|table_| table_["properties"]["schema"]["name"] == table.name()).unwrap();
+        let defined =
+            resources.find(|table_| table_["properties"]["schema"]["name"] == table.name()).unwrap();
         assert!(defined["name"].as_str().unwrap().contains(table.name()));
         assert_eq!(columns_of(&defined["properties"]["schema"]["columns"]), ours, "table {}", table.name());
         let flows: Vec<_> = rule["dataFlows"].as_array().unwrap().iter().collect();
@@ -268,7 +305,8 @@ fn shipped_tables_and_streams_have_exactly_the_columns_that_rows_have() {
 
 /// Names of a query, and those that it gives itself. Texts and comments are left out.
 fn names(query: &str) -> (BTreeSet<String>, BTreeSet<String>) {
-    let code: String = query.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    let code: String =
+        query.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
     let code: String = code.split('"').step_by(2).collect::<Vec<_>>().join(" \"\" ");
     let (mut used, mut given) = (BTreeSet::new(), BTreeSet::new());
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -280,7 +318,11 @@ fn names(query: &str) -> (BTreeSet<String>, BTreeSet<String>) {
         let next = tail.trim_start();
         if name.starts_with(|c: char| c.is_ascii_uppercase()) {
             let assigned = next.starts_with('=') && !next.starts_with("==") && !next.starts_with("=~");
-            if assigned { given.insert(name.to_owned()) } else { used.insert(name.to_owned()) };
+            if assigned {
+                given.insert(name.to_owned())
+            } else {
+                used.insert(name.to_owned())
+            };
         }
         rest = tail;
     }
@@ -303,7 +345,10 @@ fn shipped_queries_use_no_column_that_the_tables_lack() {
         let (used, given) = names(query);
         let mut known = columns_behind(&used);
         let tables: BTreeSet<_> = Table::ALL.into_iter().map(|table| table.name().to_owned()).collect();
-        let unknown: Vec<_> = used.iter().filter(|name| ![&known, &given, &tables].iter().any(|set| set.contains(*name))).collect();
+        let unknown: Vec<_> = used
+            .iter()
+            .filter(|name| ![&known, &given, &tables].iter().any(|set| set.contains(*name)))
+            .collect();
         assert!(unknown.is_empty(), "{unknown:?} in\n{query}");
         known.extend(given);
         // What it hands on has to be in its last line's list.
@@ -314,7 +359,9 @@ fn shipped_queries_use_no_column_that_the_tables_lack() {
             let fields = entity["fieldMappings"].as_array().unwrap();
             mapped.extend(fields.iter().map(|field| field["columnName"].as_str().unwrap().to_owned()));
         }
-        mapped.extend(rule["customDetails"].as_object().unwrap().values().map(|name| name.as_str().unwrap().to_owned()));
+        mapped.extend(
+            rule["customDetails"].as_object().unwrap().values().map(|name| name.as_str().unwrap().to_owned()),
+        );
         if let Some(told) = rule["alertDetailsOverride"].as_object() {
             mapped.push(told["alertSeverityColumnName"].as_str().unwrap().to_owned());
             for format in ["alertDisplayNameFormat", "alertDescriptionFormat"] {
@@ -331,8 +378,10 @@ fn shipped_queries_use_no_column_that_the_tables_lack() {
     assert_eq!(rules, 2);
     let (used, given) = names(VIEW);
     let known = columns_behind(&used);
-    let unknown: Vec<_> =
-        used.iter().filter(|name| !known.contains(*name) && !given.contains(*name) && !name.ends_with("_CL")).collect();
+    let unknown: Vec<_> = used
+        .iter()
+        .filter(|name| !known.contains(*name) && !given.contains(*name) && !name.ends_with("_CL"))
+        .collect();
     assert!(unknown.is_empty(), "{unknown:?}");
     // The reading of names itself: texts, comments and calls are none, a comparison gives none.
     let (used, given) = names("T_CL | where A == \"B C\" // D\n| extend E = F, g = H");
