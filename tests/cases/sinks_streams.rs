@@ -17,6 +17,8 @@ use sonde_common::time::Timestamp;
 mod kafka;
 #[path = "sinks_streams/nats.rs"]
 mod nats;
+#[path = "sinks_streams/nats_login.rs"]
+mod nats_login;
 #[path = "sinks_streams/otlp.rs"]
 mod otlp;
 

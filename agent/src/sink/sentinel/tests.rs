@@ -256,7 +256,7 @@ async fn both_connections_are_known_as_ours() {
     let seen = std::thread::spawn(move || {
         let answer = |mut socket: std::net::TcpStream, answer: &str| {
             use std::io::{Read as _, Write as _};
-            let _ = socket.read(&mut [0; 16_384]);
+            assert!(socket.read(&mut [0; 16_384]).unwrap() > 0);
             let _ = socket.write_all(answer.as_bytes());
         };
         let (socket, peer) = tokens.accept().unwrap();
