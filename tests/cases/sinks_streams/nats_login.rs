@@ -89,8 +89,11 @@ fn a_credentials_file_lets_a_sensor_publish_and_no_other_does() {
     let mut stream = sensor.runtime.block_on(async {
         let admin = async_nats::ConnectOptions::with_credentials(&everything).unwrap();
         let context = jetstream::new(admin.connect(node.url()).await.unwrap());
-        let config =
-            stream::Config { name: "SONDE".into(), subjects: vec!["sonde.>".into()], ..stream::Config::default() };
+        let config = stream::Config {
+            name: "SONDE".into(),
+            subjects: vec!["sonde.>".into()],
+            ..stream::Config::default()
+        };
         context.create_stream(config).await.unwrap()
     });
     let batch = records(0..8);
