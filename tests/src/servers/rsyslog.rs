@@ -81,6 +81,18 @@ impl Rsyslog {
         panic!("rsyslogd did not start");
     }
 
+    /// Shows this certificate from its next start on.
+    pub fn show(&self, certificate: &Issued) {
+        write(&self.folder.join("server.pem"), &certificate.certificate);
+        write(&self.folder.join("server.key"), &certificate.key);
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Server::pid)
+    }
+
     /// Starts it again on the same ports.
     ///
     /// # Panics

@@ -149,6 +149,41 @@ fn sinks_are_changed_added_and_removed_without_loss() {
 }
 
 #[test]
+fn a_spool_that_began_in_memory_goes_on_on_the_disk_once_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("spool/one");
+    // Something waits from an earlier life; then the folder is away.
+    let outbox = Outbox::start(setup(Some(folder.path()), sinks(&to_nobody("one")))).unwrap();
+    (0..10).for_each(|number| outbox.word(record(Kind::Alert, number)));
+    until(&outbox, "one", |health| health.counts.spooled == 10);
+    drop(outbox);
+    let away = folder.path().join("away");
+    std::fs::rename(&place, &away).unwrap();
+    std::fs::write(&place, "in the way").unwrap();
+    let outbox = Outbox::start(setup(Some(folder.path()), sinks(&to_nobody("one")))).unwrap();
+    for number in 10..60 {
+        let kind = if number % 5 == 0 { Kind::Summary } else { Kind::Alert };
+        outbox.word(record(kind, number));
+    }
+    let health = until(&outbox, "one", |health| health.counts.spooled == 50);
+    assert!(!health.lasts && health.problems.len() == 1, "{health:?}");
+    assert!(health.complaints().any(|text| text.contains("in memory alone")), "{health:?}");
+    std::fs::remove_file(&place).unwrap();
+    std::fs::rename(&away, &place).unwrap();
+    let health = until(&outbox, "one", |health| health.lasts);
+    assert_eq!(health.counts, Counts { emitted: 60, spooled: 60, ..Counts::default() });
+    assert!(health.problems.is_empty() && health.dropped_since == 0, "{health:?}");
+    outbox.word(record(Kind::Alert, 60));
+    until(&outbox, "one", |health| health.counts.spooled == 61);
+    drop(outbox);
+    // All of it is on the disk.
+    let file = folder.path().join("out");
+    let outbox = Outbox::start(setup(Some(folder.path()), sinks(&to_file("one", &file)))).unwrap();
+    until(&outbox, "one", |health| health.counts.acknowledged == 61);
+    assert_eq!(ids(&file).len(), 61);
+}
+
+#[test]
 fn what_had_to_be_dropped_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("out");
