@@ -18,6 +18,8 @@ use self::sinks::Kind;
 mod cell;
 #[path = "faults/feeder.rs"]
 mod feeder;
+#[path = "faults/names.rs"]
+mod names;
 #[path = "faults/relay.rs"]
 mod relay;
 #[path = "faults/sinks.rs"]

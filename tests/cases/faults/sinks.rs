@@ -98,6 +98,16 @@ pub(crate) struct Way {
     pub(crate) status: bool,
 }
 
+/// A record as its server has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) id: String,
+    /// What was told.
+    pub(crate) body: Value,
+    /// As it stands there, where that is text.
+    pub(crate) text: String,
+}
+
 enum Back {
     File,
     Elastic(Osmem),
@@ -150,7 +160,7 @@ impl Rig {
                 let port = free_port();
                 let mut command = Command::new(std::env::current_exe().unwrap());
                 command.args(["--ignored", "--test-threads=1", "--exact", "sinks::hec_double"]);
-                command.env(HEC_PORT, port.to_string()).env(HEC_KEEP, folder.join("hec.ids"));
+                command.env(HEC_PORT, port.to_string()).env(HEC_KEEP, folder.join("hec.events"));
                 let mut server = Server::start(&mut command, &folder.join("hec.log"));
                 assert!(server.answers(port), "no double:\n{}", server.output());
                 (Back::Hec(server, port), port)
@@ -368,45 +378,85 @@ impl Rig {
     }
 
     fn there(&self) -> BTreeMap<String, usize> {
-        let ids: Vec<String> = match &self.back {
+        let mut counts = BTreeMap::new();
+        for kept in self.kept() {
+            *counts.entry(kept.id).or_default() += 1;
+        }
+        counts
+    }
+
+    /// What the server has, in its order where it has one.
+    pub(crate) fn kept(&self) -> Vec<Kept> {
+        match &self.back {
             Back::File => lines_of(&self.folder.join("out/alerts.ndjson")),
-            Back::Elastic(osmem) => osmem.ids("sonde-alerts"),
+            Back::Elastic(osmem) => {
+                let all = osmem.all("sonde-alerts").into_iter();
+                all.map(|(id, body)| Kept { id, body, text: String::new() }).collect()
+            }
             Back::Hec(..) => {
-                let text = fs::read_to_string(self.folder.join("hec.ids")).unwrap_or_default();
-                text.lines().map(str::to_owned).collect()
+                let text = fs::read_to_string(self.folder.join("hec.events")).unwrap_or_default();
+                let whole = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+                whole
+                    .map(|mut event| {
+                        let id = event["fields"]["id"].as_str().unwrap().to_owned();
+                        Kept { id, body: event["event"].take(), text: event.to_string() }
+                    })
+                    .collect()
             }
             Back::Webhook(_) => {
                 let bodies = fs::read_dir(self.folder.join("nginx/client_body")).unwrap();
                 bodies.flatten().flat_map(|body| lines_of(&body.path())).collect()
             }
             Back::Syslog(rsyslog) => {
-                let stored = rsyslog.stored();
-                stored.iter().filter_map(|line| line.parameter("id")).map(str::to_owned).collect()
+                let stored = rsyslog.stored().into_iter();
+                stored
+                    .filter_map(|line| {
+                        let (id, body) = (line.parameter("id")?.to_owned(), serde_json::from_str(&line.message));
+                        let text = format!("{} {} {}", line.host, line.structured, line.message);
+                        Some(Kept { id, body: body.unwrap_or_default(), text })
+                    })
+                    .collect()
             }
             Back::Otlp(rotel) => {
-                let id = |kept: &Value| kept["attributes"]["log.record.uid"].as_str().map(str::to_owned);
-                rotel.kept().iter().filter_map(id).collect()
+                let all = rotel.kept().into_iter();
+                all.map(|mut kept| {
+                    let id = kept["attributes"]["log.record.uid"].as_str().unwrap().to_owned();
+                    Kept { id, body: kept["body"].take(), text: String::new() }
+                })
+                .collect()
             }
             Back::Nats(_) => self.with_stream(|stream| async move {
-                let mut ids = Vec::new();
+                let mut all = Vec::new();
                 for sequence in 1..=stream.cached_info().state.last_sequence {
                     let kept = stream.get_raw_message(sequence).await.unwrap();
-                    ids.push(kept.headers.get("Nats-Msg-Id").unwrap().as_str().to_owned());
+                    let id = kept.headers.get("Nats-Msg-Id").unwrap().as_str().to_owned();
+                    let text = String::from_utf8(kept.payload.to_vec()).unwrap();
+                    all.push(Kept { id, body: serde_json::from_str(&text).unwrap(), text });
                 }
-                ids
+                all
             }),
             Back::Kafka(_) => {
                 let ca = self.tls.then(|| self.folder.join("ca.pem"));
                 let address = format!("127.0.0.1:{}", self.port);
                 let kept = kafka::read_by(&address, TOPIC.0, TOPIC.1, ca.as_deref());
-                kept.iter().map(|kept| kept["headers"]["id"].as_str().unwrap().to_owned()).collect()
+                kept.iter()
+                    .map(|kept| {
+                        let text = kept["value"].as_str().unwrap().to_owned();
+                        let id = kept["headers"]["id"].as_str().unwrap().to_owned();
+                        Kept { id, body: serde_json::from_str(&text).unwrap(), text }
+                    })
+                    .collect()
             }
-        };
-        let mut counts = BTreeMap::new();
-        for id in ids {
-            *counts.entry(id).or_default() += 1;
         }
-        counts
+    }
+
+    /// Gives the server the field types that are shipped, where it is one that has such.
+    pub(crate) fn install_types(&self) {
+        if let Back::Elastic(osmem) = &self.back {
+            let install = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/elastic/install");
+            let done = Command::new(install).arg(format!("http://127.0.0.1:{}", osmem.port)).output().unwrap();
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        }
     }
 
     /// Asks the stream, which is made if it is not there.
@@ -479,14 +529,14 @@ fn private(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// The ids of the records in a file, one a line; a line that was cut is none.
-pub(crate) fn lines_of(path: &Path) -> Vec<String> {
+/// The records in a file, one a line; a line that was cut is none.
+pub(crate) fn lines_of(path: &Path) -> Vec<Kept> {
     let text = fs::read_to_string(path).unwrap_or_default();
-    let id = |line: &str| {
-        let value: Value = serde_json::from_str(line).ok()?;
-        Some(value["event"]["id"].as_str()?.to_owned())
+    let one = |line: &str| {
+        let body: Value = serde_json::from_str(line).ok()?;
+        Some(Kept { id: body["event"]["id"].as_str()?.to_owned(), body, text: line.to_owned() })
     };
-    text.lines().filter_map(id).collect()
+    text.lines().filter_map(one).collect()
 }
 
 /// The double of the collector in a process of its own; what it takes stands in a file before it answers.

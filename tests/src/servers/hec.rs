@@ -32,7 +32,7 @@ pub struct State {
     pub asked: BTreeMap<String, usize>,
     /// Calls that were given a number to ask by.
     pub acks: u64,
-    /// Where the ids of taken events are written before they are answered for, one a line.
+    /// Where taken events are written before they are answered for, one a line.
     pub keep: Option<std::fs::File>,
 }
 
@@ -192,9 +192,8 @@ impl State {
             return (400, json!({"text": "No data", "code": 5}));
         }
         if let Some(keep) = &mut self.keep {
-            let id = |event: &Value| event.pointer("/fields/id").and_then(Value::as_str).map(str::to_owned);
-            let ids: String = events.iter().filter_map(id).map(|id| id + "\n").collect();
-            if keep.write_all(ids.as_bytes()).is_err() {
+            let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
+            if keep.write_all(lines.as_bytes()).is_err() {
                 return say_busy();
             }
         }

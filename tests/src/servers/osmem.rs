@@ -68,19 +68,19 @@ impl Osmem {
         answer.get("count").and_then(Value::as_u64).unwrap_or_else(|| panic!("{answer}"))
     }
 
-    /// The ids of all documents of an index, of which there are at most ten thousand.
+    /// All documents of an index by their ids; at most ten thousand.
     ///
     /// # Panics
     /// When it does not tell.
     #[must_use]
-    pub fn ids(&self, index: &str) -> Vec<String> {
-        let (status, answer) = self.ask("GET", &format!("/{index}/_search?size=10000&_source=false"), "");
+    pub fn all(&self, index: &str) -> Vec<(String, Value)> {
+        let (status, answer) = self.ask("GET", &format!("/{index}/_search?size=10000"), "");
         if status == 404 {
             return Vec::new();
         }
         let hits = answer.pointer("/hits/hits").and_then(Value::as_array);
-        let id = |hit: &Value| hit.get("_id").and_then(Value::as_str).map(str::to_owned);
-        hits.unwrap_or_else(|| panic!("{answer}")).iter().filter_map(id).collect()
+        let one = |hit: &Value| Some((hit.get("_id")?.as_str()?.to_owned(), hit.get("_source")?.clone()));
+        hits.unwrap_or_else(|| panic!("{answer}")).iter().filter_map(one).collect()
     }
 
     /// A document as it was sent.
