@@ -129,11 +129,11 @@ fn sinks_are_changed_added_and_removed_without_loss() {
     let health = until(&outbox, "one", |health| health.counts.spooled == 50 && health.failures > 0);
     assert!(health.last_error.is_some() && health.kind == "webhook");
     // Without it for a while, then with another server.
-    outbox.reload(sinks(&to_nobody("two")), Guidance::None);
+    assert!(outbox.reload(sinks(&to_nobody("two")), Guidance::None));
     until(&outbox, "two", |health| health.circuit == Circuit::Closed);
     outbox.word(record(Kind::Alert, 60));
     assert!(outbox.sync(PATIENCE) && !outbox.health().contains_key("one"));
-    outbox.reload(sinks(&(to_nobody("two") + &to_file("one", &file))), Guidance::None);
+    assert!(outbox.reload(sinks(&(to_nobody("two") + &to_file("one", &file))), Guidance::None));
     let health = until(&outbox, "one", |health| health.counts.acknowledged == 50);
     assert_eq!(health.counts, Counts { emitted: 50, acknowledged: 50, ..Counts::default() });
     assert_eq!(ids(&file).len(), 50);
@@ -181,6 +181,35 @@ fn a_spool_that_began_in_memory_goes_on_on_the_disk_once_that_is_there() {
     let outbox = Outbox::start(setup(Some(folder.path()), sinks(&to_file("one", &file)))).unwrap();
     until(&outbox, "one", |health| health.counts.acknowledged == 61);
     assert_eq!(ids(&file).len(), 61);
+}
+
+#[test]
+fn a_spool_whose_folder_is_deleted_is_made_again_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let outbox = Outbox::start(setup(Some(folder.path()), sinks(&to_nobody("one")))).unwrap();
+    (0..10).for_each(|number| outbox.word(record(Kind::Alert, number)));
+    assert!(outbox.sync(PATIENCE));
+    std::fs::remove_dir_all(folder.path().join("spool")).unwrap();
+    outbox.word(record(Kind::Alert, 10));
+    assert!(!outbox.sync(PATIENCE), "what lies in a deleted file is not safe");
+    let health = until(&outbox, "one", |health| health.disk.is_some());
+    assert!(health.disk.unwrap().contains("was deleted while it was in use"));
+    // What comes next is safe again.
+    for number in 11..31 {
+        outbox.word(record(Kind::Alert, number));
+        let _ = outbox.sync(PATIENCE);
+    }
+    outbox.word(record(Kind::Alert, 31));
+    assert!(outbox.sync(PATIENCE));
+    until(&outbox, "one", |health| health.disk.is_none());
+    drop(outbox);
+    let file = folder.path().join("out");
+    let outbox = Outbox::start(setup(Some(folder.path()), sinks(&to_file("one", &file)))).unwrap();
+    let health = until(&outbox, "one", |health| health.counts.spooled == 0);
+    let there = ids(&file);
+    assert!((11..32).all(|number| there.contains(&format!("id-{number}"))), "{there:?}");
+    assert_eq!(health.counts.acknowledged, there.len() as u64, "{health:?}");
+    assert_eq!(health.counts.emitted, 32, "what was lost with the folder is counted: {health:?}");
 }
 
 #[test]
