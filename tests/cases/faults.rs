@@ -12,12 +12,14 @@ use std::time::Duration;
 use sonde_tests::program::say;
 
 use self::cell::{Fault, Row};
-use self::sinks::Kind;
+use self::kinds::Kind;
 
 #[path = "faults/cell.rs"]
 mod cell;
 #[path = "faults/feeder.rs"]
 mod feeder;
+#[path = "faults/kinds.rs"]
+mod kinds;
 #[path = "faults/names.rs"]
 mod names;
 #[path = "faults/relay.rs"]
@@ -53,12 +55,27 @@ fn table(cells: Vec<(Kind, Fault)>) {
     });
     let mut rows = rows.into_inner().unwrap();
     rows.sort_by_key(|row| (row.kind, row.fault));
-    let head = ["sink", "fault", "emitted", "acked", "dead", "dropped", "arrived", "twice", "missing", "what it said"];
+    let head = [
+        "sink",
+        "fault",
+        "emitted",
+        "acked",
+        "dead",
+        "dropped",
+        "arrived",
+        "twice",
+        "missing",
+        "what it said",
+    ];
     let rule = head.map(|_| "---").join("|");
     let lines: String = rows.iter().map(|row| line(row) + "\n").collect();
     say(&format!("\n| {} |\n|{rule}|\n{lines}", head.join(" | ")));
     let failed = failed.into_inner().unwrap();
-    assert!(failed.is_empty() && rows.len() == count, "{} of {count} cells failed: {failed:#?}", failed.len());
+    assert!(
+        failed.is_empty() && rows.len() == count,
+        "{} of {count} cells failed: {failed:#?}",
+        failed.len()
+    );
 }
 
 fn line(row: &Row) -> String {

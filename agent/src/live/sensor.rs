@@ -255,7 +255,9 @@ impl Sensor {
         if let Some(outbox) = &self.outbox
             && !outbox.reload(config.sinks.clone(), config.alerts.guidance)
         {
-            error!("the sinks are too busy to take up their settings: they go on with the old ones; reload again");
+            error!(
+                "the sinks are too busy to take up their settings: they go on with the old ones; reload again"
+            );
             health.pending.push("sinks".to_owned());
         }
         if let Some(words) = &mut self.words {

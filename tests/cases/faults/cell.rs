@@ -12,8 +12,9 @@ use sonde_tests::rng::Rng;
 
 use super::PATIENCE;
 use super::feeder::Feeder;
+use super::kinds::{Kept, Kind, Way, lines_of};
 use super::relay;
-use super::sinks::{Kept, Kind, Rig, Way, lines_of};
+use super::sinks::Rig;
 
 /// Records that are to be delivered before something goes wrong.
 const BEFORE: u64 = 30;

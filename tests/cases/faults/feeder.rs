@@ -215,7 +215,15 @@ fn spawn(folder: &Path, first: u64, disks: &[(PathBuf, u64)]) -> Child {
         };
         let mounts: String = disks.iter().map(mount).collect();
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "sh", "-c", &format!("{mounts}exec \"$@\""), "sh"]);
+        command.args([
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            &format!("{mounts}exec \"$@\""),
+            "sh",
+        ]);
         command.arg(program);
         command
     };

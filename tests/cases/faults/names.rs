@@ -15,7 +15,8 @@ use sonde_common::time::Timestamp;
 use sonde_tests::hostile;
 
 use super::PATIENCE;
-use super::sinks::{Kept, Kind, Rig, Way};
+use super::kinds::{Kept, Kind, Way};
+use super::sinks::Rig;
 
 /// An alert for each name of the corpus, with that name everywhere.
 fn records() -> Vec<(String, Record)> {
@@ -37,8 +38,9 @@ fn records() -> Vec<(String, Record)> {
 fn go_through(kind: Kind) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("out")).unwrap();
-    let rig =
-        Rig::start(kind, folder.path(), Way::default(), |authority| authority.issue(&["localhost", "127.0.0.1"]));
+    let rig = Rig::start(kind, folder.path(), Way::default(), |authority| {
+        authority.issue(&["localhost", "127.0.0.1"])
+    });
     rig.install_types();
     let mut config = rig.config();
     config += match kind {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sonde_tests::certificates::{Authority, Issued};
-use sonde_tests::servers::hec::{Hec, State, TOKEN};
+use sonde_tests::servers::hec::TOKEN;
 use sonde_tests::servers::kafka::{self, Tansu};
 use sonde_tests::servers::nats::{self, Node};
 use sonde_tests::servers::nginx::Nginx;
@@ -18,95 +18,14 @@ use sonde_tests::servers::otlp::{self, Rotel};
 use sonde_tests::servers::rsyslog::{CLIENT_NAME, Rsyslog};
 use sonde_tests::servers::{Server, free_port};
 
-use super::{PATIENCE, relay::Relay};
+use super::PATIENCE;
+use super::kinds::{HEC_KEEP, HEC_PORT, Kept, Kind, Way, directives, lines_of, private};
+use super::relay::Relay;
 
 /// The definition of the stream that is shipped.
 const STREAM: &str = include_str!("../../../packaging/fleet/nats/stream.json");
-/// Tell the double of the collector where it listens and what it writes to.
-const HEC_PORT: &str = "SONDE_TEST_HEC_PORT";
-const HEC_KEEP: &str = "SONDE_TEST_HEC_KEEP";
 /// The topic, in parts.
 const TOPIC: (&str, u32) = ("sonde", 2);
-
-/// Where records go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
-    File,
-    Elastic,
-    Hec,
-    Webhook,
-    Udp,
-    Tcp,
-    Tls,
-    Otlp,
-    Nats,
-    Kafka,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 10] = [
-        Self::File,
-        Self::Elastic,
-        Self::Hec,
-        Self::Webhook,
-        Self::Udp,
-        Self::Tcp,
-        Self::Tls,
-        Self::Otlp,
-        Self::Nats,
-        Self::Kafka,
-    ];
-
-    /// Name of the sink and of the server.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::File => "file",
-            Self::Elastic => "elastic (osmem-server)",
-            Self::Hec => "hec (double)",
-            Self::Webhook => "webhook (nginx)",
-            Self::Udp => "syslog UDP (rsyslog)",
-            Self::Tcp => "syslog TCP (rsyslog)",
-            Self::Tls => "syslog TLS (rsyslog)",
-            Self::Otlp => "otlp (rotel)",
-            Self::Nats => "nats (nats-server)",
-            Self::Kafka => "kafka (tansu)",
-        }
-    }
-
-    pub(crate) const fn speaks_http(self) -> bool {
-        matches!(self, Self::Elastic | Self::Hec | Self::Webhook | Self::Otlp)
-    }
-
-    pub(crate) const fn speaks_tls(self) -> bool {
-        !matches!(self, Self::File | Self::Udp | Self::Tcp)
-    }
-
-    /// Whether the server has it in memory alone: killed, it forgets what it acknowledged.
-    pub(crate) const fn forgets(self) -> bool {
-        matches!(self, Self::Elastic | Self::Otlp | Self::Kafka)
-    }
-}
-
-/// How the way from the sink to the server is built.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Way {
-    /// A relay of ours is in between.
-    pub(crate) relay: bool,
-    /// By TLS, where the sink has the choice.
-    pub(crate) tls: bool,
-    /// nginx is in between, which answers as it is told.
-    pub(crate) status: bool,
-}
-
-/// A record as its server has it.
-#[derive(Clone, Debug)]
-pub(crate) struct Kept {
-    pub(crate) id: String,
-    /// What was told.
-    pub(crate) body: Value,
-    /// As it stands there, where that is text.
-    pub(crate) text: String,
-}
 
 enum Back {
     File,
@@ -159,7 +78,7 @@ impl Rig {
             Kind::Hec => {
                 let port = free_port();
                 let mut command = Command::new(std::env::current_exe().unwrap());
-                command.args(["--ignored", "--test-threads=1", "--exact", "sinks::hec_double"]);
+                command.args(["--ignored", "--test-threads=1", "--exact", "kinds::hec_double"]);
                 command.env(HEC_PORT, port.to_string()).env(HEC_KEEP, folder.join("hec.events"));
                 let mut server = Server::start(&mut command, &folder.join("hec.log"));
                 assert!(server.answers(port), "no double:\n{}", server.output());
@@ -238,9 +157,10 @@ impl Rig {
     /// The sink `a` of the sensor's configuration.
     pub(crate) fn config(&self) -> String {
         let (port, folder, s) = (self.port, self.folder.display(), if self.tls { "s" } else { "" });
-        let mut text = "[sinks.a]\nrecords = [\"alert\", \"summary\"]\nmin_severity = \"info\"\nflush_secs = 0\n\
+        let mut text =
+            "[sinks.a]\nrecords = [\"alert\", \"summary\"]\nmin_severity = \"info\"\nflush_secs = 0\n\
              timeout_secs = 3\nbatch_records = 50\n"
-            .to_owned();
+                .to_owned();
         if self.tls {
             text += &format!("[sinks.a.tls]\nca = \"{folder}/ca.pem\"\n");
         }
@@ -253,7 +173,9 @@ impl Rig {
             }
             Kind::Elastic => format!("[sinks.a.elastic]\nurl = \"http{s}://127.0.0.1:{port}\"\n"),
             Kind::Hec => {
-                format!("[sinks.a.hec]\nurl = \"http{s}://127.0.0.1:{port}\"\ntoken.file = \"{folder}/token\"\n")
+                format!(
+                    "[sinks.a.hec]\nurl = \"http{s}://127.0.0.1:{port}\"\ntoken.file = \"{folder}/token\"\n"
+                )
             }
             // What nginx keeps is read as it is.
             Kind::Webhook => format!("[sinks.a.webhook]\nurl = \"http{s}://127.0.0.1:{port}/\"\n"),
@@ -411,7 +333,8 @@ impl Rig {
                 let stored = rsyslog.stored().into_iter();
                 stored
                     .filter_map(|line| {
-                        let (id, body) = (line.parameter("id")?.to_owned(), serde_json::from_str(&line.message));
+                        let (id, body) =
+                            (line.parameter("id")?.to_owned(), serde_json::from_str(&line.message));
                         let text = format!("{} {} {}", line.host, line.structured, line.message);
                         Some(Kept { id, body: body.unwrap_or_default(), text })
                     })
@@ -454,7 +377,8 @@ impl Rig {
     pub(crate) fn install_types(&self) {
         if let Back::Elastic(osmem) = &self.back {
             let install = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/elastic/install");
-            let done = Command::new(install).arg(format!("http://127.0.0.1:{}", osmem.port)).output().unwrap();
+            let done =
+                Command::new(install).arg(format!("http://127.0.0.1:{}", osmem.port)).output().unwrap();
             assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         }
     }
@@ -492,61 +416,7 @@ impl Rig {
     }
 }
 
-/// What nginx does: it answers with a status while a file says so, else it leads on, or keeps the body in a file.
-fn directives(folder: &Path, tls: bool, to: Option<u16>, more: &str) -> String {
-    let folder = folder.display();
-    let certificate = if tls {
-        format!("ssl_certificate {folder}/server.pem;\nssl_certificate_key {folder}/server.key;\n")
-    } else {
-        String::new()
-    };
-    let on = to.map_or_else(
-        || {
-            let scheme = if tls { "https" } else { "http" };
-            // Only what leads on reads the body, so it leads to itself.
-            format!(
-                "client_body_in_file_only on;\nproxy_pass_request_body off;\nproxy_set_header Content-Length \"\";\n\
-                 proxy_pass {scheme}://127.0.0.1:$server_port/taken;"
-            )
-        },
-        |to| format!("proxy_pass http://127.0.0.1:{to};"),
-    );
-    let status = |status: u16| {
-        format!("if (-f {folder}/answer-{status}) {{ add_header Retry-After 1 always; return {status}; }}\n")
-    };
-    let (busy, broken) = (status(429), status(503));
-    format!("{certificate}client_max_body_size 64m;\n{more}\nlocation / {{\n{busy}{broken}{on}\n}}\n")
-}
-
 fn show(folder: &Path, issued: &Issued) {
     private(&folder.join("server.pem"), &issued.certificate);
     private(&folder.join("server.key"), &issued.key);
-}
-
-fn private(path: &Path, text: &str) {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
-}
-
-/// The records in a file, one a line; a line that was cut is none.
-pub(crate) fn lines_of(path: &Path) -> Vec<Kept> {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let one = |line: &str| {
-        let body: Value = serde_json::from_str(line).ok()?;
-        Some(Kept { id: body["event"]["id"].as_str()?.to_owned(), body, text: line.to_owned() })
-    };
-    text.lines().filter_map(one).collect()
-}
-
-/// The double of the collector in a process of its own; what it takes stands in a file before it answers.
-#[test]
-#[ignore = "is started, and killed, by the cells of the fault table"]
-fn hec_double() {
-    let (Ok(port), Some(keep)) = (std::env::var(HEC_PORT), std::env::var_os(HEC_KEEP)) else { return };
-    let keep = fs::OpenOptions::new().append(true).create(true).open(keep).unwrap();
-    let _hec = Hec::start_on(port.parse().unwrap(), State { keep: Some(keep), ..State::default() });
-    loop {
-        std::thread::park();
-    }
 }

@@ -105,7 +105,8 @@ fn sinks_are_added_changed_and_removed_by_reload_while_records_wait() {
         sensor.signal(Signal::HUP);
         reloads += 1;
         let since = Instant::now();
-        while sensor.log().iter().filter(|line| line.contains("the configuration is reloaded")).count() < reloads
+        while sensor.log().iter().filter(|line| line.contains("the configuration is reloaded")).count()
+            < reloads
         {
             assert!(since.elapsed() < PATIENCE, "{}", sensor.log().join("\n"));
             std::thread::sleep(Duration::from_millis(50));
@@ -179,7 +180,9 @@ fn a_sensor_that_is_killed_again_and_again_loses_nothing_that_it_counts_as_told(
     let (mut programs, mut began) = (0, Instant::now());
     let mut _running = program(programs);
     let note = |sensor: &Sensor, shown: &mut BTreeSet<String>| {
-        shown.extend(sensor.alerts().iter().filter_map(|alert| alert["event"]["id"].as_str().map(str::to_owned)));
+        shown.extend(
+            sensor.alerts().iter().filter_map(|alert| alert["event"]["id"].as_str().map(str::to_owned)),
+        );
     };
     for kill in 1..=kills {
         if began.elapsed() > PROGRAM {
@@ -234,7 +237,10 @@ fn a_sensor_that_is_killed_again_and_again_loses_nothing_that_it_counts_as_told(
     assert!(arrived.len() as u64 <= counts.acknowledged, "{counts:?}");
     assert!(!known.is_empty(), "something was found");
     for finding in &known {
-        assert!(arrived.keys().any(|id| id.starts_with(finding.as_str())), "{finding} is told and is not there");
+        assert!(
+            arrived.keys().any(|id| id.starts_with(finding.as_str())),
+            "{finding} is told and is not there"
+        );
     }
     let missing: Vec<_> = shown.iter().filter(|id| !arrived.contains_key(*id)).collect();
     let unknown = |id: &&String| !known.iter().any(|finding| id.starts_with(finding.as_str()));
