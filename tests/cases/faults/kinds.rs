@@ -9,6 +9,7 @@ use sonde_tests::servers::hec::{Hec, State};
 /// Tell the double of the collector where it listens and what it writes to.
 pub(crate) const HEC_PORT: &str = "SONDE_TEST_HEC_PORT";
 pub(crate) const HEC_KEEP: &str = "SONDE_TEST_HEC_KEEP";
+
 /// Where records go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {

@@ -67,12 +67,17 @@ fn go_through(kind: Kind) {
     runtime.block_on(sink.close());
     let since = Instant::now();
     let mut kept = rig.kept();
-    while kept.len() < all.len() && since.elapsed() < PATIENCE {
+    while kept.len() < all.len() && since.elapsed() < PATIENCE / 4 {
         std::thread::sleep(Duration::from_millis(200));
         kept = rig.kept();
     }
-    assert_eq!(kept.len(), all.len(), "{}: each is there once, and nothing else", kind.name());
+    let count = kept.len();
     let kept: BTreeMap<&str, &Kept> = kept.iter().map(|kept| (kept.id.as_str(), kept)).collect();
+    let lost = all.iter().filter(|(_, record)| !kept.contains_key(record.id.as_str()));
+    let lost: Vec<_> =
+        lost.map(|(name, record)| (name.chars().take(20).collect::<String>(), record.body.len())).collect();
+    assert!(lost.is_empty(), "{}: of {} are missing: {lost:?}", kind.name(), all.len());
+    assert_eq!(count, all.len(), "{}: each is there once, and nothing else", kind.name());
     for (name, record) in &all {
         let what = format!("{}: {name:?}", kind.name());
         let there = kept.get(record.id.as_str()).unwrap_or_else(|| panic!("{what} is missing"));

@@ -148,7 +148,7 @@ property(outname="time" name="timereported" dateFormat="rfc3339" format="jsonf")
 {parts}}}
 ruleset(name="store") {{ action(type="omfile" file="{folder}/stored.ndjson" template="line") }}
 input(type="imudp" address="127.0.0.1" port="{udp}" ruleset="store")
-input(type="imptcp" address="127.0.0.1" port="{tcp}" ruleset="store")
+input(type="imptcp" address="127.0.0.1" port="{tcp}" ruleset="store" maxFrameSize="2000000")
 input(type="imtcp" address="127.0.0.1" port="{tls}" ruleset="store")
 "#
         )
