@@ -221,6 +221,7 @@ async fn run(setup: Setup, mut messages: Receiver<Message>, shared: Arc<Shared>)
         let first = tokio::select! {
             message = messages.recv() => message,
             _ = look.tick() => {
+                fleet.try_disks_again();
                 fleet.return_to_disk().await;
                 for (kind, count) in Kind::ALL.into_iter().zip(&shared.turned_away) {
                     fleet.lose(kind, count.swap(0, Ordering::Relaxed));

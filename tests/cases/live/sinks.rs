@@ -250,7 +250,7 @@ fn a_sensor_that_is_killed_again_and_again_loses_nothing_that_it_counts_as_told(
 /// The ids of the findings that the sensor knows as told.
 fn findings(stage: &Stage) -> Vec<String> {
     let mut command = Command::new(sonde());
-    command.args(["findings", "--format", "ndjson", "--socket"]).arg(stage.scratch.file("control"));
+    command.args(["alerts", "--format", "ndjson", "--socket"]).arg(stage.scratch.file("control"));
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();

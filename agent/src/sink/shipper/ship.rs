@@ -89,6 +89,11 @@ impl Fleet {
         }
     }
 
+    /// Tries disks again that did not take what they should.
+    pub(super) fn try_disks_again(&self) {
+        self.ships.values().for_each(|ship| ship.spool.borrow_mut().try_disk_again());
+    }
+
     /// Has spools that had to begin in memory go on on the disk, now and then, where it is there again with room for them.
     pub(super) async fn return_to_disk(&mut self) {
         let Some(folder) = self.folder.clone() else { return };

@@ -6,10 +6,10 @@
 //! found again at opening is `dropped(damaged)`. A record is safe once [`Spool::sync`] returned; until its fate is on the
 //! disk it is read again after a crash, so that a server may get it twice, and knows it by its id.
 
-mod adopt;
 mod counts;
 mod cursor;
 mod disk;
+mod disk_back;
 mod lane;
 mod open;
 mod ranges;

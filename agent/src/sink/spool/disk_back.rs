@@ -1,4 +1,5 @@
-//! One spool goes on with what another held: what waited in memory while the disk was away comes to the disk.
+//! What is done when a disk is there again: one that was full or failed is tried, so that health does not go on complaining
+//! with nothing to write, and what waited in memory while it was away comes to it.
 
 use std::io;
 
@@ -6,13 +7,24 @@ use super::counts::Fate;
 use super::{LANES, Spool, pick};
 
 /// Is written to see whether there is room, and deleted.
-const PROBE: &str = "probe";
+pub(super) const PROBE: &str = "probe";
 /// Written at once to it.
 const PROBE_BYTES: usize = 64 << 10;
 /// Records, and bytes of records, that are moved at once.
 const MOVED: (usize, usize) = (256, 1 << 20);
 
 impl Spool {
+    /// Where the disk did not take what it should: gives back what is done, and sees whether it takes something now.
+    pub fn try_disk_again(&mut self) {
+        if self.failure.is_none() || !self.dirty.is_empty() {
+            return;
+        }
+        self.remove_done(true);
+        if self.probe(PROBE_BYTES as u64).is_ok() {
+            self.works();
+        }
+    }
+
     /// Whether the disk takes so many bytes more.
     ///
     /// # Errors
