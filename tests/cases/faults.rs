@@ -44,7 +44,7 @@ fn table(cells: Vec<(Kind, Fault)>) {
                     let Some((kind, fault)) = left.lock().unwrap().next() else { return };
                     match std::panic::catch_unwind(|| cell::run(kind, fault)) {
                         Ok(row) => {
-                            say(&line(&row));
+                            say(&format!("{} ({:.0} s)", line(&row), row.took.as_secs_f64()));
                             rows.lock().unwrap().push(row);
                         }
                         Err(_) => failed.lock().unwrap().push(format!("{} × {}", kind.name(), fault.name())),
@@ -83,9 +83,11 @@ fn line(row: &Row) -> String {
     let dropped: Vec<String> =
         counts.dropped.iter().map(|(cause, count)| format!("{count} {}", cause.as_str())).collect();
     let dropped = if dropped.is_empty() { "0".to_owned() } else { dropped.join(", ") };
-    let said: String = row.said.chars().take(90).collect::<String>().replace('|', "/");
+    // What differs from run to run says nothing.
+    let said: String = row.said.replace('|', "/").split(" <html>").next().unwrap_or_default().to_owned();
+    let said: String = said.chars().take(100).collect();
     format!(
-        "| {} | {} | {} | {} | {} | {dropped} | {} | {} | {} | {said} | <!-- {:.0} s -->",
+        "| {} | {} | {} | {} | {} | {dropped} | {} | {} | {} | {said} |",
         row.kind.name(),
         row.fault.name(),
         counts.emitted,
@@ -94,7 +96,6 @@ fn line(row: &Row) -> String {
         row.arrived,
         row.twice,
         row.missing,
-        row.took.as_secs_f64(),
     )
 }
 
