@@ -15,5 +15,7 @@ mod losses;
 mod own;
 #[path = "live/profiles.rs"]
 mod profiles;
+#[path = "live/sinks.rs"]
+mod sinks;
 #[path = "live/stage.rs"]
 mod stage;

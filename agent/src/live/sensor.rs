@@ -252,8 +252,13 @@ impl Sensor {
         if let Some(feeds) = &self.feeds {
             feeds.read(config.feeds.clone());
         }
-        if let Some(outbox) = &self.outbox {
-            outbox.reload(config.sinks.clone(), config.alerts.guidance);
+        if let Some(outbox) = &self.outbox
+            && !outbox.reload(config.sinks.clone(), config.alerts.guidance)
+        {
+            error!(
+                "the sinks are too busy to take up their settings: they go on with the old ones; reload again"
+            );
+            health.pending.push("sinks".to_owned());
         }
         if let Some(words) = &mut self.words {
             words.reloaded(&config, &health.pending, self.flow.engine(), self.clocks.wall);

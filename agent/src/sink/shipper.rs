@@ -145,10 +145,16 @@ impl Outbox {
         }
     }
 
-    /// Takes up other sinks: those that stay go on, what waits for others stays where it is.
-    pub fn reload(&self, sinks: Sinks, guidance: Guidance) {
-        self.shared.any.store(!sinks.is_empty(), Ordering::Relaxed);
-        self.insist(Message::Reload(sinks, guidance), Instant::now() + DRAIN);
+    /// Takes up other sinks: those that stay go on, what waits for others stays where it is. Whether the thread was told: one
+    /// that a disk holds up goes on with the sinks that it has.
+    #[must_use]
+    pub fn reload(&self, sinks: Sinks, guidance: Guidance) -> bool {
+        let any = !sinks.is_empty();
+        let told = self.insist(Message::Reload(sinks, guidance), Instant::now() + DRAIN);
+        if told {
+            self.shared.any.store(any, Ordering::Relaxed);
+        }
+        told
     }
 
     /// Whether all that was handed over before is on the disk; waits for so long at the most.
@@ -215,6 +221,8 @@ async fn run(setup: Setup, mut messages: Receiver<Message>, shared: Arc<Shared>)
         let first = tokio::select! {
             message = messages.recv() => message,
             _ = look.tick() => {
+                fleet.try_disks_again();
+                fleet.return_to_disk().await;
                 for (kind, count) in Kind::ALL.into_iter().zip(&shared.turned_away) {
                     fleet.lose(kind, count.swap(0, Ordering::Relaxed));
                 }

@@ -32,6 +32,8 @@ pub struct State {
     pub asked: BTreeMap<String, usize>,
     /// Calls that were given a number to ask by.
     pub acks: u64,
+    /// Where taken events are written before they are answered for, one a line.
+    pub keep: Option<std::fs::File>,
 }
 
 /// A running double. It ends with the test's process.
@@ -49,7 +51,16 @@ impl Hec {
     /// When it has no port.
     #[must_use]
     pub fn start(state: State) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+        Self::start_on(0, state)
+    }
+
+    /// Starts one on this port; 0: any.
+    ///
+    /// # Panics
+    /// When it does not get it.
+    #[must_use]
+    pub fn start_on(port: u16, state: State) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("loopback has a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let hec = Self { port, state: Arc::new(Mutex::new(state)) };
         let server = hec.clone();
@@ -140,7 +151,7 @@ impl State {
                 self.packed += usize::from(packed);
                 if self.busy > 0 {
                     self.busy -= 1;
-                    return say(503, 9, "Server is busy");
+                    return say_busy();
                 }
                 if self.largest > 0 && body.len() > self.largest {
                     return (413, json!("Request Entity Too Large"));
@@ -180,6 +191,12 @@ impl State {
         if events.is_empty() {
             return (400, json!({"text": "No data", "code": 5}));
         }
+        if let Some(keep) = &mut self.keep {
+            let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
+            if keep.write_all(lines.as_bytes()).is_err() {
+                return say_busy();
+            }
+        }
         self.events.append(&mut events);
         if !self.acknowledges {
             return (200, json!({"text": "Success", "code": 0}));
@@ -187,4 +204,8 @@ impl State {
         self.acks += 1;
         (200, json!({"text": "Success", "code": 0, "ackId": self.acks - 1}))
     }
+}
+
+fn say_busy() -> (u16, Value) {
+    (503, json!({"text": "Server is busy", "code": 9}))
 }

@@ -31,14 +31,22 @@ pub struct Tansu {
 /// When it does not start.
 #[must_use]
 pub fn tansu(folder: &Path, advertised: Option<u16>) -> Tansu {
+    tansu_as(folder, advertised.map(|port| format!("127.0.0.1:{port}")).as_deref())
+}
+
+/// The same with the address that clients are told.
+///
+/// # Panics
+/// When it does not start.
+#[must_use]
+pub fn tansu_as(folder: &Path, advertised: Option<&str>) -> Tansu {
     for _ in 0..TRIES {
         let port = free_port();
         let mut command = Command::new(binary("tansu"));
         command.args(["broker", "--storage-engine", "memory://tansu/", "--listener-url"]);
         command.arg(format!("tcp://127.0.0.1:{port}"));
-        command
-            .arg("--advertised-listener-url")
-            .arg(format!("tcp://127.0.0.1:{}", advertised.unwrap_or(port)));
+        let own = format!("127.0.0.1:{port}");
+        command.arg("--advertised-listener-url").arg(format!("tcp://{}", advertised.unwrap_or(&own)));
         let mut server = Server::start(&mut command, &folder.join("tansu.log"));
         if server.answers(port) {
             return Tansu { port, server };
@@ -124,8 +132,18 @@ impl Drop for Mock {
 /// When they cannot be read.
 #[must_use]
 pub fn read(addresses: &str, topic: &str, partitions: u32) -> Vec<Value> {
+    read_by(addresses, topic, partitions, None)
+}
+
+/// The same by TLS where an authority is to vouch for the brokers.
+///
+/// # Panics
+/// When they cannot be read.
+#[must_use]
+pub fn read_by(addresses: &str, topic: &str, partitions: u32, ca: Option<&Path>) -> Vec<Value> {
     let done = Command::new(binary("python"))
         .args(["-c", READ, addresses, topic, &partitions.to_string(), "6"])
+        .args(ca)
         .output()
         .expect("Python runs");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

@@ -50,6 +50,8 @@ pub fn free_port() -> u16 {
 #[derive(Debug)]
 pub struct Server {
     child: Child,
+    /// The same again, to start it once more.
+    command: Command,
     log: PathBuf,
 }
 
@@ -60,14 +62,26 @@ impl Server {
     /// When it cannot be started.
     #[must_use]
     pub fn start(command: &mut Command, log: &Path) -> Self {
-        let file = std::fs::File::create(log).expect("the log's folder is there");
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().expect("a file can be shared"))
-            .stderr(file)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        Self { child, log: log.to_owned() }
+        let mut again = Command::new(command.get_program());
+        again.args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => again.env(name, value),
+                None => again.env_remove(name),
+            };
+        }
+        let child = spawn(&mut again, log);
+        Self { child, command: again, log: log.to_owned() }
+    }
+
+    /// Kills it if it runs, and starts it again as it was started; waits until it takes connections on this port.
+    ///
+    /// # Panics
+    /// When it does not start: another may have taken its port.
+    pub fn restart(&mut self, port: u16) {
+        self.kill();
+        self.child = spawn(&mut self.command, &self.log);
+        assert!(self.answers(port), "it does not start again:\n{}", self.output());
     }
 
     /// Waits until it takes connections; whether it does. `false`: it ended, as one does whose port was taken.
@@ -106,6 +120,16 @@ impl Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn spawn(command: &mut Command, log: &Path) -> Child {
+    let file = std::fs::File::create(log).expect("the log's folder is there");
+    command
+        .stdin(Stdio::null())
+        .stdout(file.try_clone().expect("a file can be shared"))
+        .stderr(file)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
 impl Drop for Server {

@@ -5,6 +5,9 @@ use std::process::Command;
 
 use super::{Server, binary, free_port};
 
+/// What nginx needs to lead on what is no HTTP (Debian: `libnginx-mod-stream`).
+const STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
 /// A running nginx.
 #[derive(Debug)]
 pub struct Nginx {
@@ -22,19 +25,46 @@ impl Nginx {
     /// When it does not start.
     #[must_use]
     pub fn start(folder: &Path, ssl: bool, directives: &str) -> Self {
+        let at = folder.join("nginx").display().to_string();
+        let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .iter()
+            .map(|kind| format!("{kind}_temp_path {at}/{kind};\n"))
+            .collect();
+        Self::run(folder, |port| {
+            let listen = format!("listen 127.0.0.1:{port}{};", if ssl { " ssl" } else { "" });
+            format!(
+                "http {{\naccess_log {at}/access.log;\n{temp}\nserver {{\n{listen}\n{directives}\n}}\n}}\n"
+            )
+        })
+    }
+
+    /// Starts one that ends TLS before a port of loopback, whatever is spoken there, with `server.pem` and `server.key` of the
+    /// folder.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn end_tls(folder: &Path, to: u16) -> Self {
+        let at = folder.display();
+        Self::run(folder, |port| {
+            format!(
+                "stream {{\nserver {{\nlisten 127.0.0.1:{port} ssl;\nssl_certificate {at}/server.pem;\n\
+                 ssl_certificate_key {at}/server.key;\nproxy_pass 127.0.0.1:{to};\n}}\n}}\n"
+            )
+        })
+    }
+
+    fn run(folder: &Path, block: impl Fn(u16) -> String) -> Self {
         let folder = folder.join("nginx");
         std::fs::create_dir_all(&folder).expect("the folder is there");
         let at = folder.display();
         for _ in 0..20 {
             let port = free_port();
-            let listen = format!("listen 127.0.0.1:{port}{};", if ssl { " ssl" } else { "" });
-            let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-                .iter()
-                .map(|kind| format!("{kind}_temp_path {at}/{kind};\n"))
-                .collect();
+            let block = block(port);
+            let module =
+                if block.starts_with("stream") { format!("load_module {STREAM};\n") } else { String::new() };
             let text = format!(
-                "daemon off;\nmaster_process off;\npid {at}/pid;\nerror_log stderr info;\nevents {{}}\n\
-                 http {{\naccess_log {at}/access.log;\n{temp}\nserver {{\n{listen}\n{directives}\n}}\n}}\n"
+                "{module}daemon off;\nmaster_process off;\npid {at}/pid;\nerror_log stderr info;\nevents {{}}\n{block}"
             );
             let file = folder.join("nginx.conf");
             std::fs::write(&file, text).expect("the folder can be written to");

@@ -68,6 +68,21 @@ impl Osmem {
         answer.get("count").and_then(Value::as_u64).unwrap_or_else(|| panic!("{answer}"))
     }
 
+    /// All documents of an index by their ids; at most ten thousand.
+    ///
+    /// # Panics
+    /// When it does not tell.
+    #[must_use]
+    pub fn all(&self, index: &str) -> Vec<(String, Value)> {
+        let (status, answer) = self.ask("GET", &format!("/{index}/_search?size=10000"), "");
+        if status == 404 {
+            return Vec::new();
+        }
+        let hits = answer.pointer("/hits/hits").and_then(Value::as_array);
+        let one = |hit: &Value| Some((hit.get("_id")?.as_str()?.to_owned(), hit.get("_source")?.clone()));
+        hits.unwrap_or_else(|| panic!("{answer}")).iter().filter_map(one).collect()
+    }
+
     /// A document as it was sent.
     ///
     /// # Panics

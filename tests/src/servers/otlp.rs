@@ -53,6 +53,14 @@ pub fn rotel(folder: &Path) -> Rotel {
 }
 
 impl Rotel {
+    /// The records that it has kept so far.
+    #[must_use]
+    pub fn kept(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.kept).unwrap_or_default();
+        let whole = text.rfind('\n').map_or("", |end| text.get(..end).unwrap_or_default());
+        whole.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
     /// Waits until it kept so many records, and returns them.
     ///
     /// # Panics
@@ -61,10 +69,7 @@ impl Rotel {
     pub fn records(&self, count: usize) -> Vec<Value> {
         let since = Instant::now();
         loop {
-            let text = std::fs::read_to_string(&self.kept).unwrap_or_default();
-            let whole = text.rfind('\n').map_or("", |end| text.get(..end).unwrap_or_default());
-            let found: Vec<Value> =
-                whole.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            let found = self.kept();
             if found.len() >= count {
                 return found;
             }

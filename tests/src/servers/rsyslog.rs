@@ -81,6 +81,18 @@ impl Rsyslog {
         panic!("rsyslogd did not start");
     }
 
+    /// Shows this certificate from its next start on.
+    pub fn show(&self, certificate: &Issued) {
+        write(&self.folder.join("server.pem"), &certificate.certificate);
+        write(&self.folder.join("server.key"), &certificate.key);
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Server::pid)
+    }
+
     /// Starts it again on the same ports.
     ///
     /// # Panics
@@ -136,7 +148,7 @@ property(outname="time" name="timereported" dateFormat="rfc3339" format="jsonf")
 {parts}}}
 ruleset(name="store") {{ action(type="omfile" file="{folder}/stored.ndjson" template="line") }}
 input(type="imudp" address="127.0.0.1" port="{udp}" ruleset="store")
-input(type="imptcp" address="127.0.0.1" port="{tcp}" ruleset="store")
+input(type="imptcp" address="127.0.0.1" port="{tcp}" ruleset="store" maxFrameSize="2000000")
 input(type="imtcp" address="127.0.0.1" port="{tls}" ruleset="store")
 "#
         )

@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 /// Makes an empty file that only its owner can read; one of that name is emptied. A link is not followed.
@@ -49,6 +49,14 @@ pub fn write_at(file: &File, at: u64, bytes: &[u8]) -> io::Result<usize> {
 /// As the system says.
 pub fn read_at(file: &File, at: u64, into: &mut [u8]) -> io::Result<usize> {
     file.read_at(into, at)
+}
+
+/// Whether no folder names an open file any more.
+///
+/// # Errors
+/// As the system says.
+pub fn is_deleted(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.nlink() == 0)
 }
 
 /// Brings the names in a folder to the disk.

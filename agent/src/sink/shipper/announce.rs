@@ -27,8 +27,8 @@ impl Announcer {
     pub(super) fn look(&mut self, fleet: &Fleet, now: Instant) -> Vec<Deed> {
         let mut deeds = Vec::new();
         self.told.retain(|sink, _| fleet.has(sink));
-        for (sink, before, dropped) in fleet.dropped() {
-            let (told, last) = self.told.entry(sink.clone()).or_insert_with(|| (before, None));
+        for (sink, dropped) in fleet.dropped() {
+            let (told, last) = self.told.entry(sink.clone()).or_default();
             if *told == dropped || last.is_some_and(|last| now.duration_since(last) < EVERY) {
                 continue;
             }

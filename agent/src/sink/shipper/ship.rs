@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sonde_common::alert::Severity;
 use sonde_common::config::{SinkName, SinkSettings, Sinks, WireForm};
@@ -24,6 +24,8 @@ use crate::platform;
 
 /// How long a sink that is changed or removed may take to close.
 const CHANGE: Duration = Duration::from_secs(2);
+/// Time between two looks whether a spool that had to begin in memory can go on on the disk.
+const LOOK_FOR_DISK: Duration = Duration::from_secs(10);
 
 /// One sink.
 struct Ship {
@@ -42,11 +44,12 @@ pub(super) struct Fleet {
     folder: Option<PathBuf>,
     own: OwnSockets,
     ships: BTreeMap<SinkName, Ship>,
+    looked_for_disk: Instant,
 }
 
 impl Fleet {
-    pub(super) const fn new(folder: Option<PathBuf>, own: OwnSockets) -> Self {
-        Self { folder, own, ships: BTreeMap::new() }
+    pub(super) fn new(folder: Option<PathBuf>, own: OwnSockets) -> Self {
+        Self { folder, own, ships: BTreeMap::new(), looked_for_disk: Instant::now() }
     }
 
     /// Goes on with these sinks. What waits for one that is gone stays on disk; one that was changed goes on with its spool.
@@ -83,6 +86,48 @@ impl Fleet {
         }
         if let Some(folder) = &self.folder {
             tell_orphans(folder, &self.ships);
+        }
+    }
+
+    /// Tries disks again that did not take what they should.
+    pub(super) fn try_disks_again(&self) {
+        self.ships.values().for_each(|ship| ship.spool.borrow_mut().try_disk_again());
+    }
+
+    /// Has spools that had to begin in memory go on on the disk, now and then, where it is there again with room for them.
+    pub(super) async fn return_to_disk(&mut self) {
+        let Some(folder) = self.folder.clone() else { return };
+        if self.looked_for_disk.elapsed() < LOOK_FOR_DISK {
+            return;
+        }
+        self.looked_for_disk = Instant::now();
+        let in_memory = self.ships.iter().filter(|(_, ship)| !ship.spool.borrow().lasts());
+        let names: Vec<SinkName> = in_memory.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            let Some(ship) = self.ships.get(&name) else { continue };
+            let (cap, held) = (ship.settings.spool.get(), ship.spool.borrow().bytes());
+            let Ok(mut disk) = spool_on_disk(&folder, &name, cap) else { continue };
+            if disk.probe(held).is_err() {
+                continue;
+            }
+            let Some(ship) = self.ships.remove(&name) else { continue };
+            let _ = ship.stage.send(Stage::Drain);
+            finish(vec![ship.task], CHANGE).await;
+            let before = disk.dropped_before();
+            let adopted = disk.adopt(&mut ship.spool.borrow_mut());
+            let going_on = match adopted {
+                Ok(()) => {
+                    let waiting = disk.counts().spooled;
+                    info!(sink = name.as_str(), waiting, "the spool is on the disk from now on");
+                    (Rc::new(RefCell::new(disk)), before)
+                }
+                Err(error) => {
+                    warn!(sink = name.as_str(), %error, "the spool stays in memory");
+                    (ship.spool, ship.before)
+                }
+            };
+            let ship = self.launch(&name, ship.settings, Some(going_on));
+            self.ships.insert(name, ship);
         }
     }
 
@@ -186,12 +231,17 @@ impl Fleet {
         self.ships.keys().any(|name| name.as_str() == sink)
     }
 
-    /// What each sink had dropped before it was opened, and what it has dropped now.
-    pub(super) fn dropped(&self) -> Vec<(String, Dropped, Dropped)> {
-        let told = |(name, ship): (&SinkName, &Ship)| {
-            (name.to_string(), ship.before.clone(), ship.spool.borrow().dropped())
+    /// What each sink has dropped since it was opened.
+    pub(super) fn dropped(&self) -> Vec<(String, Dropped)> {
+        let since = |ship: &Ship| {
+            let mut dropped = ship.spool.borrow().dropped();
+            for (what, count) in &mut dropped {
+                *count = count.saturating_sub(ship.before.get(what).copied().unwrap_or(0));
+            }
+            dropped.retain(|_, count| *count > 0);
+            dropped
         };
-        self.ships.iter().map(told).collect()
+        self.ships.iter().map(|(name, ship)| (name.to_string(), since(ship))).collect()
     }
 
     /// How they are.
@@ -247,23 +297,29 @@ async fn finish(tasks: Vec<JoinHandle<()>>, wait: Duration) {
 
 /// Opens a sink's spool on disk, or in memory where that cannot be, which is said.
 fn open_spool(folder: Option<&Path>, name: &SinkName, cap: u64) -> Spool {
-    let problem = match folder {
+    let problem = match folder.map(|folder| (folder, spool_on_disk(folder, name, cap))) {
         None => None,
-        Some(folder) => {
+        Some((_, Ok(spool))) => return spool,
+        Some((folder, Err(error))) => {
             let place = folder.join(name.as_str());
-            let disk = || Box::new(Folder::new(place.clone()));
-            let made = platform::paths::private_folder(folder)
-                .and_then(|()| platform::paths::private_folder(&place));
-            match made.and_then(|()| Spool::open(disk(), cap)) {
-                Ok(spool) => return spool,
-                Err(error) => Some(format!("{}: {error}: records wait in memory alone", place.display())),
-            }
+            Some(format!(
+                "{}: {error}: records wait in memory alone; whether they can go to the disk is looked at every {} s",
+                place.display(),
+                LOOK_FOR_DISK.as_secs()
+            ))
         }
     };
     if let Some(problem) = &problem {
         warn!(sink = name.as_str(), problem, "the spool");
     }
     Spool::in_memory(Memory::default(), cap, problem)
+}
+
+fn spool_on_disk(folder: &Path, name: &SinkName, cap: u64) -> std::io::Result<Spool> {
+    let place = folder.join(name.as_str());
+    platform::paths::private_folder(folder)?;
+    platform::paths::private_folder(&place)?;
+    Spool::open(Box::new(Folder::new(place)), cap)
 }
 
 /// Says where records wait of which the sink is gone.

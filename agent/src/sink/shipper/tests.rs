@@ -129,11 +129,11 @@ fn sinks_are_changed_added_and_removed_without_loss() {
     let health = until(&outbox, "one", |health| health.counts.spooled == 50 && health.failures > 0);
     assert!(health.last_error.is_some() && health.kind == "webhook");
     // Without it for a while, then with another server.
-    outbox.reload(sinks(&to_nobody("two")), Guidance::None);
+    assert!(outbox.reload(sinks(&to_nobody("two")), Guidance::None));
     until(&outbox, "two", |health| health.circuit == Circuit::Closed);
     outbox.word(record(Kind::Alert, 60));
     assert!(outbox.sync(PATIENCE) && !outbox.health().contains_key("one"));
-    outbox.reload(sinks(&(to_nobody("two") + &to_file("one", &file))), Guidance::None);
+    assert!(outbox.reload(sinks(&(to_nobody("two") + &to_file("one", &file))), Guidance::None));
     let health = until(&outbox, "one", |health| health.counts.acknowledged == 50);
     assert_eq!(health.counts, Counts { emitted: 50, acknowledged: 50, ..Counts::default() });
     assert_eq!(ids(&file).len(), 50);
@@ -146,6 +146,68 @@ fn sinks_are_changed_added_and_removed_without_loss() {
     let outbox = Outbox::start(setup(Some(folder.path()), sinks(&text))).unwrap();
     until(&outbox, "two", |health| health.counts.acknowledged == 1);
     assert!(ids(&folder.path().join("late")).contains("id-60"));
+}
+
+#[test]
+fn a_spool_that_began_in_memory_goes_on_on_the_disk_once_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("spool/one");
+    // Something waits from an earlier life; then the folder is away.
+    let outbox = Outbox::start(setup(Some(folder.path()), sinks(&to_nobody("one")))).unwrap();
+    (0..10).for_each(|number| outbox.word(record(Kind::Alert, number)));
+    until(&outbox, "one", |health| health.counts.spooled == 10);
+    drop(outbox);
+    let away = folder.path().join("away");
+    std::fs::rename(&place, &away).unwrap();
+    std::fs::write(&place, "in the way").unwrap();
+    let outbox = Outbox::start(setup(Some(folder.path()), sinks(&to_nobody("one")))).unwrap();
+    (10..60).for_each(|number| outbox.word(record(Kind::Alert, number)));
+    let health = until(&outbox, "one", |health| health.counts.spooled == 50);
+    assert!(!health.lasts && health.problems.len() == 1, "{health:?}");
+    assert!(health.complaints().any(|text| text.contains("in memory alone")), "{health:?}");
+    std::fs::remove_file(&place).unwrap();
+    std::fs::rename(&away, &place).unwrap();
+    let health = until(&outbox, "one", |health| health.lasts);
+    assert_eq!(health.counts, Counts { emitted: 60, spooled: 60, ..Counts::default() });
+    assert!(health.problems.is_empty() && health.dropped_since == 0, "{health:?}");
+    outbox.word(record(Kind::Alert, 60));
+    until(&outbox, "one", |health| health.counts.spooled == 61);
+    drop(outbox);
+    // All of it is on the disk.
+    let file = folder.path().join("out");
+    let outbox = Outbox::start(setup(Some(folder.path()), sinks(&to_file("one", &file)))).unwrap();
+    until(&outbox, "one", |health| health.counts.acknowledged == 61);
+    assert_eq!(ids(&file).len(), 61);
+}
+
+#[test]
+fn a_spool_whose_folder_is_deleted_is_made_again_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let outbox = Outbox::start(setup(Some(folder.path()), sinks(&to_nobody("one")))).unwrap();
+    (0..10).for_each(|number| outbox.word(record(Kind::Alert, number)));
+    assert!(outbox.sync(PATIENCE));
+    std::fs::remove_dir_all(folder.path().join("spool")).unwrap();
+    outbox.word(record(Kind::Alert, 10));
+    assert!(!outbox.sync(PATIENCE), "what lies in a deleted file is not safe");
+    let health = until(&outbox, "one", |health| health.disk.is_some());
+    assert!(health.disk.unwrap().contains("was deleted while it was in use"));
+    // What comes next is safe again.
+    for number in 11..31 {
+        outbox.word(record(Kind::Alert, number));
+        let _ = outbox.sync(PATIENCE);
+    }
+    outbox.word(record(Kind::Alert, 31));
+    assert!(outbox.sync(PATIENCE));
+    until(&outbox, "one", |health| health.disk.is_none());
+    drop(outbox);
+    let file = folder.path().join("out");
+    let outbox = Outbox::start(setup(Some(folder.path()), sinks(&to_file("one", &file)))).unwrap();
+    let health = until(&outbox, "one", |health| health.counts.spooled == 0);
+    let there = ids(&file);
+    assert!((11..32).all(|number| there.contains(&format!("id-{number}"))), "{there:?}");
+    // What was lost with the folder is counted, and that is told in a record of its own.
+    assert_eq!(health.counts.dropped_in_all(), 11, "{health:?}");
+    until(&outbox, "one", |health| health.counts.emitted == 33 && health.counts.spooled == 0);
 }
 
 #[test]

@@ -96,8 +96,11 @@ impl Cursor {
             disk.create(file)?;
             *there = true;
         }
-        write_all(disk, file, 0, &bytes)?;
-        disk.sync(file)?;
+        if let Err(error) = write_all(disk, file, 0, &bytes).and_then(|()| disk.sync(file)) {
+            // Somebody deleted it: the next time it is made again.
+            *there = error.kind() != io::ErrorKind::NotFound;
+            return Err(error);
+        }
         if made {
             disk.sync_names()?;
         }

@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::PathBuf;
 
-use crate::platform::files;
+use crate::platform::{files, paths};
 
 /// Files held open: two that are written, one that is read, two of the account.
 const MAX_OPEN: usize = 6;
@@ -151,7 +151,18 @@ impl Disk for Folder {
     }
 
     fn create(&mut self, name: &str) -> io::Result<()> {
-        let file = files::private(&self.path.join(name))?;
+        let path = self.path.join(name);
+        let file = match files::private(&path) {
+            // Who deleted the folder of a sensor that runs loses what waited there, and not what comes.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if let Some(above) = self.path.parent() {
+                    paths::private_folder(above)?;
+                }
+                paths::private_folder(&self.path)?;
+                files::private(&path)?
+            }
+            made => made?,
+        };
         self.hold(name, file);
         Ok(())
     }
@@ -179,7 +190,15 @@ impl Disk for Folder {
     }
 
     fn sync(&mut self, name: &str) -> io::Result<()> {
-        self.file(name)?.sync_data()
+        let file = self.file(name)?;
+        file.sync_data()?;
+        // It can be read while it is open, and is gone with the process.
+        if files::is_deleted(file)? {
+            let place = self.path.join(name);
+            let text = format!("{} was deleted while it was in use", place.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        Ok(())
     }
 
     fn sync_names(&mut self) -> io::Result<()> {

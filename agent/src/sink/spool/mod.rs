@@ -9,6 +9,7 @@
 mod counts;
 mod cursor;
 mod disk;
+mod disk_back;
 mod lane;
 mod open;
 mod ranges;

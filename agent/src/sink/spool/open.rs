@@ -11,7 +11,7 @@ use super::disk::{Disk, Memory};
 use super::lane::{Lane, Taken};
 use super::ranges::Ranges;
 use super::segment::HEADER;
-use super::{LANES, Spool, Which, pick};
+use super::{LANES, Spool, Which, disk_back, pick};
 
 /// What is set aside begins so.
 const ASIDE: &str = "aside-";
@@ -27,6 +27,9 @@ impl Spool {
     /// When the folder cannot be listed.
     pub fn open(mut disk: Box<dyn Disk>, cap: u64) -> io::Result<Self> {
         let files = disk.list()?;
+        if files.iter().any(|(name, _)| name == disk_back::PROBE) {
+            let _ = disk.remove(disk_back::PROBE);
+        }
         let (cursor, read) = Cursor::open(disk.as_mut(), &files);
         let sound = read.lanes.filter(|lanes| lanes.iter().all(Lane::is_sound));
         let (known, mut problems) = (sound.is_some(), Vec::new());

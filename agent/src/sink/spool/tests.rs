@@ -280,3 +280,32 @@ fn a_full_disk_takes_summaries_first_then_drops_and_recovers_by_itself() {
     let spool = Spool::open(Box::new(disk), 1 << 20).unwrap();
     assert_eq!(spool.counts(), counts);
 }
+
+#[test]
+fn a_disk_that_was_full_is_tried_again_when_there_is_nothing_to_write() {
+    let (disk, control) = faulty::disk();
+    let mut spool = Spool::open(Box::new(disk.clone()), 1 << 20).unwrap();
+    control.borrow_mut().room = Some(30_000);
+    let taken = (0..100).filter(|n| spool.append(&record(Kind::Alert, *n, 1_000)).is_ok()).count();
+    let _ = spool.sync();
+    assert!(taken < 100 && spool.failure().is_some());
+    let waiting = spool.take(usize::MAX, usize::MAX).unwrap();
+    spool.settle(waiting.iter().map(|one| (one.ticket, Fate::Acknowledged)));
+    spool.try_disk_again();
+    assert_eq!(spool.bytes(), 0, "what is delivered takes no room on a full disk");
+    assert!(spool.failure().is_some(), "there is still too little room");
+    control.borrow_mut().room = None;
+    spool.try_disk_again();
+    assert_eq!(spool.failure(), None);
+    spool.append(&record(Kind::Alert, 100, 1_000)).unwrap();
+    spool.sync().unwrap();
+    let counts = spool.counts();
+    assert!(counts.is_even() && counts.acknowledged == taken as u64 && counts.spooled == 1, "{counts:?}");
+    drop(spool);
+    // One that was killed while it tried leaves nothing behind.
+    let mut left = disk.clone();
+    left.create("probe").unwrap();
+    let spool = Spool::open(Box::new(disk), 1 << 20).unwrap();
+    assert_eq!(spool.counts(), counts);
+    assert!(!left.list().unwrap().iter().any(|(name, _)| name == "probe"));
+}

@@ -51,6 +51,14 @@ fn a_shipper_that_is_killed_two_hundred_times_loses_nothing_that_was_safe() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        // Now and then it lives until something is safe, however busy the machine is.
+        let began = Instant::now();
+        let size = || std::fs::metadata(folder.path().join("safe")).map_or(0, |data| data.len());
+        let before = size();
+        while kill % 4 == 0 && size() == before {
+            assert!(began.elapsed() < PATIENCE, "nothing becomes safe");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         std::thread::sleep(Duration::from_millis(20 + (random >> 33) % 60));
         child.kill().unwrap();
@@ -65,7 +73,7 @@ fn a_shipper_that_is_killed_two_hundred_times_loses_nothing_that_was_safe() {
     let there = ids(&out);
     let missing: Vec<_> = safe.difference(&there).collect();
     assert!(
-        missing.is_empty() && safe.len() > 200,
+        missing.is_empty() && safe.len() >= 200,
         "{} of {} are missing: {missing:?}",
         missing.len(),
         safe.len()
