@@ -18,6 +18,7 @@ mod corpus;
 pub mod emulate;
 pub mod evtx;
 pub mod feeds;
+pub mod fleet;
 pub mod flood;
 pub mod generated;
 pub mod golden;
