@@ -18,7 +18,7 @@ use sonde_common::record::Record;
 use sonde_tests::fleet::count::Count;
 use sonde_tests::fleet::{Fleet, HEALTH_SECS};
 use sonde_tests::program::{self, Scratch};
-use sonde_tests::servers::free_port;
+use sonde_tests::servers::{binary, free_port};
 
 /// Longest time in which something has to go on.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -52,7 +52,10 @@ impl Lab {
     /// Kills a server at once, as a power cut would.
     fn kill(&self, name: &str) {
         let pid = std::fs::read_to_string(self.folder.join(format!("{name}.pid"))).unwrap();
-        assert!(Command::new("kill").args(["-9", pid.trim()]).status().unwrap().success(), "{name} was not running");
+        assert!(
+            Command::new("kill").args(["-9", pid.trim()]).status().unwrap().success(),
+            "{name} was not running"
+        );
     }
 
     fn config(&self, name: &str) -> Config {
@@ -63,7 +66,9 @@ impl Lab {
         let log = File::options().create(true).append(true).open(self.folder.join("carry.log")).unwrap();
         let mut command = Command::new(program::sonde());
         command.args(["fleet", "carry", "--config"]).arg(self.folder.join("fleet.toml"));
-        set.iter().for_each(|set| drop(command.args(["--set", set])));
+        for setting in set {
+            command.args(["--set", setting]);
+        }
         command.args(once.then_some("--once")).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         command.spawn().unwrap()
     }
@@ -126,82 +131,113 @@ impl Shipping {
     }
 }
 
-/// The store's answers, in the words of [`Count`], and how long each took.
-fn answers(store: &mut Store, count: &Count) -> String {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut report = String::new();
-    let mut ask = |name: &str, sql: &str, wanted: &[String]| {
-        let since = Instant::now();
-        let rows: Vec<Value> = runtime.block_on(store.query(sql, &[])).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let took = since.elapsed();
-        let line = |row: &Value| {
-            let line = row.get("line").and_then(Value::as_str);
-            line.unwrap_or_else(|| panic!("{name}: {row}")).to_owned()
-        };
-        let mut found: Vec<String> = rows.iter().map(line).collect();
-        found.sort_unstable();
-        assert!(!wanted.is_empty(), "{name}: the fleet was made to have some");
-        if found != wanted {
-            let only = |these: &[String], those: &[String]| {
-                these.iter().filter(|line| those.binary_search(line).is_err()).take(5).cloned().collect::<Vec<_>>()
-            };
-            panic!(
-                "{name}: {} rows, {} counted\nonly in the store: {:#?}\nonly counted: {:#?}",
-                found.len(),
-                wanted.len(),
-                only(&found, wanted),
-                only(wanted, &found)
-            );
-        }
-        let _ = writeln!(report, "| {name} | {} | {:.3} |", found.len(), took.as_secs_f64());
-    };
-    let text = |columns: &str| format!("SELECT concat({columns}) AS line FROM ");
+/// What the store is asked, and what the count says.
+fn questions(count: &Count) -> Vec<(&'static str, String, Vec<String>)> {
     let of = |view: &str, columns: &[&str]| {
         let columns: Vec<_> = columns.iter().map(|column| format!("toString({column})")).collect();
-        text(&columns.join(", ' ', ")) + view
+        format!("SELECT concat({}) AS line FROM {view}", columns.join(", ' ', "))
     };
-    ask(
-        "prevalence",
-        &of(
-            "fleet_prevalence",
-            &["kind", "value", "hosts", "toUInt64(round(hosts / share))", "toUInt32(first_seen)", "toUInt32(last_seen)"],
-        ),
-        &count.prevalence(),
-    );
-    ask(
-        "rhythm",
-        &of("fleet_rhythm", &["way", "destination", "program_sha256", "period_class", "hosts", "destinations"]),
-        &count.rhythm(),
-    );
-    ask(
-        "first seen",
-        &of("fleet_first_seen", &["kind", "value", "toUInt32(first_seen)", "age_secs"]),
-        &count.first_seen(),
-    );
-    ask(
-        "silent",
-        &of("fleet_silent", &["agent", "host", "toUInt32(last_health)", "silent_secs", "missing"]),
-        &count.silent(i64::try_from(HEALTH_SECS).unwrap()),
-    );
-    if !count.alerts().is_empty() {
-        ask(
-            "alerts",
-            &of("fleet_alerts", &["finding_id", "host", "revision", "score", "destination", "hosts"]),
-            &count.alerts(),
+    let prevalence = [
+        "kind",
+        "value",
+        "hosts",
+        "toUInt64(round(hosts / share))",
+        "toUInt32(first_seen)",
+        "toUInt32(last_seen)",
+    ];
+    let rhythm = ["way", "destination", "program_sha256", "period_class", "hosts", "destinations"];
+    let first_seen = ["kind", "value", "toUInt32(first_seen)", "age_secs"];
+    let silent = ["agent", "host", "toUInt32(last_health)", "silent_secs", "missing"];
+    let alerts = ["finding_id", "host", "revision", "score", "destination", "hosts"];
+    vec![
+        ("prevalence", of("fleet_prevalence", &prevalence), count.prevalence()),
+        ("rhythm", of("fleet_rhythm", &rhythm), count.rhythm()),
+        ("first seen", of("fleet_first_seen", &first_seen), count.first_seen()),
+        ("silent", of("fleet_silent", &silent), count.silent(i64::try_from(HEALTH_SECS).unwrap())),
+        ("alerts", of("fleet_alerts", &alerts), count.alerts()),
+    ]
+}
+
+/// Holds an answer to the count, row for row.
+fn same(name: &str, mut found: Vec<String>, wanted: &[String]) {
+    found.sort_unstable();
+    assert!(!wanted.is_empty(), "{name}: the fleet was made to have some");
+    if found != wanted {
+        let only = |these: &[String], those: &[String]| {
+            these
+                .iter()
+                .filter(|line| those.binary_search(line).is_err())
+                .take(5)
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        panic!(
+            "{name}: {} rows, {} counted\nonly in the store: {:#?}\nonly counted: {:#?}",
+            found.len(),
+            wanted.len(),
+            only(&found, wanted),
+            only(wanted, &found)
         );
     }
-    let rows: Vec<Value> =
-        runtime.block_on(store.query("SELECT kind, value, host FROM fleet_first_seen", &[])).unwrap();
-    let told = |row: &Value, column: &str| row.get(column).and_then(Value::as_str).unwrap_or_default().to_owned();
-    for row in &rows {
-        let (kind, value, host) = (told(row, "kind"), told(row, "value"), told(row, "host"));
+}
+
+/// Asks all of it, and tells how long each answer took.
+fn answers(store: &mut Store, count: &Count) -> String {
+    let mut report = String::new();
+    for (name, sql, wanted) in questions(count) {
+        let since = Instant::now();
+        let rows = asked(store, &sql);
+        let took = since.elapsed();
+        let _ = writeln!(report, "| {name} | {} | {:.3} |", rows.len(), took.as_secs_f64());
+        same(name, rows.iter().map(|row| told(row, "line")).collect(), &wanted);
+    }
+    for row in asked(store, "SELECT kind, value, host FROM fleet_first_seen") {
+        let (kind, value, host) = (told(&row, "kind"), told(&row, "value"), told(&row, "host"));
         assert!(count.is_first(&kind, &value, &host), "{host} did not have {value} first");
     }
     report
 }
 
+fn asked(store: &mut Store, sql: &str) -> Vec<Value> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(store.query(sql, &[])).unwrap_or_else(|error| panic!("{sql}: {error}"))
+}
+
+fn told(row: &Value, column: &str) -> String {
+    row.get(column).and_then(Value::as_str).unwrap_or_else(|| panic!("{column}: {row}")).to_owned()
+}
+
+/// Asks today's ClickHouse the same, over the rows that Debian's holds.
+fn today(store: &mut Store, count: &Count, folder: &Path) {
+    std::fs::create_dir_all(folder).unwrap();
+    for table in ["summaries", "health", "alerts"] {
+        let rows = asked(store, &format!("SELECT * FROM {table}"));
+        let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
+        std::fs::write(folder.join(format!("{table}.ndjson")), lines).unwrap();
+    }
+    let questions = questions(count);
+    let all: Vec<_> = questions.iter().map(|(_, sql, _)| sql).collect();
+    std::fs::write(folder.join("questions.json"), serde_json::to_vec(&all).unwrap()).unwrap();
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(binary("python"));
+    command.arg(here.join("src/servers/chdb_ask.py")).arg(folder);
+    for file in ["schema.sql", "retention.sql"] {
+        command.arg(here.join("../packaging/fleet/clickhouse").join(file));
+    }
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let text = String::from_utf8(done.stdout).unwrap();
+    let mut lines = text.lines();
+    let version = lines.next().unwrap_or_default();
+    assert!(version.split('.').next().is_some_and(|year| year.parse::<u32>().unwrap() >= 26), "{version}");
+    for (name, _, wanted) in &questions {
+        same(name, serde_json::from_str(lines.next().unwrap()).unwrap(), wanted);
+    }
+}
+
 /// A day of a fleet; after its first half all is counted, then each of the three is killed in the midst, and all is counted again.
-fn day(sensors: u32, destinations: u64, set: &[&str]) -> String {
+/// Small ones are asked of today's ClickHouse as well.
+fn day(sensors: u32, destinations: u64, set: &[&str], small: bool) -> String {
     let scratch = Scratch::new("fleet");
     let lab = Lab::up(&scratch.path().join("lab"));
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
@@ -233,7 +269,8 @@ fn day(sensors: u32, destinations: u64, set: &[&str]) -> String {
                     _ => {}
                 }
             }
-            let records: Vec<Record> = chunk.iter().flat_map(|sensor| fleet.hour(*sensor, hour, &alert)).collect();
+            let records: Vec<Record> =
+                chunk.iter().flat_map(|sensor| fleet.hour(*sensor, hour, &alert)).collect();
             records.iter().for_each(|record| count.add(record));
             shipping.deliver(records);
         }
@@ -246,6 +283,9 @@ fn day(sensors: u32, destinations: u64, set: &[&str]) -> String {
         count.records()
     );
     assert_eq!(shipping.sent.0, count.records());
+    if small {
+        today(&mut store, &count, &scratch.path().join("today"));
+    }
     let (records, bytes) = (shipping.sent.0 as u64, shipping.sent.1);
     let disk = |path: &str| bytes_below(&lab.folder.join(path));
     let each = |bytes: u64| bytes / u64::from(sensors);
@@ -294,7 +334,7 @@ fn bytes_below(folder: &Path) -> u64 {
 
 #[test]
 fn a_fleet_is_counted_right_whatever_is_killed_on_the_way() {
-    let report = day(200, 4, &SMALL);
+    let report = day(200, 4, &SMALL, true);
     assert!(report.contains("nothing killed"));
 }
 
@@ -305,6 +345,6 @@ fn bench() {
         std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
     };
     let sensors = u32::try_from(number("SONDE_FLEET_SENSORS", 5_000)).unwrap();
-    let report = day(sensors, number("SONDE_FLEET_DESTINATIONS", 12), &LARGE);
+    let report = day(sensors, number("SONDE_FLEET_DESTINATIONS", 12), &LARGE, false);
     std::fs::write(std::env::var("SONDE_FLEET_REPORT").unwrap(), report).unwrap();
 }

@@ -46,7 +46,7 @@ impl Fleet {
     #[must_use]
     pub fn hour(&self, sensor: u32, hour: u32, alert: &Value) -> Vec<Record> {
         let id = Rng::new(self.seed ^ u64::from(sensor)).u64();
-        let id = SensorId(u128::from(id) << 64 | u128::from(sensor));
+        let id = SensorId((u128::from(id) << 64) | u128::from(sensor));
         let host = format!("host-{sensor:05}");
         // Some fall silent in the evening.
         if sensor % 97 == 5 && hour >= 18 {
@@ -66,8 +66,7 @@ impl Fleet {
             if sensor % 101 == 7 && (40..43).contains(&sequence) {
                 continue;
             }
-            let said =
-                Health { sequence, time: at(time), interval_secs: HEALTH_SECS, ..Health::default() };
+            let said = Health { sequence, time: at(time), interval_secs: HEALTH_SECS, ..Health::default() };
             records.push(health(&who, &said));
         }
         records.extend(summaries(&who, &self.summary(sensor, begin)));
@@ -80,8 +79,8 @@ impl Fleet {
     }
 
     /// When the sensor began that speaks in this hour: on the day before, at its begin, or anew at noon.
-    const fn since(&self, sensor: u32, hour: u32) -> i64 {
-        let offset = (sensor % 300) as i64;
+    fn since(&self, sensor: u32, hour: u32) -> i64 {
+        let offset = i64::from(sensor % 300);
         if sensor % 89 == 3 && hour >= 12 {
             self.begin + 12 * 3_600 + offset
         } else if sensor % 3 == 0 {
@@ -92,7 +91,7 @@ impl Fleet {
     }
 
     fn summary(&self, sensor: u32, begin: i64) -> Summaries {
-        let mut rng = Rng::new(self.seed.rotate_left(17) ^ u64::from(sensor) << 32 ^ u64::try_from(begin).unwrap_or_default());
+        let mut rng = Rng::new(self.seed.rotate_left(17) ^ (u64::from(sensor) << 32) ^ begin.unsigned_abs());
         let mut rows: Vec<Summary> = Vec::new();
         let lines = rng.below(self.destinations * 2) + 1;
         for _ in 0..lines {
@@ -100,7 +99,12 @@ impl Fleet {
             let program = (destination + u64::from(rng.one_in(20))) % PROGRAMS;
             let mut row = row(&mut rng, &format!("d{destination}.example"), program, begin);
             if destination % 37 == 3 {
-                let period = [30.0, 60.0, 300.0, 900.0][usize::try_from(destination % 4).unwrap_or_default()];
+                let period = match destination % 4 {
+                    0 => 30.0,
+                    1 => 60.0,
+                    2 => 300.0,
+                    _ => 900.0,
+                };
                 row.rhythm = Some(beat(&mut rng, sensor, destination, period));
             }
             rows.push(row);
@@ -114,7 +118,11 @@ impl Fleet {
             row.rhythm = Some(beat(&mut rng, sensor, 1 << 41, 300.0));
             rows.push(row);
         }
-        let rest = if rng.one_in(4) { Rest { destinations: 3, connections: 9, bytes_out: 900, bytes_in: 90 } } else { Rest::default() };
+        let rest = if rng.one_in(4) {
+            Rest { destinations: 3, connections: 9, bytes_out: 900, bytes_in: 90 }
+        } else {
+            Rest::default()
+        };
         Summaries { since: at(begin), until: at(begin + 3_600), rows, rest }
     }
 }
@@ -158,13 +166,13 @@ fn beat(rng: &mut Rng, sensor: u32, destination: u64, period: f64) -> Rhythm {
     // One in a hundred of the period, in thousandths: as it is measured, and near no border of a class.
     let period_secs = ((period * (0.99 + 0.02 * rng.unit())) * 1_000.0).round() / 1_000.0;
     Rhythm {
-        finding: FindingId(u128::from(destination) << 32 | u128::from(sensor)),
+        finding: FindingId((u128::from(destination) << 32) | u128::from(sensor)),
         period_secs,
         interval_median_secs: period_secs,
         jitter_mad_ratio: 0.05,
         bans: 12.5,
         callbacks: 60,
-        score: (rng.below(10_000) as f64) / 10_000.0,
+        score: f64::from(rng.below32(10_000)) / 10_000.0,
         severity: Severity::Medium,
     }
 }

@@ -78,7 +78,11 @@ pub fn append(kind: Kind, body: &[u8], received: i64, lines: &mut Vec<u8>) -> Re
 #[must_use]
 #[expect(clippy::cast_possible_truncation, reason = "floats are cut to the range of the number")]
 pub fn period_class(period_secs: f64) -> i16 {
-    if period_secs > 0.0 { ((period_secs / MIDDLE_PERIOD_SECS).ln() / PERIOD_STEP.ln()).round() as i16 } else { 0 }
+    if period_secs > 0.0 {
+        ((period_secs / MIDDLE_PERIOD_SECS).ln() / PERIOD_STEP.ln()).round() as i16
+    } else {
+        0
+    }
 }
 
 /// A period as tables keep it: thousandths of a second are enough, and equal on all machines.
@@ -175,7 +179,7 @@ fn alert<'a>(wire: &'a Wire<'_>, body: &'a [u8], time: i64, received: i64) -> Re
         finding_id: &said.id,
         revision: said.revision,
         // The latest word of a finding: a sensor that lost its state counts revisions from one again.
-        turn: u64::try_from(time).unwrap_or_default() << 24 | u64::from(said.revision.min((1 << 24) - 1)),
+        turn: (time.unsigned_abs() << 24) | u64::from(said.revision.min((1 << 24) - 1)),
         change: cut(&said.change),
         severity: cut(&said.severity),
         score: said.score,

@@ -37,7 +37,7 @@ struct Beat {
     class: i32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Finding {
     host: String,
     destination: String,
@@ -90,7 +90,8 @@ impl Count {
                     if value.is_empty() {
                         continue;
                     }
-                    let none = || Held { sensors: BTreeSet::new(), first: (i64::MAX, BTreeSet::new()), last: 0 };
+                    let none =
+                        || Held { sensors: BTreeSet::new(), first: (i64::MAX, BTreeSet::new()), last: 0 };
                     let held = self.held.entry((kind, value)).or_insert_with(none);
                     held.sensors.insert(agent.clone());
                     if first < held.first.0 {
@@ -125,10 +126,14 @@ impl Count {
             "sonde.alert" => {
                 let revision = number("/sonde/revision");
                 let score = body.pointer("/sonde/score").and_then(Value::as_f64).unwrap_or_default();
-                let finding =
-                    Finding { host: text("/host/name"), destination: text("/destination/address"), score, revision };
+                let finding = Finding {
+                    host: text("/host/name"),
+                    destination: text("/destination/address"),
+                    score,
+                    revision,
+                };
                 let place = self.findings.entry(text("/sonde/id"));
-                let old = place.or_insert_with(|| (now, revision, Finding { score, ..clone(&finding) }));
+                let old = place.or_insert_with(|| (now, revision, finding.clone()));
                 if (now, revision) >= (old.0, old.1) {
                     *old = (now, revision, finding);
                 }
@@ -165,9 +170,7 @@ impl Count {
     /// Whether a host may be said to have had a value first: several may have had it in the same second.
     #[must_use]
     pub fn is_first(&self, kind: &str, value: &str, host: &str) -> bool {
-        self.held
-            .iter()
-            .any(|((of, name), held)| *of == kind && name == value && held.first.1.contains(host))
+        self.held.iter().any(|((of, name), held)| *of == kind && name == value && held.first.1.contains(host))
     }
 
     /// `way destination sha256 class hosts destinations`, sorted.
@@ -177,13 +180,16 @@ impl Count {
         for beat in &self.beats {
             let destination = ("destination", beat.destination.as_str(), "", beat.class);
             let program = ("program", "", beat.sha256.as_str(), beat.class);
-            for way in [Some(destination), (!beat.sha256.is_empty()).then_some(program)].into_iter().flatten() {
+            for way in [Some(destination), (!beat.sha256.is_empty()).then_some(program)].into_iter().flatten()
+            {
                 let (hosts, destinations) = ways.entry(way).or_default();
                 hosts.insert(&beat.agent);
                 destinations.insert(&beat.destination);
             }
         }
-        let ways = ways.into_iter().filter(|(way, (_, destinations))| way.0 == "destination" || destinations.len() >= 2);
+        let ways = ways
+            .into_iter()
+            .filter(|(way, (_, destinations))| way.0 == "destination" || destinations.len() >= 2);
         sorted(ways.map(|((way, destination, sha256, class), (hosts, destinations))| {
             format!("{way} {destination} {sha256} {class} {} {}", hosts.len(), destinations.len())
         }))
@@ -199,7 +205,11 @@ impl Count {
                 .iter()
                 .map(|(start, numbers)| {
                     let most = numbers.last().copied().unwrap_or_default();
-                    let from = if start / 86_400 >= self.first_health / 86_400 { 1 } else { numbers.first().copied().unwrap_or(1) };
+                    let from = if start / 86_400 >= self.first_health / 86_400 {
+                        1
+                    } else {
+                        numbers.first().copied().unwrap_or(1)
+                    };
                     most + 1 - from - numbers.len() as u64
                 })
                 .sum();
@@ -216,15 +226,11 @@ impl Count {
     pub fn alerts(&self) -> Vec<String> {
         sorted(self.findings.iter().map(|(id, (_, _, finding))| {
             let Finding { host, destination, score, revision } = finding;
-            let hosts = self.held.get(&("destination", destination.clone())).map_or(0, |held| held.sensors.len());
+            let hosts =
+                self.held.get(&("destination", destination.clone())).map_or(0, |held| held.sensors.len());
             format!("{id} {host} {revision} {score} {destination} {hosts}")
         }))
     }
-}
-
-fn clone(finding: &Finding) -> Finding {
-    let Finding { host, destination, score, revision } = finding;
-    Finding { host: host.clone(), destination: destination.clone(), score: *score, revision: *revision }
 }
 
 fn sorted(rows: impl Iterator<Item = String>) -> Vec<String> {
