@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,8 +15,9 @@ use serde_json::Value;
 use sonde::fleet::store::Store;
 use sonde::sink::own::OwnSockets;
 use sonde::sink::{Outcome, Sink};
+use sonde_common::alert::Severity;
 use sonde_common::config::Config;
-use sonde_common::record::Record;
+use sonde_common::record::{Kind, Record};
 use sonde_tests::fleet::count::Count;
 use sonde_tests::fleet::{Fleet, HEALTH_SECS};
 use sonde_tests::program::{self, Scratch};
@@ -235,6 +238,43 @@ fn today(store: &mut Store, count: &Count, folder: &Path) {
     }
 }
 
+/// What each user may do at NATS, and what not.
+fn permissions(lab: &Lab) {
+    let asks = |user: &str, lines: &str| {
+        let password = std::fs::read_to_string(lab.folder.join("secrets").join(user)).unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", lab.port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let login = format!("{{\"verbose\":true,\"user\":\"{user}\",\"pass\":\"{password}\"}}");
+        // The answer to PING comes after those to all before it.
+        stream.write_all(format!("CONNECT {login}\r\n{lines}PING\r\n").as_bytes()).unwrap();
+        let mut said = Vec::new();
+        while !said.ends_with(b"PONG\r\n") {
+            let mut bytes = [0; 4_096];
+            let read = stream.read(&mut bytes).unwrap();
+            assert!(read > 0, "{}", String::from_utf8_lossy(&said));
+            said.extend(bytes.iter().take(read));
+        }
+        String::from_utf8(said).unwrap()
+    };
+    for (user, line) in [
+        ("sensor", "SUB sonde.> 1"),
+        ("sensor", "SUB _INBOX_sonde_carry.> 1"),
+        ("sensor", "PUB $JS.API.STREAM.INFO.SONDE 0\r\n"),
+        ("sensor", "PUB $JS.API.CONSUMER.MSG.NEXT.SONDE.sonde-carry 0\r\n"),
+        ("sensor", "PUB $KV.sonde_hints.all 0\r\n"),
+        ("carry", "PUB sonde.alert 0\r\n"),
+        ("carry", "SUB sonde.> 1"),
+        ("hints", "PUB $JS.API.CONSUMER.MSG.NEXT.SONDE.sonde-carry 0\r\n"),
+    ] {
+        let said = asks(user, &format!("{line}\r\n"));
+        assert!(said.contains("-ERR 'Permissions Violation"), "{user} {line}: {said}");
+    }
+    for (user, line) in [("sensor", "SUB _INBOX.> 1"), ("hints", "PUB $KV.sonde_hints.test 0\r\n")] {
+        let said = asks(user, &format!("{line}\r\n"));
+        assert!(!said.contains("-ERR"), "{user} {line}: {said}");
+    }
+}
+
 /// A day of a fleet; after its first half all is counted, then each of the three is killed in the midst, and all is counted again.
 /// Small ones are asked of today's ClickHouse as well.
 fn day(sensors: u32, destinations: u64, set: &[&str], small: bool) -> String {
@@ -246,8 +286,14 @@ fn day(sensors: u32, destinations: u64, set: &[&str], small: bool) -> String {
     let mut clickhouse = lab.config("fleet.toml").fleet.clickhouse;
     clickhouse.max_rows = serde_json::from_value(1_000_000.into()).unwrap();
     let mut store = Store::open(&clickhouse).unwrap();
+    permissions(&lab);
     let mut carriers = vec![lab.carry(set, false)];
     let (begun, mut report) = (Instant::now(), String::new());
+    // What no table takes stops nothing that comes after it.
+    let (id, key) = ("poison-1".to_owned(), String::new());
+    let body = b"{\"class_uid\":2004}".to_vec();
+    let time = sonde_common::time::Timestamp::ZERO;
+    shipping.deliver(vec![Record { kind: Kind::Summary, id, key, time, severity: Severity::High, body }]);
     for hour in 0..24 {
         if hour == 12 {
             drained(&lab, set, begun, &mut report);
@@ -282,7 +328,7 @@ fn day(sensors: u32, destinations: u64, set: &[&str], small: bool) -> String {
         "After 24 hours, {} records; carry, a node of NATS and ClickHouse were killed once each:\n{told}",
         count.records()
     );
-    assert_eq!(shipping.sent.0, count.records());
+    assert_eq!(shipping.sent.0, count.records() + 1);
     if small {
         today(&mut store, &count, &scratch.path().join("today"));
     }
@@ -305,7 +351,8 @@ fn day(sensors: u32, destinations: u64, set: &[&str], small: bool) -> String {
     let said = String::from_utf8(ended.stdout).unwrap();
     assert!(said.contains("records carried") && said.contains("0 dead"), "{said}");
     let _ = writeln!(report, "The last carrier: {said}");
-    assert!(!lab.folder.join("dead/carry.dead.ndjson").exists());
+    let dead = std::fs::read_to_string(lab.folder.join("dead/carry.dead.ndjson")).unwrap();
+    assert!(dead.lines().count() == 1 && dead.contains("poison-1") && dead.contains("native form"), "{dead}");
     report
 }
 
