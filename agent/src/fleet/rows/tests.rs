@@ -38,6 +38,7 @@ fn every_record_that_the_product_writes_has_a_row() {
     );
     assert_eq!((first["connections"].as_u64(), first["period_class"].as_i64()), (Some(60), Some(0)));
     assert_eq!((first["bytes_out"].as_u64(), first["bytes_in"].as_u64()), (Some(31_020), Some(193_110)));
+    assert_eq!((first["day"].as_str(), first["time"].as_i64()), (Some("2026-03-02"), Some(RECEIVED - 60)));
     let rest = row(Kind::Summary, golden("sonde.summary")[3]).unwrap();
     assert_eq!((rest["rest"].as_u64(), rest["rest_destinations"].as_u64()), (Some(1), Some(12)));
 }
