@@ -35,7 +35,9 @@ pub const MAX_LIFETIME: i64 = 31 * 86_400 * NANOS_PER_SEC;
 /// What a hint is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Subject {
-    /// A registrable domain, in lower case.
+    /// A destination by the very name that is called, in lower case.
+    Name(String),
+    /// All that is called below a registrable domain.
     Domain(String),
     /// An address that is called without a name.
     Address(IpAddr),
@@ -43,7 +45,7 @@ pub enum Subject {
     Ja4(Ja4),
     /// A program, by the SHA-256 of its file.
     Program([u8; 32]),
-    /// A rhythm that several hosts keep towards one destination (domain, or address as text).
+    /// A rhythm that several hosts keep towards one destination (its name, or address as text).
     Rhythm {
         /// Towards which.
         destination: String,
@@ -211,7 +213,7 @@ impl Document {
 impl Subject {
     fn is_sound(&self) -> bool {
         match self {
-            Self::Domain(name) => is_name(name),
+            Self::Name(name) | Self::Domain(name) => is_name(name),
             Self::Rhythm { destination, period_ms } => is_name(destination) && *period_ms > 0,
             Self::Address(_) | Self::Ja4(_) | Self::Program(_) => true,
         }
@@ -221,7 +223,9 @@ impl Subject {
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::Domain(_) | Self::Address(_) => "destination",
+            Self::Name(_) => "name",
+            Self::Domain(_) => "domain",
+            Self::Address(_) => "address",
             Self::Ja4(_) => "ja4",
             Self::Program(_) => "program",
             Self::Rhythm { .. } => "rhythm",
@@ -232,7 +236,7 @@ impl Subject {
 impl std::fmt::Display for Subject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Domain(name) => f.write_str(name),
+            Self::Name(name) | Self::Domain(name) => f.write_str(name),
             Self::Address(ip) => write!(f, "{ip}"),
             Self::Ja4(ja4) => f.write_str(ja4.as_str()),
             Self::Program(hash) => f.write_str(&crate::certificate::hex(hash)),

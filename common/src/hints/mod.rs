@@ -15,3 +15,6 @@ pub use self::intake::{Intake, Taken};
 pub use self::key::{KeyId, PublicKey, SecretKey};
 pub use self::table::Table;
 
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,6 @@
 //! Three things never happen here, whatever a document says: a finding out of nothing (what has no regularity stays as it
 //! is), a lower rank for what a feed names, and a step of more than [`MAX_POINTS`].
 
-use std::net::IpAddr;
-
 use super::document::Subject;
 use super::table::Table;
 use crate::alert::{Alert, Class, Level, ScorePart, Severity};
@@ -95,34 +93,38 @@ fn of(alert: &Alert, table: &Table) -> Vec<ScorePart> {
     };
     let destination = &alert.destination;
     let of_dns = alert.evidence.level == Level::Dns || alert.class == Class::DnsCallback;
-    let subject = match (destination.registrable_domain.as_str(), destination.ip) {
-        ("", Some(ip)) if !of_dns => Some(Subject::Address(canonical(ip))),
-        ("", _) => None,
-        (domain, _) => Some(Subject::Domain(domain.to_owned())),
+    // Common is a name, not its domain: below a common domain anyone may rent a name. Rare is a domain, not its name: many
+    // services give each host a name of its own.
+    let (name, domain) = match (destination.registrable_domain.as_str(), destination.ip) {
+        ("", Some(ip)) if !of_dns => {
+            let address = Subject::Address(ip.to_canonical());
+            (Some(address.clone()), Some(address))
+        }
+        ("", _) => (None, None),
+        (domain, _) => (Some(Subject::Name(destination.name.clone())), Some(Subject::Domain(domain.to_owned()))),
     };
-    let called = subject.as_ref().and_then(|subject| table.hosts_of(subject));
-    if let Some(hosts) = called {
-        // Of a schedule over several destinations one that all know says nothing of the others.
-        let alone = destination.group.len() < 2;
-        let points = match () {
-            () if fleet.is_rare(hosts) => RARE,
-            () if fleet.is_part(hosts, COMMON_PERCENT) && alone => COMMON_DESTINATION,
-            () if fleet.is_part(hosts, SHARED_PERCENT) && alone => SHARED_DESTINATION,
-            () => 0.0,
-        };
-        part("fleet_destination", points, format!("{} its destination", fleet.call(hosts)));
+    let of_name = name.as_ref().and_then(|name| table.hosts_of(name));
+    let of_domain = domain.as_ref().and_then(|domain| table.hosts_of(domain));
+    // Of a schedule over several destinations, one that all know says nothing of the others.
+    let alone = destination.group.len() < 2;
+    if let Some(hosts) = of_domain.filter(|hosts| fleet.is_rare(*hosts)) {
+        part("fleet_destination", RARE, fleet.says(hosts, "calls", "call", "its destination"));
+    } else if let Some(hosts) = of_name.filter(|hosts| alone && fleet.is_part(*hosts, SHARED_PERCENT)) {
+        let common = fleet.is_part(hosts, COMMON_PERCENT);
+        let points = if common { COMMON_DESTINATION } else { SHARED_DESTINATION };
+        part("fleet_destination", points, fleet.says(hosts, "calls", "call", "its destination"));
     }
-    if let (Some(subject), true) = (&subject, called.is_none_or(|hosts| !fleet.is_part(hosts, SHARED_PERCENT)))
-        && let Some(hosts) = table.in_rhythm(&subject.to_string(), alert.evidence.period_secs)
+    if let Some(name) = &name
+        && !of_name.is_some_and(|hosts| fleet.is_part(hosts, SHARED_PERCENT))
+        && let Some(hosts) = table.in_rhythm(&name.to_string(), alert.evidence.period_secs)
         && hosts >= RHYTHM_HOSTS
     {
-        let detail = format!("{hosts} of {} hosts call its destination in this rhythm", fleet.0);
-        part("fleet_rhythm", RHYTHM, detail);
+        part("fleet_rhythm", RHYTHM, fleet.says(hosts, "calls", "call", "its destination in this rhythm"));
     }
     if let Some(hosts) = destination.ja4.and_then(|ja4| table.hosts_of(&Subject::Ja4(ja4)))
         && fleet.is_rare(hosts)
     {
-        part("fleet_fingerprint", RARE, format!("{} with its TLS fingerprint", fleet.call(hosts)));
+        part("fleet_fingerprint", RARE, fleet.says(hosts, "shows", "show", "its TLS fingerprint"));
     }
     let hash = alert.process.as_ref().and_then(|process| digest(&process.info.sha256));
     if let Some(hosts) = hash.and_then(|hash| table.hosts_of(&Subject::Program(hash))) {
@@ -131,8 +133,7 @@ fn of(alert: &Alert, table: &Table) -> Vec<ScorePart> {
             () if fleet.is_part(hosts, COMMON_PERCENT) => COMMON_PROGRAM,
             () => 0.0,
         };
-        let verb = if hosts == 1 { "has" } else { "have" };
-        part("fleet_program", points, format!("{hosts} of {} hosts {verb} its program", fleet.0));
+        part("fleet_program", points, fleet.says(hosts, "runs", "run", "its program"));
     }
     parts
 }
@@ -151,13 +152,9 @@ impl Fleet {
         hosts <= RARE_HOSTS && u64::from(hosts) * 100 <= u64::from(self.0) * RARE_PERCENT
     }
 
-    fn call(self, hosts: u32) -> String {
-        format!("{hosts} of {} hosts {}", self.0, if hosts == 1 { "calls" } else { "call" })
+    fn says(self, hosts: u32, one: &str, several: &str, what: &str) -> String {
+        format!("{hosts} of {} hosts {} {what}", self.0, if hosts == 1 { one } else { several })
     }
-}
-
-fn canonical(ip: IpAddr) -> IpAddr {
-    ip.to_canonical()
 }
 
 /// The SHA-256 that a text of 64 digits is.
