@@ -6,6 +6,7 @@ pub mod control;
 mod events;
 pub mod exit;
 pub mod feeds;
+pub mod fleet;
 pub mod knowledge;
 pub mod live;
 pub mod platform;

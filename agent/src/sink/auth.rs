@@ -16,7 +16,7 @@ pub(super) fn token(scheme: &str, key: &str, of: &Secret) -> Result<HeaderValue,
 }
 
 /// `Basic` of user and password.
-pub(super) fn basic(user: &str, key: &str, of: &Secret) -> Result<HeaderValue, String> {
+pub(crate) fn basic(user: &str, key: &str, of: &Secret) -> Result<HeaderValue, String> {
     let password = secret::read(of).map_err(|error| format!("{key}: {error}"))?;
     let pair = Zeroizing::new(format!("{user}:{}", password.as_str()));
     let text = Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));

@@ -12,7 +12,7 @@ use sonde_common::record::Record;
 
 use self::own::OwnSockets;
 
-mod auth;
+pub(crate) mod auth;
 mod batch;
 pub mod core;
 pub mod dead;
@@ -25,7 +25,7 @@ pub mod http;
 mod kafka;
 #[cfg(test)]
 mod lab;
-mod nats;
+pub mod nats;
 mod notice;
 mod otlp;
 pub mod own;

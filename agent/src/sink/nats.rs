@@ -5,7 +5,6 @@
 //! The stream knows by the id (`Nats-Msg-Id`) what it has already.
 
 use std::future::IntoFuture as _;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::header::NATS_MESSAGE_ID;
@@ -13,50 +12,31 @@ use async_nats::jetstream::context::{
     Context, ContextBuilder, PublishAckFuture, PublishError, PublishErrorKind,
 };
 use async_nats::jetstream::{self, ErrorCode};
-use async_nats::{ConnectErrorKind, ConnectOptions, Event, HeaderMap, HeaderValue, ServerAddr};
+use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
-use sonde_common::config::{NatsSettings, Secret, SinkName, SinkSettings, TlsSettings};
+use sonde_common::config::{NatsSettings, SinkName, SinkSettings};
 use sonde_common::record::Record;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use self::link::{Link, Linked};
 use super::http::shown;
-use super::target::{self, Scheme};
-use super::tls::Tls;
-use super::{Delivering, Delivery, Outcome, SetupError, Sink, secret};
+use super::{Delivering, Delivery, Outcome, SetupError, Sink};
 
-/// URLs of NATS. Its library speaks WebSocket as well, which is left out.
-const SCHEMES: [Scheme; 2] = [
-    Scheme { name: "nats", port: Some(4222), secure: false },
-    Scheme { name: "tls", port: Some(4222), secure: true },
-];
+pub mod link;
 
-/// Most servers of one sink.
-const MAX_SERVERS: usize = 16;
 /// Most records on their way to the stream at once: JetStream answers each, and a window keeps both ends' buffers small.
 const WINDOW: usize = 512;
-/// Longest wait for one server to take a connection.
-const CONNECT: Duration = Duration::from_secs(10);
 /// Longest wait for a connection to end well.
 const CLOSE: Duration = Duration::from_secs(2);
 
 /// NATS JetStream.
 pub(super) struct NatsSink {
-    servers: Vec<ServerAddr>,
+    link: Link,
     subject: String,
-    login: Login,
-    tls: Option<Tls>,
     /// What one call may take, less what its end takes.
     budget: Duration,
     session: Option<Session>,
-}
-
-/// How we say who we are; what is secret is read anew for each connection.
-enum Login {
-    None,
-    Password { user: String, password: Secret },
-    Token(Secret),
-    Credentials(Secret),
 }
 
 /// One connection, until it breaks.
@@ -83,110 +63,21 @@ impl NatsSink {
         settings: &NatsSettings,
     ) -> Result<Self, SetupError> {
         let error = |reason: String| SetupError { sink: name.clone(), reason };
-        if settings.urls.is_empty() || settings.urls.len() > MAX_SERVERS {
-            return Err(error(format!(
-                "nats.urls has to name 1 to {MAX_SERVERS} servers, such as tls://nats.example:4222"
-            )));
-        }
         if shared.proxy.get().is_some() {
             return Err(error("nats is not reached through an HTTP proxy: leave proxy empty".to_owned()));
         }
-        if !shared.tls.server_name.is_empty() {
-            return Err(error("nats takes the name of the URL: leave tls.server_name empty".to_owned()));
-        }
-        let mut servers = Vec::new();
-        let mut secure = None;
-        for url in &settings.urls {
-            let target = target::parse("nats.urls", url, &SCHEMES).map_err(error)?;
-            if *secure.get_or_insert(target.secure) != target.secure {
-                return Err(error("nats.urls: some are by TLS and some are not".to_owned()));
-            }
-            let address = format!("{}://{}", target.scheme, target.authority(None));
-            servers.push(address.parse().map_err(|e| error(format!("nats.urls: {e}")))?);
-        }
-        let tls = if secure == Some(true) { Some(Tls::server(&shared.tls).map_err(error)?) } else { None };
-        if tls.is_none() && shared.tls != TlsSettings::default() {
-            return Err(error(
-                "its tls table is set, but its URLs begin with nats://: use tls://".to_owned(),
-            ));
-        }
-        let login = match (!settings.user.is_empty(), settings.token.is_set(), settings.credentials.is_set())
-        {
-            (false, false, false) => Login::None,
-            (true, false, false) => {
-                Login::Password { user: settings.user.clone(), password: settings.password.clone() }
-            }
-            (false, true, false) => Login::Token(settings.token.clone()),
-            (false, false, true) => Login::Credentials(settings.credentials.clone()),
-            _ => {
-                return Err(error(
-                    "at most one of nats.user, nats.token and nats.credentials may be set".to_owned(),
-                ));
-            }
-        };
+        let link = Link::new(settings, &shared.tls).map_err(error)?;
         let whole = Duration::from_secs(u64::from(shared.timeout_secs.get()));
         Ok(Self {
-            servers,
+            link,
             subject: settings.subject.as_str().to_owned(),
-            login,
-            tls,
             budget: whole - whole / 10,
             session: None,
         })
     }
 
     async fn connect(&self) -> Result<Session, String> {
-        let (broken, fate) = watch::channel(None);
-        let said = Arc::new(Mutex::new(String::new()));
-        let mut options = ConnectOptions::new()
-            .name("sonde")
-            .no_echo()
-            .client_capacity(WINDOW)
-            .connection_timeout(CONNECT.min(self.budget / 2))
-            // Each server once: when to come back is the core's to say.
-            .max_reconnects(self.servers.len())
-            .ignore_discovered_servers()
-            .event_callback(move |event| {
-                let text = match &event {
-                    Event::ServerError(error) => Some(format!("the server says: {error}")),
-                    Event::Disconnected | Event::Closed => Some("the connection broke".to_owned()),
-                    _ => None,
-                };
-                if let Some(text) = text {
-                    let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-                    // The server's own word, which comes first, tells more than that the connection ended.
-                    if said.is_empty() {
-                        *said = shown(text.as_bytes());
-                    }
-                    broken.send_replace(Some(said.clone()));
-                }
-                std::future::ready(())
-            });
-        if let Some(tls) = &self.tls {
-            options = options.require_tls(true).tls_client_config(tls.config()?.as_ref().clone());
-        }
-        let read = |secret: &Secret| secret::read(secret).map_err(|error| error.to_string());
-        options = match &self.login {
-            Login::None => options,
-            Login::Password { user, password } => {
-                options.user_and_password(user.clone(), read(password)?.to_string())
-            }
-            Login::Token(token) => options.token(read(token)?.to_string()),
-            Login::Credentials(file) => options
-                .credentials(&secret::read_all(file).map_err(|error| error.to_string())?)
-                .map_err(|error| format!("nats.credentials: {error}: a .creds file is wanted"))?,
-        };
-        let client = options.connect(self.servers.as_slice()).await.map_err(|error| {
-            let remedy = match error.kind() {
-                ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-                    ": check user, token or credentials of this sink"
-                }
-                ConnectErrorKind::Tls => ": check tls of this sink, and the server's certificate",
-                _ => "",
-            };
-            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-            shown(format!("cannot connect: {error} {cause}{remedy}").as_bytes())
-        })?;
+        let Linked { client, fate } = self.link.connect(self.budget / 2, WINDOW).await?;
         let context = ContextBuilder::new()
             .timeout(self.budget)
             .ack_timeout(CLOSE)

@@ -10,6 +10,7 @@ mod capture;
 mod control;
 mod detectors;
 mod feeds;
+mod fleet;
 mod learning;
 mod limits;
 mod log;
@@ -29,6 +30,9 @@ pub use self::capture::{CaptureMode, CaptureSettings, Interface, RingBytes};
 pub use self::control::ControlSettings;
 pub use self::detectors::DetectorSettings;
 pub use self::feeds::{FeedCheck, FeedMemory, FeedSettings};
+pub use self::fleet::{
+    BucketName, CarrySettings, ClickHouseSettings, ConsumerName, DatabaseName, FleetNatsSettings, FleetSettings, StreamName,
+};
 pub use self::learning::{LearningSettings, PeriodDays};
 pub use self::limits::{CpuPercent, HeldEvents, Limits, MemorySize, MemorySizeError};
 pub use self::log::{LogLevel, LogSettings, LogTarget};
@@ -77,6 +81,8 @@ pub struct Config {
     pub log: LogSettings,
     /// As whom the live sensor runs.
     pub run: RunSettings,
+    /// The fleet's store, and what feeds it; no sensor needs it.
+    pub fleet: FleetSettings,
     /// How much Sonde may use.
     pub limits: Limits,
 }

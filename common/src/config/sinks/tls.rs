@@ -27,7 +27,7 @@ pub struct TlsSettings {
 
 impl TlsSettings {
     /// What is wrong between the keys, if anything is.
-    pub(super) fn fault(&self) -> Option<&'static str> {
+    pub(in crate::config) fn fault(&self) -> Option<&'static str> {
         match (self.certificate.get(), self.key.get()) {
             (Some(_), None) => return Some("tls.certificate needs tls.key, the file of its key"),
             (None, Some(_)) => return Some("tls.key needs tls.certificate, the file of its certificate"),

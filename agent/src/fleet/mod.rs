@@ -1,0 +1,3 @@
+//! The fleet: what many sensors say, carried from their stream to a store that counts it, and the questions to that store.
+
+pub mod store;
