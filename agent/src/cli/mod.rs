@@ -7,6 +7,7 @@ mod explain;
 mod failure;
 mod feeds;
 mod findings;
+mod fleet;
 pub mod output;
 mod profiles;
 pub mod progress;
@@ -65,6 +66,8 @@ enum Command {
     Config(config::Arguments),
     /// Check lists of known-bad infrastructure, and show those that the configuration names
     Feeds(feeds::Arguments),
+    /// Ask the fleet's store, and tell its sensors what it counted
+    Fleet(fleet::Arguments),
     /// List where alerts and the sensor's own words go, and test whether a server takes them
     Sinks(sinks::Arguments),
 }
@@ -105,6 +108,7 @@ pub fn run() -> Exit {
         Command::Doctor(arguments) => arguments.run(),
         Command::Config(arguments) => arguments.run(),
         Command::Feeds(arguments) => arguments.run(),
+        Command::Fleet(arguments) => arguments.run(),
         Command::Sinks(arguments) => arguments.run(),
     }
 }

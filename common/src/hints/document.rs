@@ -7,9 +7,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::issue::is_name;
 use super::key::{KeyId, PublicKey, SIGNATURE_BYTES, SecretKey};
 use crate::event::Ja4;
-use crate::text::is_plain;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// What a document begins with.
@@ -211,7 +211,7 @@ impl Document {
 }
 
 impl Subject {
-    fn is_sound(&self) -> bool {
+    pub(super) fn is_sound(&self) -> bool {
         match self {
             Self::Name(name) | Self::Domain(name) => is_name(name),
             Self::Rhythm { destination, period_ms } => is_name(destination) && *period_ms > 0,
@@ -245,11 +245,6 @@ impl std::fmt::Display for Subject {
             }
         }
     }
-}
-
-/// Whether a name is one that the engine would look up: no more is wanted of it.
-fn is_name(name: &str) -> bool {
-    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(|c| is_plain(c) && !c.is_whitespace())
 }
 
 /// What is signed, the signature, and whose it claims to be.

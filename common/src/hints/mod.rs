@@ -6,6 +6,7 @@
 
 pub mod document;
 pub mod intake;
+pub mod issue;
 pub mod key;
 pub mod table;
 pub mod weigh;
@@ -14,7 +15,6 @@ pub use self::document::{Document, DocumentError, Entry, Subject};
 pub use self::intake::{Intake, Taken};
 pub use self::key::{KeyId, PublicKey, SecretKey};
 pub use self::table::Table;
-
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use super::*;
 use crate::alert::{Alert, Class, IndicatorMatch, Process, Severity};
 use crate::event::Ja4;
 use crate::score;
-use crate::time::{NANOS_PER_SEC, Timestamp};
+use crate::time::Timestamp;
 
 fn key() -> SecretKey {
     SecretKey::of_seed(&[7; 32])
@@ -174,14 +174,18 @@ fn expired_hints_those_of_a_handful_and_none_change_nothing() {
     let common = table(&[(name("a.evil.example"), 500)]);
     unchanged(&common, at(86_400));
     unchanged(&Table::default(), at(1));
-    unchanged(&Table { weight_percent: 0, ..common.clone() }, at(1));
+    let weighing = |percent| {
+        let mut table = common.clone();
+        table.weight_percent = percent;
+        table
+    };
+    unchanged(&weighing(0), at(1));
     let handful = Table::of(
         KeyId::default(),
         [Document { hosts: 19, ..document(1, &[(name("a.evil.example"), 19)]) }].iter(),
     );
     unchanged(&handful, at(1));
-    let half = Table { weight_percent: 50, ..common };
-    assert_eq!(weigh::complete(&mut alert(0.5, Severity::Medium), &half, at(1), Severity::Critical), -0.25);
+    assert_eq!(weigh::complete(&mut alert(0.5, Severity::Medium), &weighing(50), at(1), Severity::Critical), -0.25);
 }
 
 fn hostile() -> impl Strategy<Value = Table> {
