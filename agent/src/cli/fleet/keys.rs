@@ -53,7 +53,7 @@ fn new(path: &Path) -> Result<Exit, Failure> {
     let mut seed = Zeroizing::new([0; 32]);
     rustls::crypto::ring::default_provider()
         .secure_random
-        .fill(seed.as_mut())
+        .fill(seed.as_mut_slice())
         .map_err(|_| Failure(Exit::Internal, "the system gives no random numbers".to_owned()))?;
     let key = SecretKey::of_seed(&seed);
     let text = Zeroizing::new(key.to_text());

@@ -142,7 +142,7 @@ fn cell(value: Option<&Value>, show: Show) -> String {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
-const fn whole(secs: f64) -> u64 {
+fn whole(secs: f64) -> u64 {
     secs.clamp(0.0, 9e15) as u64
 }
 
