@@ -1,5 +1,7 @@
-//! `sonde fleet`: the fleet's store and what it tells its sensors.
+//! `sonde fleet`: what many sensors say: carried to the store that counts it, asked of it, and told back to the sensors. One file
+//! for each subcommand.
 
+mod carry;
 mod hints;
 mod keys;
 mod lists;
@@ -17,6 +19,8 @@ pub(super) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    /// Carry the sensors' records from the stream (NATS JetStream) to the store (ClickHouse)
+    Carry(carry::Arguments),
     /// List the state of each finding of the fleet, the highest score first
     Alerts(lists::Alerts),
     /// List on how many hosts destinations, TLS fingerprints and programs are seen
@@ -35,15 +39,16 @@ enum What {
 
 impl Arguments {
     pub(super) fn run(self) -> Exit {
-        match self.what {
-            What::Alerts(list) => list.run(),
-            What::Prevalence(list) => list.run(),
-            What::Rhythm(list) => list.run(),
-            What::New(list) => list.run(),
-            What::Silent(list) => list.run(),
-            What::Hints(arguments) => arguments.run(),
-            What::Keys(arguments) => arguments.run(),
-        }
+        Failure::tell(match self.what {
+            What::Carry(carry) => carry.done(),
+            What::Alerts(list) => list.done(),
+            What::Prevalence(list) => list.done(),
+            What::Rhythm(list) => list.done(),
+            What::New(list) => list.done(),
+            What::Silent(list) => list.done(),
+            What::Hints(hints) => hints.done(),
+            What::Keys(keys) => keys.done(),
+        })
     }
 }
 

@@ -75,15 +75,16 @@ pub struct CarrySettings {
     pub consumer: ConsumerName,
     /// Most records of one batch. Default 10,000, from 1 to 100,000.
     pub batch_records: Whole<10_000, 1, 100_000>,
-    /// Most bytes of one batch, as they stand in the stream. Default 16 MiB, from 64 KiB to 256 MiB.
-    pub batch_bytes: Bytes<{ 16 << 20 }, { 64 << 10 }, { 256 << 20 }>,
+    /// Most bytes of one batch, as they stand in the stream. Default 16 MiB, from 2 MiB to 256 MiB; a record may have one.
+    pub batch_bytes: Bytes<{ 16 << 20 }, { 2 << 20 }, { 256 << 20 }>,
     /// Seconds that a batch waits to fill up. Default 2, from 1 to 60: each insert makes a part on disk, and fewer are better.
     pub batch_secs: Whole<2, 1, 60>,
-    /// Folder for what no table takes (`carry-dead.ndjson`), absolute. Default none: then it stays in the stream, is told, and
-    /// tried again.
+    /// Seconds after which the stream gives a batch to another carrier when the one that has it says nothing. Default 120, from 5
+    /// to 3,600; longer than an insert takes.
+    pub retry_secs: Whole<120, 5, 3_600>,
+    /// Folder for what no table takes (`carry.dead.ndjson`), absolute. Default none, without which nothing is carried: one record
+    /// that cannot be kept would stop all that come after it.
     pub dead_dir: Place,
-    /// Most bytes of that file; a full one is put aside, over the one before. Default 64 MiB, from 64 KiB to 16 GiB.
-    pub dead_bytes: Bytes<{ 64 << 20 }, { 64 << 10 }, { 16 << 30 }>,
 }
 
 impl FleetNatsSettings {

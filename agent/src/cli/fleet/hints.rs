@@ -83,11 +83,11 @@ struct ShowHints {
 }
 
 impl Arguments {
-    pub(super) fn run(self) -> Exit {
-        Failure::tell(match self.what {
+    pub(super) fn done(self) -> Result<Exit, Failure> {
+        match self.what {
             What::Publish(publish) => publish.done(),
             What::Show(show) => show.done(),
-        })
+        }
     }
 }
 

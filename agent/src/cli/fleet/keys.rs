@@ -35,11 +35,11 @@ enum What {
 }
 
 impl Arguments {
-    pub(super) fn run(self) -> Exit {
-        Failure::tell(match self.what {
+    pub(super) fn done(self) -> Result<Exit, Failure> {
+        match self.what {
             What::New { out } => new(&out),
             What::Public { file } => of_file(&file).and_then(|key| print(&key.public())),
-        })
+        }
     }
 }
 

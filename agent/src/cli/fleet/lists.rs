@@ -233,7 +233,7 @@ pub(super) fn failed(error: &StoreError) -> Failure {
 }
 
 impl Alerts {
-    pub(super) fn run(self) -> Exit {
+    pub(super) fn done(self) -> Result<Exit, Failure> {
         let mut conditions = vec![
             // Severities as the records have them, mildest first.
             format!("indexOf(['low', 'medium', 'high', 'critical'], severity) >= {}", match self.min_severity {
@@ -285,12 +285,12 @@ impl Alerts {
             order: "score DESC, host, destination, finding_id",
             nothing: "No alert of the fleet is so severe and so recent. Lower --min-severity or lengthen --since to see more.",
         };
-        Failure::tell(self.common.ask(&question, self.exit_on_any))
+        self.common.ask(&question, self.exit_on_any)
     }
 }
 
 impl Prevalence {
-    pub(super) fn run(self) -> Exit {
+    pub(super) fn done(self) -> Result<Exit, Failure> {
         let mut conditions = Vec::new();
         let mut values = Vec::new();
         conditions.extend(self.kind.map(|kind| format!("kind = '{}'", kind.as_str())));
@@ -316,12 +316,12 @@ impl Prevalence {
             nothing: "The fleet knows of nothing like that. Summaries have to reach it: records = [\"summary\", …] of the \
                       sensors' sinks.",
         };
-        Failure::tell(self.common.ask(&question, false))
+        self.common.ask(&question, false)
     }
 }
 
 impl Rhythm {
-    pub(super) fn run(self) -> Exit {
+    pub(super) fn done(self) -> Result<Exit, Failure> {
         let mut conditions = vec![format!("hosts >= {}", self.min_hosts)];
         conditions.extend(self.since.map(|since| since.on("last_seen", "summaries")));
         let question = Question {
@@ -344,12 +344,12 @@ impl Rhythm {
             order: "score DESC, hosts DESC, way, destination, program_sha256, period_class",
             nothing: "No rhythm is kept by so many hosts.",
         };
-        Failure::tell(self.common.ask(&question, false))
+        self.common.ask(&question, false)
     }
 }
 
 impl New {
-    pub(super) fn run(self) -> Exit {
+    pub(super) fn done(self) -> Result<Exit, Failure> {
         let mut conditions = vec![match self.since {
             Since::Before(secs) => format!("age_secs <= {secs}"),
             at @ Since::At(_) => at.on("first_seen", "summaries"),
@@ -375,12 +375,12 @@ impl New {
             order: "first_seen DESC, kind, value",
             nothing: "The fleet saw nothing for the first time since then.",
         };
-        Failure::tell(self.common.ask(&question, false))
+        self.common.ask(&question, false)
     }
 }
 
 impl Silent {
-    pub(super) fn run(self) -> Exit {
+    pub(super) fn done(self) -> Result<Exit, Failure> {
         let mut conditions = Vec::new();
         let mut values = Vec::new();
         if let Some(host) = &self.host {
@@ -404,7 +404,7 @@ impl Silent {
             order: "silent_secs DESC, host, agent",
             nothing: "Every sensor that was heard of is still heard, and no health record is missing.",
         };
-        Failure::tell(self.common.ask(&question, self.exit_on_any))
+        self.common.ask(&question, self.exit_on_any)
     }
 }
 
