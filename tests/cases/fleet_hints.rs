@@ -14,7 +14,7 @@ use sonde_common::hints::{Document, Entry, SecretKey, Subject};
 use sonde_common::record::Kind;
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
 use sonde_tests::program::{Ran, Scratch, run};
-use sonde_tests::scenario::scenario;
+use sonde_tests::scenario::{SCENARIOS, scenario};
 use sonde_tests::servers::nats;
 
 use self::clickhouse::ClickHouse;
@@ -136,13 +136,18 @@ fn configuration(scratch: &Scratch, store: &ClickHouse, urls: &[String]) -> (Pat
     (scratch.write("sonde.toml", text.as_bytes()), key)
 }
 
-/// The beacon of a capture: name, points, and the row itself.
-fn beacon(capture: &Path, config: &Path, hints: Option<&Path>) -> (String, f64, Value) {
+/// Every scored series of a capture.
+fn series(capture: &Path, config: &Path, hints: Option<&Path>) -> Vec<Value> {
     let mut arguments = vec!["replay", capture.to_str().unwrap(), "--format", "ndjson", "--no-progress", "--all"];
     arguments.extend(["--config", config.to_str().unwrap()]);
     arguments.extend(hints.iter().flat_map(|path| ["--hints", path.to_str().unwrap()]));
-    let rows = lines(&run(arguments, b"").expect(0));
-    let best = rows.into_iter().max_by(|a, b| points(a).total_cmp(&points(b))).unwrap();
+    lines(&run(arguments, b"").expect(0))
+}
+
+/// The beacon of a capture: name, points, and the row itself.
+fn beacon(capture: &Path, config: &Path, hints: Option<&Path>) -> (String, f64, Value) {
+    let calls = series(capture, config, hints).into_iter().filter(|row| row["destination"]["port"] == 443);
+    let best = calls.max_by(|a, b| points(a).total_cmp(&points(b))).unwrap();
     (best["destination"]["address"].as_str().unwrap().to_owned(), points(&best), best)
 }
 
@@ -299,4 +304,59 @@ impl Reading {
         }
         panic!("nothing of the kind came; the latest was {last:?}");
     }
+}
+
+/// What a hostile issue may do to everything that the scenarios hold, beacons and benign alike: calls all of it common.
+#[test]
+fn a_document_that_calls_everything_common_lowers_nothing_by_more_than_the_cap() {
+    const CAP: f64 = 0.75;
+    let scratch = Scratch::new("fleet-hostile");
+    let key = SecretKey::of_seed(&[5; 32]);
+    let config = scratch.write("sonde.toml", format!("[hints]\nkeys = [\"{}\"]\n", key.public()).as_bytes());
+    let (mut alerts, mut kept, mut lowered, mut indicated) = (0, 0, 0, 0);
+    for (name, _) in SCENARIOS {
+        let capture = scratch.write(&format!("{name}.pcap"), &scenario(name, 1));
+        let plain = series(&capture, &config, None);
+        let mut subjects = std::collections::BTreeSet::new();
+        for row in &plain {
+            let destination = &row["destination"];
+            for text in [&destination["address"], &destination["domain"], &destination["ip"]].into_iter().filter_map(Value::as_str) {
+                subjects.insert(sonde_common::hints::issue::destination(text));
+            }
+        }
+        let entries = subjects.into_iter().map(|subject| Entry { subject, hosts: 100 }).collect();
+        let everything = Document { entries, ..document(1, 3_600) };
+        let file = scratch.write(&format!("{name}.hints"), &everything.sign(&key).unwrap());
+        let hostile = series(&capture, &config, Some(&file));
+        assert_eq!(plain.len(), hostile.len(), "{name}: no finding comes or goes");
+        let of = |row: &Value| (row["sonde"]["id"].clone(), row["rule"].clone(), row["destination"].clone());
+        for before in &plain {
+            let after = hostile.iter().find(|row| of(row) == of(before)).unwrap_or_else(|| panic!("{name}: {before:#} is lost"));
+            let step = points(before) - points(after);
+            assert!((-1e-6..=CAP + 1e-6).contains(&step), "{name}: {step}");
+            lowered += usize::from(step > 0.0);
+            let sum: f64 = after["sonde"]["parts"].as_array().into_iter().flatten().filter_map(|part| part["points"].as_f64()).sum();
+            assert!((sum - points(after)).abs() < 0.01, "{name}: parts come to {sum}: {after:#}");
+            let is_alert = |row: &Value| ["medium", "high", "critical"].contains(&row["sonde"]["severity"].as_str().unwrap());
+            alerts += usize::from(is_alert(before));
+            kept += usize::from(is_alert(before) && is_alert(after));
+        }
+        // With the beacon's own destination on a feed, the severities are the same, whatever the document says.
+        let Some(bad) = plain.iter().max_by(|a, b| points(a).total_cmp(&points(b))) else { continue };
+        let feed = scratch.write("bad.txt", format!("{}\n", bad["destination"]["address"].as_str().unwrap()).as_bytes());
+        let listed = |hints: Option<&Path>| {
+            let mut arguments = vec!["replay", capture.to_str().unwrap(), "--no-progress", "--config", config.to_str().unwrap()];
+            arguments.extend(["--feed", feed.to_str().unwrap(), "--min-severity", "low"]);
+            arguments.extend(hints.iter().flat_map(|path| ["--hints", path.to_str().unwrap()]));
+            let mut rows = lines(&run(arguments, b"").expect(0));
+            rows.retain(|row| row.get("threat").is_some_and(|threat| threat.get("indicator").is_some()) || row.to_string().contains("is on the feed"));
+            rows.sort_by_key(ToString::to_string);
+            rows
+        };
+        let hit = listed(None);
+        indicated += hit.len();
+        assert_eq!(listed(Some(&file)), hit, "{name}: what a feed names is as it was");
+    }
+    sonde_tests::program::say(&format!("{alerts} alerts, {kept} kept; {lowered} rows lowered; {indicated} on a feed"));
+    assert!(alerts > 10 && lowered > 10 && indicated > 10, "{alerts} {lowered} {indicated}");
 }
