@@ -85,17 +85,23 @@ fn the_five_questions_are_answered_in_every_form() {
 
     let alerts = lines(&fleet(&store, &["alerts"]).expect(0));
     let of = |row: &Value| (row["host"].clone(), row["severity"].clone(), row["hosts"].clone());
-    assert_eq!(alerts.iter().map(of).collect::<Vec<_>>(), [
-        ("host-2".into(), "high".into(), 2.into()),
-        ("host-1".into(), "medium".into(), 2.into()),
-    ]);
-    let one = lines(&fleet(&store, &["alerts", "--min-severity", "low", "--host", "host-0", "--since", "1h"]).expect(0));
+    assert_eq!(
+        alerts.iter().map(of).collect::<Vec<_>>(),
+        [("host-2".into(), "high".into(), 2.into()), ("host-1".into(), "medium".into(), 2.into()),]
+    );
+    let one = lines(
+        &fleet(&store, &["alerts", "--min-severity", "low", "--host", "host-0", "--since", "1h"]).expect(0),
+    );
     assert_eq!(one.len(), 1, "{one:?}");
     assert!(one[0]["last_seen"].as_str().unwrap().ends_with('Z'), "{one:?}");
     assert!(lines(&fleet(&store, &["alerts", "--host", "x' OR 1=1 --"]).expect(0)).is_empty());
     assert_eq!(lines(&fleet(&store, &["alerts", "--limit", "1", "--exit-on-any"]).expect(1)).len(), 1);
     let csv = fleet(&store, &["alerts", "--format", "csv"]).expect(0);
-    assert!(csv.text().starts_with("severity,score,host,") && csv.text().contains(",'=cmd|"), "{}", csv.text());
+    assert!(
+        csv.text().starts_with("severity,score,host,") && csv.text().contains(",'=cmd|"),
+        "{}",
+        csv.text()
+    );
     let table = fleet(&store, &["alerts", "--format", "table"]).expect(0);
     assert!(table.text().contains("DESTINATION") && !table.text().contains('\u{1b}'), "{}", table.text());
 
@@ -124,7 +130,12 @@ fn configuration(scratch: &Scratch, store: &ClickHouse, urls: &[String]) -> (Pat
     let secret = scratch.file("hints.key");
     let made = run(["fleet", "keys", "new", "--out", secret.to_str().unwrap()], b"").expect(0);
     let public = made.text().trim().to_owned();
-    assert!(run(["fleet", "keys", "new", "--out", secret.to_str().unwrap()], b"").expect(74).stderr.contains("already"));
+    assert!(
+        run(["fleet", "keys", "new", "--out", secret.to_str().unwrap()], b"")
+            .expect(74)
+            .stderr
+            .contains("already")
+    );
     let again = run(["fleet", "keys", "public", secret.to_str().unwrap()], b"").expect(0);
     assert_eq!(again.text().trim(), public);
     let text = format!(
@@ -138,7 +149,8 @@ fn configuration(scratch: &Scratch, store: &ClickHouse, urls: &[String]) -> (Pat
 
 /// Every scored series of a capture.
 fn series(capture: &Path, config: &Path, hints: Option<&Path>) -> Vec<Value> {
-    let mut arguments = vec!["replay", capture.to_str().unwrap(), "--format", "ndjson", "--no-progress", "--all"];
+    let mut arguments =
+        vec!["replay", capture.to_str().unwrap(), "--format", "ndjson", "--no-progress", "--all"];
     arguments.extend(["--config", config.to_str().unwrap()]);
     arguments.extend(hints.iter().flat_map(|path| ["--hints", path.to_str().unwrap()]));
     lines(&run(arguments, b"").expect(0))
@@ -320,7 +332,10 @@ fn a_document_that_calls_everything_common_lowers_nothing_by_more_than_the_cap()
         let mut subjects = std::collections::BTreeSet::new();
         for row in &plain {
             let destination = &row["destination"];
-            for text in [&destination["address"], &destination["domain"], &destination["ip"]].into_iter().filter_map(Value::as_str) {
+            for text in [&destination["address"], &destination["domain"], &destination["ip"]]
+                .into_iter()
+                .filter_map(Value::as_str)
+            {
                 subjects.insert(sonde_common::hints::issue::destination(text));
             }
         }
@@ -331,25 +346,45 @@ fn a_document_that_calls_everything_common_lowers_nothing_by_more_than_the_cap()
         assert_eq!(plain.len(), hostile.len(), "{name}: no finding comes or goes");
         let of = |row: &Value| (row["sonde"]["id"].clone(), row["rule"].clone(), row["destination"].clone());
         for before in &plain {
-            let after = hostile.iter().find(|row| of(row) == of(before)).unwrap_or_else(|| panic!("{name}: {before:#} is lost"));
+            let after = hostile
+                .iter()
+                .find(|row| of(row) == of(before))
+                .unwrap_or_else(|| panic!("{name}: {before:#} is lost"));
             let step = points(before) - points(after);
             assert!((-1e-6..=CAP + 1e-6).contains(&step), "{name}: {step}");
             lowered += usize::from(step > 0.0);
-            let sum: f64 = after["sonde"]["parts"].as_array().into_iter().flatten().filter_map(|part| part["points"].as_f64()).sum();
+            let sum: f64 = after["sonde"]["parts"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|part| part["points"].as_f64())
+                .sum();
             assert!((sum - points(after)).abs() < 0.01, "{name}: parts come to {sum}: {after:#}");
-            let is_alert = |row: &Value| ["medium", "high", "critical"].contains(&row["sonde"]["severity"].as_str().unwrap());
+            let is_alert = |row: &Value| {
+                ["medium", "high", "critical"].contains(&row["sonde"]["severity"].as_str().unwrap())
+            };
             alerts += usize::from(is_alert(before));
             kept += usize::from(is_alert(before) && is_alert(after));
         }
         // With the beacon's own destination on a feed, the severities are the same, whatever the document says.
         let Some(bad) = plain.iter().max_by(|a, b| points(a).total_cmp(&points(b))) else { continue };
-        let feed = scratch.write("bad.txt", format!("{}\n", bad["destination"]["address"].as_str().unwrap()).as_bytes());
+        let feed = scratch
+            .write("bad.txt", format!("{}\n", bad["destination"]["address"].as_str().unwrap()).as_bytes());
         let listed = |hints: Option<&Path>| {
-            let mut arguments = vec!["replay", capture.to_str().unwrap(), "--no-progress", "--config", config.to_str().unwrap()];
+            let mut arguments = vec![
+                "replay",
+                capture.to_str().unwrap(),
+                "--no-progress",
+                "--config",
+                config.to_str().unwrap(),
+            ];
             arguments.extend(["--feed", feed.to_str().unwrap(), "--min-severity", "low"]);
             arguments.extend(hints.iter().flat_map(|path| ["--hints", path.to_str().unwrap()]));
             let mut rows = lines(&run(arguments, b"").expect(0));
-            rows.retain(|row| row.get("threat").is_some_and(|threat| threat.get("indicator").is_some()) || row.to_string().contains("is on the feed"));
+            rows.retain(|row| {
+                row.get("threat").is_some_and(|threat| threat.get("indicator").is_some())
+                    || row.to_string().contains("is on the feed")
+            });
             rows.sort_by_key(ToString::to_string);
             rows
         };
@@ -357,6 +392,8 @@ fn a_document_that_calls_everything_common_lowers_nothing_by_more_than_the_cap()
         indicated += hit.len();
         assert_eq!(listed(Some(&file)), hit, "{name}: what a feed names is as it was");
     }
-    sonde_tests::program::say(&format!("{alerts} alerts, {kept} kept; {lowered} rows lowered; {indicated} on a feed"));
+    sonde_tests::program::say(&format!(
+        "{alerts} alerts, {kept} kept; {lowered} rows lowered; {indicated} on a feed"
+    ));
     assert!(alerts > 10 && lowered > 10 && indicated > 10, "{alerts} {lowered} {indicated}");
 }

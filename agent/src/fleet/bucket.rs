@@ -82,7 +82,11 @@ impl Bucket {
             num_replicas: replicas,
             ..Config::default()
         };
-        self.context.create_key_value(config).await.map_err(|error| said("made", &self.name, &error)).map(drop)
+        self.context
+            .create_key_value(config)
+            .await
+            .map_err(|error| said("made", &self.name, &error))
+            .map(drop)
     }
 
     /// Puts an issue in the place of what there is.

@@ -200,7 +200,13 @@ impl Carrier {
             }
             if self.reported.elapsed() >= REPORT {
                 self.reported = Instant::now();
-                info!(rows = self.counts.rows_in_all(), dead = self.counts.dead, failures = self.counts.failures, "{}", self.counts);
+                info!(
+                    rows = self.counts.rows_in_all(),
+                    dead = self.counts.dead,
+                    failures = self.counts.failures,
+                    "{}",
+                    self.counts
+                );
             }
         }
         // What was acknowledged last is on its way.
@@ -230,7 +236,11 @@ impl Carrier {
     }
 
     /// A batch, as full as it gets within its time.
-    async fn fetch(&self, linked: &Linked, consumer: &Consumer<pull::Config>) -> Result<Vec<Message>, String> {
+    async fn fetch(
+        &self,
+        linked: &Linked,
+        consumer: &Consumer<pull::Config>,
+    ) -> Result<Vec<Message>, String> {
         let carry = &self.settings.carry;
         let most = carry.batch_records.get() as usize;
         let wait = Duration::from_secs(carry.batch_secs.get().into());
@@ -401,14 +411,20 @@ mod tests {
 
     #[test]
     fn counters_read_as_a_sentence() {
-        let counts = Counts { rows: [("alert", 2), ("summary", 3)].into(), bytes: 2_048, batches: 1, ..Counts::default() };
+        let counts = Counts {
+            rows: [("alert", 2), ("summary", 3)].into(),
+            bytes: 2_048,
+            batches: 1,
+            ..Counts::default()
+        };
         let text = counts.to_string();
         assert!(text.starts_with("5 records carried (2 alert, 3 summary), 2.0 KiB in 1 batches"), "{text}");
     }
 
     #[test]
     fn nothing_is_carried_without_a_place_for_dead_letters() {
-        let text = "[fleet.nats]\nurls = [\"nats://127.0.0.1:1\"]\n[fleet.clickhouse]\nurl = \"http://127.0.0.1:1\"";
+        let text =
+            "[fleet.nats]\nurls = [\"nats://127.0.0.1:1\"]\n[fleet.clickhouse]\nurl = \"http://127.0.0.1:1\"";
         let fleet = sonde_common::config::Config::parse(text, &[]).unwrap().fleet;
         let error = Carrier::new(&fleet, watch::channel(false).1).unwrap_err();
         assert!(error.to_string().contains("dead_dir"), "{error}");

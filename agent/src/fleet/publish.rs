@@ -139,7 +139,11 @@ impl Known {
 
 impl Rhythm {
     /// With the period in the middle of what was seen.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within what fits, as checked")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "within what fits, as checked"
+    )]
     fn subject(&self) -> Option<Subject> {
         let millis = (self.period_least_secs + self.period_most_secs) / 2.0 * 1000.0;
         let period_ms = (1.0..4e9).contains(&millis).then_some(millis as u32)?;

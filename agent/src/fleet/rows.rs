@@ -78,7 +78,11 @@ pub fn append(kind: Kind, body: &[u8], received: i64, lines: &mut Vec<u8>) -> Re
 #[must_use]
 #[expect(clippy::cast_possible_truncation, reason = "floats are cut to the range of the number")]
 pub fn period_class(period_secs: f64) -> i16 {
-    if period_secs > 0.0 { ((period_secs / MIDDLE_PERIOD_SECS).ln() / PERIOD_STEP.ln()).round() as i16 } else { 0 }
+    if period_secs > 0.0 {
+        ((period_secs / MIDDLE_PERIOD_SECS).ln() / PERIOD_STEP.ln()).round() as i16
+    } else {
+        0
+    }
 }
 
 /// A period as tables keep it: thousandths of a second are enough, and equal on all machines.

@@ -317,7 +317,8 @@ mod tests {
 
     #[test]
     fn a_value_cannot_leave_its_literal() {
-        let sql = "SELECT * FROM fleet_prevalence WHERE value = {value} AND hosts < {most} AND share < {share}";
+        let sql =
+            "SELECT * FROM fleet_prevalence WHERE value = {value} AND hosts < {most} AND share < {share}";
         let values = [
             ("value", Value::Text("x' OR 1=1 --\\' {most}\0")),
             ("most", Value::Number(-5)),

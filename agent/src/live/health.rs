@@ -300,7 +300,9 @@ impl HintsHealth {
         }
         match self.expires {
             None => all.push("no hints of the fleet came yet".to_owned()),
-            Some(expires) if expires <= now => all.push(format!("the hints of the fleet expired at {expires}")),
+            Some(expires) if expires <= now => {
+                all.push(format!("the hints of the fleet expired at {expires}"))
+            }
             Some(_) => {}
         }
         if let Some(failure) = &self.failure {
@@ -554,7 +556,8 @@ mod tests {
             ("12 indicators have no room", |health| health.feeds.counts.refused = 12),
             ("no hints of the fleet came yet", |health| health.hints.wanted = true),
             ("the hints of the fleet expired at 1970", |health| {
-                health.hints = HintsHealth { wanted: true, expires: Some(Timestamp::ZERO), ..Default::default() };
+                health.hints =
+                    HintsHealth { wanted: true, expires: Some(Timestamp::ZERO), ..Default::default() };
             }),
             ("refused: 3, the latest since its signature", |health| {
                 health.hints.wanted = true;

@@ -55,11 +55,16 @@ impl HintReader {
     ///
     /// # Errors
     /// If the system has no thread.
-    pub fn start(settings: HintSettings, state: Option<PathBuf>, commander: Commander) -> std::io::Result<Self> {
+    pub fn start(
+        settings: HintSettings,
+        state: Option<PathBuf>,
+        commander: Commander,
+    ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (sender, wanted) = watch::channel(settings);
         let serial = state.map(|state| state.join(SERIAL_FILE));
-        let reader = Reader { wanted, commander, serial, intake: Intake::default(), health: HintsHealth::default() };
+        let reader =
+            Reader { wanted, commander, serial, intake: Intake::default(), health: HintsHealth::default() };
         std::thread::Builder::new()
             .name("sonde-hints".to_owned())
             .spawn(move || runtime.block_on(reader.run()))

@@ -178,7 +178,10 @@ mod tests {
         let parse = |text: &str| Config::parse(text, &[]);
         let fleet = parse("[fleet.nats]\nstream = \"OTHER_1\"").unwrap().fleet;
         assert_eq!((fleet.nats.stream.as_str(), fleet.nats.bucket.as_str()), ("OTHER_1", "sonde_hints"));
-        assert_eq!((fleet.clickhouse.database.as_str(), fleet.carry.consumer.as_str()), ("sonde", "sonde-carry"));
+        assert_eq!(
+            (fleet.clickhouse.database.as_str(), fleet.carry.consumer.as_str()),
+            ("sonde", "sonde-carry")
+        );
         for bad in ["", "a b", "a.b", "a`; DROP", "1a", "*", "a\\u001b"] {
             let error = parse(&format!("[fleet.clickhouse]\ndatabase = \"{bad}\"")).unwrap_err().to_string();
             assert!(error.contains("line 2") && error.contains("is no name"), "{bad}: {error}");

@@ -78,7 +78,10 @@ mod tests {
         let many = vec![format!("\"{key}\""); 5].join(",");
         for (keys, wanted) in [("\"x\\u001b\"", "is no public key"), (many.as_str(), "5 keys")] {
             let error = Config::parse(&format!("[hints]\nkeys = [{keys}]"), &[]).unwrap_err().to_string();
-            assert!(error.contains("line 2") && error.contains(wanted) && !error.contains('\u{1b}'), "{error}");
+            assert!(
+                error.contains("line 2") && error.contains(wanted) && !error.contains('\u{1b}'),
+                "{error}"
+            );
         }
     }
 }

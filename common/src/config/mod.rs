@@ -32,7 +32,8 @@ pub use self::control::ControlSettings;
 pub use self::detectors::DetectorSettings;
 pub use self::feeds::{FeedCheck, FeedMemory, FeedSettings};
 pub use self::fleet::{
-    BucketName, CarrySettings, ClickHouseSettings, ConsumerName, DatabaseName, FleetNatsSettings, FleetSettings, StreamName,
+    BucketName, CarrySettings, ClickHouseSettings, ConsumerName, DatabaseName, FleetNatsSettings,
+    FleetSettings, StreamName,
 };
 pub use self::hints::HintSettings;
 pub use self::learning::{LearningSettings, PeriodDays};

@@ -315,8 +315,7 @@ impl Judge {
             let Some((series, label)) = beacons.find(key) else { continue };
             let id = ledger::finding_id(&self.scope.host, label);
             let Some(peak) = label.peak.filter(|_| self.ledger.series_of(&id).is_none()) else { continue };
-            let (as_listed, lift) =
-                self.of_series_lifted(series, label, &self.ledger.standing_of(&id, key));
+            let (as_listed, lift) = self.of_series_lifted(series, label, &self.ledger.standing_of(&id, key));
             if peak.points + lift <= score::ALERT_POINTS || self.is_held(&as_listed) {
                 continue;
             }

@@ -1,6 +1,8 @@
 //! Cuts what a store counted into the documents of one issue, within what readers take.
 
-use super::document::{Document, Entry, MAX_DOCUMENT_BYTES, MAX_ENTRIES, MAX_NAME_BYTES, MAX_SHARDS, Subject};
+use super::document::{
+    Document, Entry, MAX_DOCUMENT_BYTES, MAX_ENTRIES, MAX_NAME_BYTES, MAX_SHARDS, Subject,
+};
 use crate::text::is_plain;
 
 /// Room of one document for entries: what else stands in it takes less than a hundred bytes.
@@ -58,10 +60,8 @@ pub fn cut(model: &Document, entries: impl IntoIterator<Item = Entry>) -> Issue 
         }
     }
     let of = u8::try_from(parts.len()).unwrap_or(u8::MAX);
-    issue.documents = (0..)
-        .zip(parts)
-        .map(|(shard, entries)| Document { shard, of, entries, ..model.clone() })
-        .collect();
+    issue.documents =
+        (0..).zip(parts).map(|(shard, entries)| Document { shard, of, entries, ..model.clone() }).collect();
     issue
 }
 
@@ -122,7 +122,8 @@ mod tests {
             issue.documents.iter().for_each(|one| assert!(one.sign(&key).is_ok()));
         }
         let odd = [("", 1), ("a b", 1), ("\u{202e}", 1), ("a", 0), ("a", 101), ("b", 3), ("b", 7)];
-        let issue = cut(&model, odd.map(|(text, hosts)| Entry { subject: Subject::Name(text.into()), hosts }));
+        let issue =
+            cut(&model, odd.map(|(text, hosts)| Entry { subject: Subject::Name(text.into()), hosts }));
         assert_eq!((issue.unsound, issue.documents[0].entries.len()), (5, 1));
         assert_eq!(issue.documents[0].entries[0].hosts, 7);
         assert_eq!(cut(&model, []).documents.len(), 1, "a fleet of which there is nothing to say says so");

@@ -61,7 +61,8 @@ fn rhythm(period_ms: u32) -> Subject {
 
 #[test]
 fn a_document_goes_through_its_signature_and_any_changed_byte_is_told() {
-    let document = document(3, &[(name("a.example"), 4), (Subject::Program([3; 32]), 500), (rhythm(60_000), 2)]);
+    let document =
+        document(3, &[(name("a.example"), 4), (Subject::Program([3; 32]), 500), (rhythm(60_000), 2)]);
     let bytes = document.sign(&key()).unwrap();
     let keys = [SecretKey::of_seed(&[8; 32]).public(), key().public()];
     assert_eq!(Document::verify(&bytes, &keys), Ok((key().public().id(), document.clone())));
@@ -145,7 +146,10 @@ fn what_is_common_lowers_what_is_rare_raises_and_each_says_why() {
         assert!((alert.parts.iter().map(|part| part.points).sum::<f64>() - lift).abs() < 1e-9);
         (lift, alert.reason.rsplit(" In the fleet, ").next().unwrap_or_default().to_owned())
     };
-    assert_eq!(lift(&[(name("a.evil.example"), 250)]), (-0.5, "250 of 500 hosts call its destination.".into()));
+    assert_eq!(
+        lift(&[(name("a.evil.example"), 250)]),
+        (-0.5, "250 of 500 hosts call its destination.".into())
+    );
     assert_eq!(lift(&[(name("a.evil.example"), 50)]).0, -0.25);
     assert_eq!(lift(&[(name("a.evil.example"), 49)]).0, 0.0);
     assert_eq!(lift(&[(domain("evil.example"), 1)]), (0.25, "1 of 500 hosts calls its destination.".into()));
@@ -155,7 +159,11 @@ fn what_is_common_lowers_what_is_rare_raises_and_each_says_why() {
     let beat = [(rhythm(61_000), 3), (name("a.evil.example"), 3)];
     assert_eq!(lift(&beat), (0.5, "3 of 500 hosts call its destination in this rhythm.".into()));
     assert_eq!(lift(&[(rhythm(90_000), 3)]).0, 0.0, "another rhythm");
-    assert_eq!(lift(&[(rhythm(60_000), 3), (name("a.evil.example"), 100)]).0, -0.25, "all call it, at all times");
+    assert_eq!(
+        lift(&[(rhythm(60_000), 3), (name("a.evil.example"), 100)]).0,
+        -0.25,
+        "all call it, at all times"
+    );
     let ja4 = Subject::Ja4(Ja4::parse("t13d1516h2_8daaf6152771_02713d6af862").unwrap());
     assert_eq!(lift(&[(ja4.clone(), 2)]).0, 0.25);
     assert_eq!(lift(&[(ja4.clone(), 500)]).0, 0.0, "implants use the libraries that all use");
@@ -185,7 +193,10 @@ fn expired_hints_those_of_a_handful_and_none_change_nothing() {
         [Document { hosts: 19, ..document(1, &[(name("a.evil.example"), 19)]) }].iter(),
     );
     unchanged(&handful, at(1));
-    assert_eq!(weigh::complete(&mut alert(0.5, Severity::Medium), &weighing(50), at(1), Severity::Critical), -0.25);
+    assert_eq!(
+        weigh::complete(&mut alert(0.5, Severity::Medium), &weighing(50), at(1), Severity::Critical),
+        -0.25
+    );
 }
 
 fn hostile() -> impl Strategy<Value = Table> {

@@ -77,8 +77,11 @@ pub fn complete(alert: &mut Alert, table: &Table, now: Timestamp, ceiling: Sever
     alert.points += lift;
     alert.score = score::scale(alert.points);
     let by_points = score::severity_of(alert.points).min(ceiling);
-    alert.severity =
-        if lift > 0.0 { alert.severity.max(by_points) } else { alert.severity.min(by_points.max(Severity::Low)) };
+    alert.severity = if lift > 0.0 {
+        alert.severity.max(by_points)
+    } else {
+        alert.severity.min(by_points.max(Severity::Low))
+    };
     lift
 }
 
@@ -101,7 +104,9 @@ fn of(alert: &Alert, table: &Table) -> Vec<ScorePart> {
             (Some(address.clone()), Some(address))
         }
         ("", _) => (None, None),
-        (domain, _) => (Some(Subject::Name(destination.name.clone())), Some(Subject::Domain(domain.to_owned()))),
+        (domain, _) => {
+            (Some(Subject::Name(destination.name.clone())), Some(Subject::Domain(domain.to_owned())))
+        }
     };
     let of_name = name.as_ref().and_then(|name| table.hosts_of(name));
     let of_domain = domain.as_ref().and_then(|domain| table.hosts_of(domain));

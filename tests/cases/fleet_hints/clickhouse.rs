@@ -26,7 +26,8 @@ impl ClickHouse {
     pub(crate) fn start() -> Self {
         for _ in 0..TRIES {
             if let Some(this) = Self::try_start() {
-                let plain: Vec<&str> = SCHEMA.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+                let plain: Vec<&str> =
+                    SCHEMA.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
                 for statement in plain.join("\n").split(';').map(str::trim).filter(|text| !text.is_empty()) {
                     this.ask("default", async |store| store.command(statement, &[]).await);
                 }
@@ -70,7 +71,11 @@ impl ClickHouse {
         self.ask("sonde", async |store| store.insert(kind, lines.clone().into()).await);
     }
 
-    fn ask(&self, database: &str, what: impl AsyncFn(&mut Store) -> Result<(), sonde::fleet::store::StoreError>) {
+    fn ask(
+        &self,
+        database: &str,
+        what: impl AsyncFn(&mut Store) -> Result<(), sonde::fleet::store::StoreError>,
+    ) {
         let text = format!("[fleet.clickhouse]\nurl = \"{}\"\ndatabase = \"{database}\"", self.url());
         let settings: ClickHouseSettings = Config::parse(&text, &[]).unwrap().fleet.clickhouse;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -130,7 +130,8 @@ impl Publish {
     async fn bucket(&self, config: &Config) -> Result<Bucket, Failure> {
         let nats = &config.fleet.nats;
         let unreached = |why: String| Failure(Exit::NoInput, format!("fleet.nats: {why}"));
-        let bucket = Bucket::connect(&nats.reach(), &nats.tls, nats.bucket.as_str()).await.map_err(unreached)?;
+        let bucket =
+            Bucket::connect(&nats.reach(), &nats.tls, nats.bucket.as_str()).await.map_err(unreached)?;
         bucket.make(self.replicas.into()).await.map_err(unreached)?;
         Ok(bucket)
     }
@@ -236,7 +237,8 @@ impl ShowHints {
         if let Some(path) = &self.file {
             let place = path.display().to_string();
             let bytes = hints_file::bytes(path).map_err(|why| Failure(Exit::NoInput, why))?;
-            let parts = split(&bytes).map_err(|error| Failure(Exit::BadInput, format!("{place}: {error}")))?;
+            let parts =
+                split(&bytes).map_err(|error| Failure(Exit::BadInput, format!("{place}: {error}")))?;
             return Ok((parts.into_iter().map(<[u8]>::to_vec).collect(), place));
         }
         let (reach, tls, bucket) = if config.hints.urls.is_empty() {

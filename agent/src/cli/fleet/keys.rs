@@ -47,7 +47,9 @@ fn new(path: &Path) -> Result<Exit, Failure> {
     let place = path.display();
     let failed = |error: io::Error| Failure(Exit::Output, format!("{place}: {error}"));
     if path.symlink_metadata().is_ok() {
-        let text = format!("{place}: it is there already, and a key that is written over is lost: name another file");
+        let text = format!(
+            "{place}: it is there already, and a key that is written over is lost: name another file"
+        );
         return Err(Failure(Exit::Output, text));
     }
     let mut seed = Zeroizing::new([0; 32]);
@@ -67,7 +69,8 @@ fn of_file(path: &Path) -> Result<SecretKey, Failure> {
         let exit = if path.exists() { Exit::Permission } else { Exit::NoInput };
         Failure(exit, error.to_string())
     })?;
-    SecretKey::of_text(&text).map_err(|error| Failure(Exit::BadInput, format!("{}: it {error}", path.display())))
+    SecretKey::of_text(&text)
+        .map_err(|error| Failure(Exit::BadInput, format!("{}: it {error}", path.display())))
 }
 
 fn print(key: &PublicKey) -> Result<Exit, Failure> {

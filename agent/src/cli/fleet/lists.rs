@@ -44,7 +44,8 @@ impl std::str::FromStr for Since {
         if let Ok(time) = text.parse() {
             return Ok(Self::At(time));
         }
-        let wrong = || "wanted: a span such as 90m, 24h or 7d, or a time such as 2026-11-23T12:00:00Z".to_owned();
+        let wrong =
+            || "wanted: a span such as 90m, 24h or 7d, or a time such as 2026-11-23T12:00:00Z".to_owned();
         let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
         let secs = match unit {
             "s" => 1,
@@ -68,7 +69,9 @@ impl Since {
             }
             Self::Before(secs) => {
                 // Unsigned seconds of a time would wrap below 1970.
-                format!("toInt64(toUInt32({column})) >= toInt64(toUInt32((SELECT max(time) FROM {table}))) - {secs}")
+                format!(
+                    "toInt64(toUInt32({column})) >= toInt64(toUInt32((SELECT max(time) FROM {table}))) - {secs}"
+                )
             }
         }
     }
@@ -225,7 +228,9 @@ pub(super) fn failed(error: &StoreError) -> Failure {
         StoreError::Refused { .. } | StoreError::Form { .. } | StoreError::Statement(_) => Exit::Internal,
     };
     let remedy = match error {
-        StoreError::Refused { code: 60 | 81, .. } => "\n  lay the schema first: packaging/fleet/clickhouse (docs/fleet.md)",
+        StoreError::Refused { code: 60 | 81, .. } => {
+            "\n  lay the schema first: packaging/fleet/clickhouse (docs/fleet.md)"
+        }
         StoreError::Setup(_) => "\n  set [fleet.clickhouse] in the configuration (docs/fleet.md)",
         _ => "",
     };
@@ -236,12 +241,15 @@ impl Alerts {
     pub(super) fn done(self) -> Result<Exit, Failure> {
         let mut conditions = vec![
             // Severities as the records have them, mildest first.
-            format!("indexOf(['low', 'medium', 'high', 'critical'], severity) >= {}", match self.min_severity {
-                Level::Low => 1,
-                Level::Medium => 2,
-                Level::High => 3,
-                Level::Critical => 4,
-            }),
+            format!(
+                "indexOf(['low', 'medium', 'high', 'critical'], severity) >= {}",
+                match self.min_severity {
+                    Level::Low => 1,
+                    Level::Medium => 2,
+                    Level::High => 3,
+                    Level::Critical => 4,
+                }
+            ),
         ];
         let mut values = Vec::new();
         conditions.extend(self.since.map(|since| since.on("last_seen", "alerts")));

@@ -184,7 +184,10 @@ mod tests {
         let wanted = "{\"host\":\"=a\\u001b[31m\\u202e\",\"share\":0.25,\"seen\":\"2026-11-23T12:00:00Z\",\"period\":60.0,\"id\":\"x\"}\n";
         assert_eq!(ndjson, wanted);
         let csv = written(|out| cells(&rows(), &COLUMNS, out));
-        assert_eq!(csv, "host,share,seen,period,id\n'=a\\u{1b}[31m\\u{202e},0.25,2026-11-23T12:00:00Z,60.0,x\n");
+        assert_eq!(
+            csv,
+            "host,share,seen,period,id\n'=a\\u{1b}[31m\\u{202e},0.25,2026-11-23T12:00:00Z,60.0,x\n"
+        );
         let style = Style { width: 80, color: false, unicode: true };
         let text = table(&rows(), &COLUMNS, style);
         assert!(text.contains("25 %") && !text.contains(['\u{1b}', '\u{202e}']), "{text}");

@@ -32,7 +32,10 @@ fn every_record_that_the_product_writes_has_a_row() {
         }
     }
     let first = row(Kind::Summary, golden("sonde.summary")[0]).unwrap();
-    assert_eq!((first["destination"].as_str(), first["port"].as_u64()), (Some("cdn.telemetry-edge.example"), Some(443)));
+    assert_eq!(
+        (first["destination"].as_str(), first["port"].as_u64()),
+        (Some("cdn.telemetry-edge.example"), Some(443))
+    );
     assert_eq!((first["connections"].as_u64(), first["period_class"].as_i64()), (Some(60), Some(0)));
     assert_eq!((first["bytes_out"].as_u64(), first["bytes_in"].as_u64()), (Some(31_020), Some(193_110)));
     let rest = row(Kind::Summary, golden("sonde.summary")[3]).unwrap();
@@ -71,7 +74,10 @@ fn one_wrong_clock_does_not_move_the_fleets_now_nor_its_past() {
 
 #[test]
 fn periods_of_one_class_are_within_an_eighth_of_each_other() {
-    assert_eq!((period_class(60.0), period_class(61.5), period_class(0.0), period_class(f64::NAN)), (0, 0, 0, 0));
+    assert_eq!(
+        (period_class(60.0), period_class(61.5), period_class(0.0), period_class(f64::NAN)),
+        (0, 0, 0, 0)
+    );
     for secs in [5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0, 1800.0, 3600.0] {
         assert_eq!(period_class(secs * 0.99), period_class(secs * 1.01), "{secs}");
     }

@@ -94,9 +94,7 @@ impl Link {
             (false, true, false) => Login::Token(settings.token.clone()),
             (false, false, true) => Login::Credentials(settings.credentials.clone()),
             _ => {
-                return Err(
-                    "at most one of nats.user, nats.token and nats.credentials may be set".to_owned()
-                );
+                return Err("at most one of nats.user, nats.token and nats.credentials may be set".to_owned());
             }
         };
         Ok(Self { servers, login, tls: secured })

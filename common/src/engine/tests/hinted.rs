@@ -8,6 +8,7 @@ use crate::alert::Class;
 use crate::feed::{self, Builder, Indicator, Note};
 use crate::hints::weigh::MAX_POINTS;
 use crate::hints::{Document, Entry, KeyId, Subject, Table};
+use crate::process::ImageLocation;
 
 /// An issue of a fleet of 500 hosts, which expires at `expires`.
 pub(super) fn hints(entries: &[(Subject, u32)], expires: i64) -> Arc<Table> {
@@ -56,7 +57,11 @@ fn hints_raise_and_lower_within_the_cap_and_say_so() {
     assert!((points(&lower) - points(&plain) + 0.5).abs() < 1e-9);
     assert!((points(&raised) - points(&plain) - MAX_POINTS).abs() < 1e-9);
     let alert = raised.only();
-    assert!(alert.reason.ends_with("In the fleet, 3 of 500 hosts call its destination in this rhythm."), "{}", alert.reason);
+    assert!(
+        alert.reason.ends_with("In the fleet, 3 of 500 hosts call its destination in this rhythm."),
+        "{}",
+        alert.reason
+    );
     assert!(alert.parts.iter().any(|part| part.name == "fleet_rhythm" && part.points == 0.5), "{alert:?}");
     assert_eq!(alert.id, plain.only().id, "it is the same finding");
     // What hints said is not in the state: they come anew, or have expired.
@@ -95,22 +100,33 @@ fn what_a_feed_names_stands_as_high_whatever_a_fleet_says() {
         (told, calls.emitted.len())
     };
     let (plain, emitted) = run(Arc::default());
-    assert!(plain.iter().any(|(class, severity, _)| *class == Class::Beacon && *severity == Severity::Critical));
+    assert!(
+        plain.iter().any(|(class, severity, _)| *class == Class::Beacon && *severity == Severity::Critical)
+    );
     assert_eq!(run(hints(&common(), 86_400)), (plain, emitted));
 }
 
 #[test]
-fn what_expired_hints_kept_down_is_told_then_and_new_ones_count_at_once() {
-    // A program about which nothing is odd but where it is: an alert with little to spare.
-    let run = |hints: Arc<Table>| {
+fn what_hints_kept_down_is_told_once_they_expire() {
+    let run = |hints: Arc<Table>, signed, location| {
         let mut calls = with(hints, Arc::default());
+        let info = ProcessInfo { image: "/tmp/.x/upd".into(), signed, location, ..ProcessInfo::default() };
+        calls.tell(-9, Event::Process(ProcessKey { pid: 7, start: Timestamp::ZERO }, &info));
         calls.every(MINUTE, 0, 5);
         calls
     };
-    let plain = run(Arc::default());
-    let spare = points(&plain) - score_line();
-    assert!((0.0..0.5).contains(&spare), "the case wants a finding near the line: {spare}");
-    let mut kept = run(hints(&common(), 30 * MINUTE));
+    // A program that is an alert with little to spare, whatever the facts weigh.
+    let all = [Some(false), None, Some(true)].into_iter().flat_map(|signed| {
+        [Some(ImageLocation::Temporary), None, Some(ImageLocation::Programs)]
+            .map(|location| (signed, location))
+    });
+    let near = all.into_iter().find(|(signed, location)| {
+        let spare = points(&run(Arc::default(), *signed, *location)) - crate::score::ALERT_POINTS;
+        spare > 0.0 && spare < 0.5
+    });
+    let (signed, location) = near.expect("one of them is near the line");
+    assert_eq!(run(Arc::default(), signed, location).emitted.len(), 1);
+    let mut kept = run(hints(&common(), 30 * MINUTE), signed, location);
     assert!(kept.emitted.is_empty() && kept.engine.alerts().next().is_none(), "{:?}", kept.emitted);
     kept.tell(30 * MINUTE - 1, Event::Host(crate::event::HostFacts::default()));
     assert!(kept.emitted.is_empty());
@@ -118,6 +134,13 @@ fn what_expired_hints_kept_down_is_told_then_and_new_ones_count_at_once() {
     assert_eq!(kept.emitted.len(), 1, "the moment of expiry is too late for the hints");
 }
 
-fn score_line() -> f64 {
-    crate::score::ALERT_POINTS
+#[test]
+fn new_hints_count_at_once_and_make_no_second_finding() {
+    let mut calls = with(Arc::default(), Arc::default());
+    calls.every(MINUTE, 0, 40);
+    let before = calls.only();
+    let knowledge = Knowledge { hints: hints(&rare(), 86_400), ..Knowledge::of(&Config::default()) };
+    calls.engine.set_knowledge(&Arc::new(knowledge), &mut |alert| panic!("told twice: {alert:?}"));
+    let after = calls.only();
+    assert!(after.id == before.id && (after.points - before.points - MAX_POINTS).abs() < 1e-9);
 }
