@@ -7,7 +7,7 @@
 //! as other tools log them, [`pack`] packs files, [`feeds`] makes feeds, [`golden`] holds outputs against files, and
 //! [`words`] tells whether they are safe to look at. [`generated`] makes up names as malware does, [`hostile`] names that
 //! break readers. [`servers`] starts the
-//! servers that alerts are shipped to.
+//! servers that alerts are shipped to, and [`mod@fleet`] makes up what many sensors publish.
 // Only `emulate::raw` may: system calls that have no safe form.
 #![deny(unsafe_code)]
 
@@ -18,6 +18,7 @@ mod corpus;
 pub mod emulate;
 pub mod evtx;
 pub mod feeds;
+pub mod fleet;
 pub mod flood;
 pub mod generated;
 pub mod golden;

@@ -42,6 +42,9 @@ const REPORT: Duration = Duration::from_secs(60);
 /// Batches that all carriers of one name may have at once.
 const BATCHES_AT_ONCE: i64 = 16;
 
+/// Where the stream's records come to: sensors may listen below `_INBOX`, where they would hear all that others told.
+const INBOX: &str = "_INBOX_sonde_carry";
+
 /// Name of the dead letters in their folder.
 pub const DEAD_FILE: &str = "carry.dead.ndjson";
 
@@ -136,7 +139,7 @@ impl Carrier {
     /// When the settings lead nowhere.
     pub fn new(settings: &FleetSettings, stop: watch::Receiver<bool>) -> Result<Self, CarryError> {
         let nats = settings.nats.reach();
-        let link = Link::new(&nats, &settings.nats.tls).map_err(CarryError::Nats)?;
+        let link = Link::new(&nats, &settings.nats.tls).map_err(CarryError::Nats)?.with_inbox(INBOX);
         let folder = settings.carry.dead_dir.get().ok_or(CarryError::NoDeadDir)?;
         Ok(Self {
             link,

@@ -179,7 +179,7 @@ fn alert<'a>(wire: &'a Wire<'_>, body: &'a [u8], time: i64, received: i64) -> Re
         finding_id: &said.id,
         revision: said.revision,
         // The latest word of a finding: a sensor that lost its state counts revisions from one again.
-        turn: u64::try_from(time).unwrap_or_default() << 24 | u64::from(said.revision.min((1 << 24) - 1)),
+        turn: (time.unsigned_abs() << 24) | u64::from(said.revision.min((1 << 24) - 1)),
         change: cut(&said.change),
         severity: cut(&said.severity),
         score: said.score,

@@ -29,6 +29,7 @@ pub struct Link {
     servers: Vec<ServerAddr>,
     login: Login,
     tls: Option<Tls>,
+    inbox: Option<&'static str>,
 }
 
 /// How we say who we are; what is secret is read anew for each connection.
@@ -97,7 +98,14 @@ impl Link {
                 return Err("at most one of nats.user, nats.token and nats.credentials may be set".to_owned());
             }
         };
-        Ok(Self { servers, login, tls: secured })
+        Ok(Self { servers, login, tls: secured, inbox: None })
+    }
+
+    /// Answers come below this subject instead of `_INBOX`, which all sensors may listen to.
+    #[must_use]
+    pub fn with_inbox(mut self, prefix: &'static str) -> Self {
+        self.inbox = Some(prefix);
+        self
     }
 
     /// Connects to one of the servers. `patience`: longest wait for each. `window`: most messages that wait to be written.
@@ -131,6 +139,9 @@ impl Link {
                 }
                 std::future::ready(())
             });
+        if let Some(prefix) = self.inbox {
+            options = options.custom_inbox_prefix(prefix);
+        }
         if let Some(tls) = &self.tls {
             options = options.require_tls(true).tls_client_config(tls.config()?.as_ref().clone());
         }
