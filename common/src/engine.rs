@@ -177,15 +177,19 @@ impl Engine {
     pub fn set_knowledge(&mut self, knowledge: &Arc<Knowledge>, sink: &mut impl FnMut(Alert)) {
         let before = std::mem::replace(&mut self.judge.knowledge, Arc::clone(knowledge));
         self.judge.excused.retain(|name, _| knowledge.profiles.get(name).is_some());
-        let Knowledge { detectors, feeds, .. } = &**knowledge;
-        if Arc::ptr_eq(&before.feeds, feeds) || feeds.is_empty() || !detectors.indicators {
-            return;
+        let Knowledge { detectors, feeds, hints, .. } = &**knowledge;
+        let same_feeds = Arc::ptr_eq(&before.feeds, feeds) || feeds.is_empty();
+        if !same_feeds && detectors.indicators {
+            self.judge.feeds_since = self.judge.scope.now;
+            for finding in indicator::of_the_past(feeds, &self.beacons, &self.indicators, &self.names) {
+                self.judge.past(finding, sink);
+            }
+            self.judge.listed(&mut self.beacons, sink);
         }
-        self.judge.feeds_since = self.judge.scope.now;
-        for finding in indicator::of_the_past(feeds, &self.beacons, &self.indicators, &self.names) {
-            self.judge.past(finding, sink);
+        if !Arc::ptr_eq(&before.hints, hints) {
+            // What they raise is told now, and so is what earlier ones kept down.
+            self.judge.bring_back(&mut self.beacons, sink);
         }
-        self.judge.listed(&mut self.beacons, sink);
     }
 
     /// Hands to `sink` what was held back, and nothing holds back any more: after a change of profiles.
@@ -305,6 +309,11 @@ impl Engine {
             if before != now && self.judge.suppressions.any_expired(before, now) {
                 self.judge.bring_back(&mut self.beacons, sink);
             }
+        }
+        let ended = |now| now >= self.judge.knowledge.hints.expires;
+        if !self.judge.knowledge.hints.is_empty() && !ended(before) && ended(self.judge.scope.now) {
+            // What they kept down is told, now that they say nothing any more.
+            self.judge.bring_back(&mut self.beacons, sink);
         }
         self.counters.events += 1;
         match observation.event {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::config::{CommandLines, Config, DetectorSettings, LearningSettings};
 use crate::feed;
+use crate::hints;
 use crate::profile::Profiles;
 
 /// What detection draws on.
@@ -22,6 +23,8 @@ pub struct Knowledge {
     pub feeds_may_change: bool,
     /// Which network an address belongs to.
     pub networks: Option<Arc<feed::Networks>>,
+    /// What a fleet tells of what it sees.
+    pub hints: Arc<hints::Table>,
     /// Programs that tick by nature.
     pub profiles: Arc<Profiles>,
 }

@@ -29,6 +29,7 @@ pub mod explain;
 pub mod feed;
 pub mod format;
 pub mod guide;
+pub mod hints;
 pub mod human;
 pub mod knowledge;
 pub mod learn;

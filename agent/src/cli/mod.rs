@@ -66,7 +66,7 @@ enum Command {
     Config(config::Arguments),
     /// Check lists of known-bad infrastructure, and show those that the configuration names
     Feeds(feeds::Arguments),
-    /// What many sensors say: carried to a store that counts it
+    /// What many sensors say: carried to a store that counts it, asked, and told back to the sensors
     Fleet(fleet::Arguments),
     /// List where alerts and the sensor's own words go, and test whether a server takes them
     Sinks(sinks::Arguments),

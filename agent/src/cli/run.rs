@@ -20,6 +20,7 @@ use crate::live::command;
 use crate::live::feeds::FeedReader;
 use crate::live::flow::{Emit, Flow};
 use crate::live::health::Health;
+use crate::live::hints::HintReader;
 use crate::live::host::HostFacts;
 use crate::live::keep::Keeper;
 use crate::live::sensor::{Parts, Sensor};
@@ -89,7 +90,7 @@ impl Arguments {
 
         // The socket first: a second sensor is to end before it touches anything.
         let (commander, commands) = command::channel();
-        let feeds_to = commander.clone();
+        let (feeds_to, hints_to) = (commander.clone(), commander.clone());
         let heartbeat = Heartbeat::default();
         let path = settings::file(self.config.as_deref());
         let stdout = self.stdout(config.alerts.guidance);
@@ -129,9 +130,12 @@ impl Arguments {
         flow.own().set_sockets(own);
         let feeds = FeedReader::start(config.feeds.clone(), feeds_to)
             .map_err(|error| Failure(Exit::Internal, format!("no thread to read feeds: {error}")))?;
-        let (log, feeds) = (Some(log), Some(feeds));
+        let state = config.state.dir.get().map(PathBuf::from);
+        let hints = HintReader::start(config.hints.clone(), state, hints_to)
+            .map_err(|error| Failure(Exit::Internal, format!("no thread to take hints: {error}")))?;
+        let (log, feeds, hints) = (Some(log), Some(feeds), Some(hints));
         let (boot, gap, outbox) = (kept.boot, kept.gap, Some(outbox));
-        let parts = Parts { flow, keeper, boot, gap, log, feeds, outbox };
+        let parts = Parts { flow, keeper, boot, gap, log, feeds, hints, outbox };
         let mut sensor = Sensor::new(&config, sources, parts, health);
         service::notify(Notice::Ready);
         info!("the sensor is running");

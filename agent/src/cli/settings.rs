@@ -8,6 +8,7 @@ use sonde_common::knowledge::Knowledge;
 
 use super::failure::Failure;
 use crate::exit::Exit;
+use crate::fleet::hints_file;
 use crate::knowledge;
 use crate::platform::paths;
 use crate::profiles;
@@ -24,13 +25,23 @@ pub(super) fn read(file: Option<&Path>, set: &[String]) -> Result<Config, Failur
 }
 
 /// What people told Sonde beside its settings. Here someone waits for the answer, so what is wrong ends it.
-/// `feeds`: files beside those of the settings.
-pub(super) fn knowledge(config: &Config, feeds: &[PathBuf]) -> Result<Arc<Knowledge>, Failure> {
+/// `feeds`: files beside those of the settings; `hints`: a file of hints of a fleet.
+pub(super) fn knowledge(
+    config: &Config,
+    feeds: &[PathBuf],
+    hints: Option<&Path>,
+) -> Result<Arc<Knowledge>, Failure> {
     let (profiles, problems) = profiles::read(&config.profiles);
     if !problems.is_empty() {
         return Err(Failure(Exit::Config, problems.join("\n")));
     }
-    knowledge::for_replay(config, feeds, profiles).map_err(|why| Failure(Exit::BadInput, why))
+    let mut known =
+        knowledge::for_replay(config, feeds, profiles).map_err(|why| Failure(Exit::BadInput, why))?;
+    if let Some(path) = hints {
+        let table = hints_file::read(path, &config.hints).map_err(|why| Failure(Exit::BadInput, why))?;
+        Arc::make_mut(&mut known).hints = Arc::new(table);
+    }
+    Ok(known)
 }
 
 /// The file that is meant: the one named, else the system's if it is there.

@@ -97,7 +97,7 @@ impl Source {
 
     fn replay(&self) -> Result<Replayed, Failure> {
         let config = settings::read(self.sensor.config.as_deref(), &[])?;
-        let knowledge = settings::knowledge(&config, &[])?;
+        let knowledge = settings::knowledge(&config, &[], None)?;
         let mut inputs = Vec::new();
         for file in replay::walk(&self.from)? {
             inputs.extend(Found::look(&file, false).map_err(|error| Failure::of_input(&error))?.found);

@@ -218,6 +218,12 @@ fn costs(out: &mut String, health: &Health, style: Style) {
     if let Some(failure) = &health.feeds.failure {
         row("", format!("not all can be used, {}: {}", ago(health.now, failure.time), failure.reason));
     }
+    if health.hints.wanted {
+        row("hints", hints(health));
+        for problem in [&health.hints.failure, &health.hints.refusal].into_iter().flatten() {
+            row("", format!("{}: {}", ago(health.now, problem.time), problem.reason));
+        }
+    }
     let file = config.path.as_deref().unwrap_or("defaults");
     row("config", format!("{file}, taken {}", ago(health.now, config.loaded)));
     if let Some(rejected) = &config.rejected {
@@ -254,6 +260,26 @@ fn feeds(health: &Health) -> String {
         text.push_str(&format!("; networks from {networks}"));
     }
     text
+}
+
+/// What the fleet tells.
+fn hints(health: &Health) -> String {
+    let hints = &health.hints;
+    let refused: u64 = hints.refused.values().sum();
+    let refused =
+        if refused > 0 { format!("; {} documents refused", human::count(refused)) } else { String::new() };
+    let Some((made, expires)) = hints.made.zip(hints.expires) else {
+        return format!("none came yet{refused}");
+    };
+    let end = if expires <= health.now { "expired at" } else { "until" };
+    format!(
+        "{} of a fleet of {} hosts, serial {} of {}, made {}, {end} {expires}{refused}",
+        human::count(hints.entries),
+        human::count(hints.hosts.into()),
+        hints.serial,
+        hints.issuer,
+        ago(health.now, made),
+    )
 }
 
 /// One line: what runs where, since when, and how it is.

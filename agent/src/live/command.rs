@@ -29,6 +29,8 @@ pub enum Command {
     ReloadFailed(String),
     /// Look up in these feeds from now on; or say why they cannot be read.
     Feeds(Box<News>),
+    /// Weigh these hints of a fleet from now on; or say why there are no new ones.
+    Hints(Box<super::hints::News>),
     /// Save the state, say what is left to say, and end.
     Stop,
 }

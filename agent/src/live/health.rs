@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use sonde_common::feed::index::Counts as Indicators;
+use sonde_common::hints::Table;
 use sonde_common::human;
 use sonde_common::live::{Gap, GapCause, Unavailable};
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
@@ -49,6 +50,8 @@ pub struct Health {
     pub state: StateHealth,
     /// The feeds in use.
     pub feeds: FeedsHealth,
+    /// What a fleet tells.
+    pub hints: HintsHealth,
     /// The configuration in use.
     pub config: ConfigHealth,
     /// Programs that tick by nature.
@@ -252,6 +255,67 @@ pub struct FeedsHealth {
     pub failure: Option<Failure>,
 }
 
+/// Hints of a fleet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HintsHealth {
+    /// Whether they are asked for.
+    pub wanted: bool,
+    /// Who signed those in use.
+    pub issuer: String,
+    /// Their serial; 0 where there are none.
+    pub serial: u64,
+    /// Hosts of the fleet.
+    pub hosts: u32,
+    /// Entries.
+    pub entries: u64,
+    /// When they were made.
+    pub made: Option<Timestamp>,
+    /// From when on they weigh nothing.
+    pub expires: Option<Timestamp>,
+    /// Documents that were refused, by cause.
+    pub refused: BTreeMap<String, u64>,
+    /// Why the latest one was, until an issue is taken.
+    pub refusal: Option<Failure>,
+    /// Why the bucket cannot be had, until it can.
+    pub failure: Option<Failure>,
+}
+
+impl HintsHealth {
+    /// Notes hints that are taken.
+    pub fn of(&mut self, table: &Table) {
+        self.issuer = table.issuer.to_string();
+        self.serial = table.serial;
+        self.hosts = table.hosts;
+        self.entries = table.entries() as u64;
+        (self.made, self.expires) = (Some(table.made), Some(table.expires));
+        self.refusal = None;
+    }
+
+    /// Why they are no help at `now`, in words.
+    fn complaints(&self, now: Timestamp) -> Vec<String> {
+        let mut all = Vec::new();
+        if !self.wanted {
+            return all;
+        }
+        match self.expires {
+            None => all.push("no hints of the fleet came yet".to_owned()),
+            Some(expires) if expires <= now => {
+                all.push(format!("the hints of the fleet expired at {expires}"))
+            }
+            Some(_) => {}
+        }
+        if let Some(failure) = &self.failure {
+            all.push(format!("hints of the fleet cannot be had: {}", failure.reason));
+        }
+        if let Some(refusal) = &self.refusal {
+            let count = human::count(self.refused.values().sum());
+            all.push(format!("documents of hints refused: {count}, the latest since {}", refusal.reason));
+        }
+        all
+    }
+}
+
 /// The configuration in use.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -396,6 +460,7 @@ impl Health {
             let refused = human::count(self.feeds.counts.refused);
             reasons.push(format!("{refused} indicators have no room (feeds.memory)"));
         }
+        reasons.extend(self.hints.complaints(self.now));
         if let Some(rejected) = &self.config.rejected {
             reasons.push(format!("a new configuration was not taken: {}", rejected.reason));
         }
@@ -483,12 +548,23 @@ mod tests {
         };
         assert_eq!(judged(all), (Verdict::Ok, String::new()));
         type Spoil = (&'static str, fn(&mut Health));
-        let spoils: [Spoil; 8] = [
+        let spoils: [Spoil; 11] = [
             ("feeds cannot be used: list.txt: line 3", |health| {
                 let failure = Failure { time: Timestamp::ZERO, reason: "list.txt: line 3".into() };
                 health.feeds.failure = Some(failure);
             }),
             ("12 indicators have no room", |health| health.feeds.counts.refused = 12),
+            ("no hints of the fleet came yet", |health| health.hints.wanted = true),
+            ("the hints of the fleet expired at 1970", |health| {
+                health.hints =
+                    HintsHealth { wanted: true, expires: Some(Timestamp::ZERO), ..Default::default() };
+            }),
+            ("refused: 3, the latest since its signature", |health| {
+                health.hints.wanted = true;
+                health.hints.refused.insert("signature".into(), 3);
+                let reason = "its signature does not fit".into();
+                health.hints.refusal = Some(Failure { time: Timestamp::ZERO, reason });
+            }),
             ("12 packets lost", |health| health.count_lost("packets", 12)),
             ("poll: short connections are missed", |health| {
                 health.degraded(Role::Connections, "poll", "short connections are missed");

@@ -7,6 +7,7 @@ pub mod desk;
 pub mod feeds;
 pub mod flow;
 pub mod health;
+pub mod hints;
 pub mod host;
 pub mod identity;
 pub mod keep;

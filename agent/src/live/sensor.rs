@@ -21,6 +21,7 @@ use super::desk;
 use super::feeds::{FeedReader, News};
 use super::flow::Flow;
 use super::health::{Failure, Health, Role};
+use super::hints::{self, HintReader};
 use super::identity::{Identities, IdentityOptions, Lookup};
 use super::keep::Keeper;
 use super::queue::{Next, Queue};
@@ -67,6 +68,7 @@ pub struct Sensor {
     config: Config,
     log: Option<telemetry::Log>,
     feeds: Option<FeedReader>,
+    hints: Option<HintReader>,
     outbox: Option<Arc<Outbox>>,
     words: Option<Words>,
     knowledge: Knowledge,
@@ -106,6 +108,8 @@ pub struct Parts {
     pub log: Option<telemetry::Log>,
     /// Reads feeds.
     pub feeds: Option<FeedReader>,
+    /// Takes hints of a fleet.
+    pub hints: Option<HintReader>,
     /// Leads to the sinks.
     pub outbox: Option<Arc<Outbox>>,
 }
@@ -114,7 +118,7 @@ impl Sensor {
     /// Puts the sensor together.
     #[must_use]
     pub fn new(config: &Config, mut sources: Sources, parts: Parts, health: Health) -> Self {
-        let Parts { mut flow, mut keeper, boot, gap, log, feeds, outbox } = parts;
+        let Parts { mut flow, mut keeper, boot, gap, log, feeds, hints, outbox } = parts;
         if let Some(outbox) = &outbox {
             let outbox = Arc::clone(outbox);
             keeper.after(Box::new(move || outbox.sync(SAFE_WAIT)));
@@ -145,6 +149,7 @@ impl Sensor {
             config: config.clone(),
             log,
             feeds,
+            hints,
             outbox,
             words,
             knowledge: Knowledge::default(),
@@ -190,6 +195,7 @@ impl Sensor {
                     self.health.config.rejected = Some(Failure { time, reason });
                 }
                 Ok(Command::Feeds(news)) => self.take_feeds(&news),
+                Ok(Command::Hints(news)) => self.take_hints(*news),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let now = Instant::now();
@@ -252,6 +258,9 @@ impl Sensor {
         if let Some(feeds) = &self.feeds {
             feeds.read(config.feeds.clone());
         }
+        if let Some(hints) = &self.hints {
+            hints.set(config.hints.clone());
+        }
         if let Some(outbox) = &self.outbox
             && !outbox.reload(config.sinks.clone(), config.alerts.guidance)
         {
@@ -281,6 +290,7 @@ impl Sensor {
         self.knowledge = Knowledge {
             feeds: Arc::clone(&self.knowledge.feeds),
             networks: self.knowledge.networks.clone(),
+            hints: Arc::clone(&self.knowledge.hints),
             profiles: Arc::new(profiles),
             // Feeds may be named later, too.
             feeds_may_change: true,
@@ -305,6 +315,14 @@ impl Sensor {
         health.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         self.knowledge.feeds = Arc::clone(&read.index);
         self.knowledge.networks.clone_from(&read.networks);
+        self.flow.set_knowledge(&Arc::new(self.knowledge.clone()));
+    }
+
+    /// Weighs other hints of the fleet from now on; or notes why there are no new ones.
+    fn take_hints(&mut self, hints::News { table, health }: hints::News) {
+        self.health.hints = health;
+        let Some(table) = table else { return };
+        self.knowledge.hints = table;
         self.flow.set_knowledge(&Arc::new(self.knowledge.clone()));
     }
 

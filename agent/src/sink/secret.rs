@@ -76,7 +76,7 @@ pub fn read_all(secret: &Secret) -> Result<Zeroizing<String>, SecretError> {
 }
 
 /// Reads a file that holds a secret and that nobody else can read.
-pub(super) fn read_file(path: &Path) -> Result<Zeroizing<String>, SecretError> {
+pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<String>, SecretError> {
     let place = path.display().to_string();
     let error = |error| SecretError::File { place: place.clone(), error };
     let mut file = platform::open_private(path).map_err(error)?;

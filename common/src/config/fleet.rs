@@ -102,7 +102,7 @@ impl FleetNatsSettings {
     }
 }
 
-fn checked_tls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TlsSettings, D::Error> {
+pub(super) fn checked_tls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TlsSettings, D::Error> {
     let tls = TlsSettings::deserialize(deserializer)?;
     match tls.fault() {
         None => Ok(tls),

@@ -11,6 +11,7 @@ mod control;
 mod detectors;
 mod feeds;
 mod fleet;
+mod hints;
 mod learning;
 mod limits;
 mod log;
@@ -34,6 +35,7 @@ pub use self::fleet::{
     BucketName, CarrySettings, ClickHouseSettings, ConsumerName, DatabaseName, FleetNatsSettings,
     FleetSettings, StreamName,
 };
+pub use self::hints::HintSettings;
 pub use self::learning::{LearningSettings, PeriodDays};
 pub use self::limits::{CpuPercent, HeldEvents, Limits, MemorySize, MemorySizeError};
 pub use self::log::{LogLevel, LogSettings, LogTarget};
@@ -66,6 +68,8 @@ pub struct Config {
     pub learning: LearningSettings,
     /// Lists of known-bad infrastructure.
     pub feeds: FeedSettings,
+    /// What a fleet tells its sensors.
+    pub hints: HintSettings,
     /// Programs that tick by nature.
     pub profiles: ProfileSettings,
     /// What stands in an alert.

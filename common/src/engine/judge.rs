@@ -15,6 +15,7 @@ use crate::detect::beacon::{BeaconDetector, Evaluated};
 use crate::detect::{Finding, Host as _, Seen, indicator};
 use crate::domain::registrable;
 use crate::explain::{self, techniques};
+use crate::hints;
 use crate::knowledge::Knowledge;
 use crate::process::MAX_PROCESS_TEXT_BYTES;
 use crate::profile::Excused;
@@ -79,13 +80,14 @@ impl Judge {
             beacons.note_peak(slot, Peak { time: self.scope.now, timing, facts, points });
         }
         let listed = self.standing_on_feeds(beacons.get(slot));
-        if points <= score::ALERT_POINTS && listed.is_none() {
+        let lift = self.lift(beacons.get(slot));
+        if points + lift <= score::ALERT_POINTS && listed.is_none() {
             return;
         }
         let Some((series, label)) = beacons.get(slot) else { return };
         let id = ledger::finding_id(&self.scope.host, label);
         let severity =
-            listed.unwrap_or_else(|| score::severity(timing.bans, points, context::ceiling(label)));
+            listed.unwrap_or_else(|| score::severity(timing.bans, points + lift, context::ceiling(label)));
         if self.is_told_by_group(beacons, seen, label, id, points) {
             return;
         }
@@ -157,19 +159,44 @@ impl Judge {
 
     /// The alert that a series makes, with all that is known of both ends.
     fn of_series(&self, series: &Series, label: &Label, standing: &Standing) -> Alert {
-        let mut alert = explain::alert(&self.scope.host, series, label, standing);
-        self.complete(&mut alert);
-        alert
+        self.of_series_lifted(series, label, standing).0
     }
 
-    /// Notes in an alert what is not known of the host's past yet, what feeds say of its destination, and which profile it
-    /// has to do with.
-    fn complete(&self, alert: &mut Alert) {
+    /// The same, and what hints of a fleet add to its points.
+    fn of_series_lifted(&self, series: &Series, label: &Label, standing: &Standing) -> (Alert, f64) {
+        let mut alert = explain::alert(&self.scope.host, series, label, standing);
+        let lift = self.complete(&mut alert, context::ceiling(label));
+        (alert, lift)
+    }
+
+    /// What hints of a fleet add to the points of a series. Its peak and the ledger know nothing of it: hints expire.
+    fn lift(&self, of: Option<(&Series, &Label)>) -> f64 {
+        let Some((series, label)) = of.filter(|_| self.is_hinted()) else { return 0.0 };
+        let id = ledger::finding_id(&self.scope.host, label);
+        self.of_series_lifted(series, label, &self.ledger.standing_of(&id, ledger::NO_SERIES)).1
+    }
+
+    /// Whether there are hints that have not expired.
+    fn is_hinted(&self) -> bool {
+        !self.knowledge.hints.is_empty() && self.knowledge.hints.holds_at(self.scope.now)
+    }
+
+    /// Points above which something may be an alert, with hints or without.
+    fn least_points(&self) -> f64 {
+        score::ALERT_POINTS - if self.is_hinted() { hints::weigh::MAX_POINTS } else { 0.0 }
+    }
+
+    /// Notes in an alert what is not known of the host's past yet, what feeds say of its destination, what a fleet says of
+    /// it, and which profile it has to do with. `ceiling`: the highest severity that the source's blind spots allow. Returns
+    /// what hints of the fleet add to its points.
+    fn complete(&self, alert: &mut Alert, ceiling: Severity) -> f64 {
         self.redact(alert);
         self.scope.annotate(alert);
         indicator::complete(alert, &self.knowledge, self.feeds_since);
+        let lift = hints::weigh::complete(alert, &self.knowledge.hints, self.scope.now, ceiling);
         alert.profile = self.knowledge.profiles.of(alert);
         alert.techniques = techniques::of(alert);
+        lift
     }
 
     /// Leaves out of the command line what the settings say. A live sensor does so when a process begins; other sources give
@@ -249,15 +276,19 @@ impl Judge {
             return;
         }
         let points: f64 = finding.parts.iter().map(|part| part.points).sum();
-        if points <= score::ALERT_POINTS {
+        if points <= self.least_points() {
             return;
         }
         let id = ledger::counted_id(&self.scope.host, &finding);
-        let severity = score::severity_of(points).min(finding.ceiling);
+        let ceiling = finding.ceiling;
+        let severity = score::severity_of(points).min(ceiling);
         let callbacks = finding.evidence.callbacks;
         let standing = self.ledger.standing_of(&id, ledger::NO_SERIES);
         let mut alert = explain::counted(&self.scope.host, finding, points, severity, &standing);
-        self.complete(&mut alert);
+        let lift = self.complete(&mut alert, ceiling);
+        if points + lift <= score::ALERT_POINTS {
+            return;
+        }
         let (points, severity) = (alert.points, alert.severity);
         if self.holds_back(&alert) {
             return;
@@ -277,15 +308,15 @@ impl Judge {
     pub(super) fn bring_back(&mut self, beacons: &mut BeaconDetector, sink: &mut impl FnMut(Alert)) {
         let held: Vec<_> = beacons
             .iter()
-            .filter(|(_, _, label)| label.peak.is_some_and(|peak| peak.points > score::ALERT_POINTS))
+            .filter(|(_, _, label)| label.peak.is_some_and(|peak| peak.points > self.least_points()))
             .map(|(key, _, _)| key)
             .collect();
         for key in held {
             let Some((series, label)) = beacons.find(key) else { continue };
             let id = ledger::finding_id(&self.scope.host, label);
             let Some(peak) = label.peak.filter(|_| self.ledger.series_of(&id).is_none()) else { continue };
-            let as_listed = self.of_series(series, label, &self.ledger.standing_of(&id, key));
-            if self.is_held(&as_listed) {
+            let (as_listed, lift) = self.of_series_lifted(series, label, &self.ledger.standing_of(&id, key));
+            if peak.points + lift <= score::ALERT_POINTS || self.is_held(&as_listed) {
                 continue;
             }
             let evaluation = Evaluation {

@@ -3,6 +3,7 @@
 mod calls;
 mod counted;
 mod gaps;
+mod hinted;
 mod learning;
 mod lifecycle;
 mod memory;

@@ -80,6 +80,9 @@ pub(super) struct Arguments {
     /// A file or folder of known-bad infrastructure, beside those of the configuration; may be repeated
     #[arg(long, value_name = "FILE", conflicts_with = "rule")]
     feed: Vec<PathBuf>,
+    /// A file of hints of a fleet (`sonde fleet hints publish --out`), signed by a key of hints.keys (docs/hints.md)
+    #[arg(long, value_name = "FILE", conflicts_with = "rule")]
+    hints: Option<PathBuf>,
     /// What the files hold [default: found out from their content]
     #[arg(long, value_enum)]
     input_format: Option<InputFormat>,
@@ -213,7 +216,7 @@ impl Arguments {
         if let Some(asked) = Asked::of(self.rule, self.compare) {
             return self.ask(asked, &config, inputs, process_map);
         }
-        let knowledge = settings::knowledge(&config, &self.feed)?;
+        let knowledge = settings::knowledge(&config, &self.feed, self.hints.as_deref())?;
         let events_to_stdout = self.events.as_ref().is_some_and(|path| path.as_os_str() == "-");
         let events: Option<Box<dyn Write>> = match &self.events {
             None => None,

@@ -74,7 +74,7 @@ impl Arguments {
             return Err(Failure(Exit::Usage, text.to_owned()));
         }
         let wanted = Wanted { sentinel: asked != Asked::Rita, rita: asked != Asked::Sentinel };
-        let knowledge = settings::knowledge(config, &self.feed)?;
+        let knowledge = settings::knowledge(config, &self.feed, self.hints.as_deref())?;
         let mut feed = Feed::new(wanted);
         let mut progress = Progress::new(total_length(&inputs), !self.no_progress);
         let replay = Replay {
