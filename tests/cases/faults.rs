@@ -2,7 +2,8 @@
 //! ends in exactly one way (`emitted = acknowledged + spooled + dead + dropped`), and what counts as delivered is there.
 //!
 //! The sensor's side is the real shipper in a process of its own, the servers are real but for Splunk's. Here a few cells run,
-//! in which each sink and each fault stands at least once; `scripts/faults` runs them all, and kills the sensor 200 times.
+//! in which each sink and each fault stands at least once; `scripts/faults` runs them all, and kills the sensor 200 times. The
+//! same servers are sent every hostile name.
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a panic is a failed test here")]
 

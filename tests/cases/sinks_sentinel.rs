@@ -231,7 +231,15 @@ fn what_the_shipper_is_told_is_read_back_field_by_field() {
         }
         let score = row["Score"].as_f64().unwrap();
         assert!((score - alert.score.clamp(0.0, 1.0)).abs() < 0.0001, "{score}");
-        assert_eq!(row["Details"]["parts"].as_array().map_or(0, Vec::len), alert.parts.len());
+        // Names of thousands of letters in every field leave no room in one column, and that is told.
+        let cut = row["Details"]["cut_bytes"].as_u64();
+        assert!(cut.is_none_or(|bytes| bytes > 60_000), "{cut:?}");
+        let parts = row["Details"]["parts"].as_array().map_or(0, Vec::len);
+        assert!(
+            parts == alert.parts.len() || (cut.is_some() && alert.host.len() > 255),
+            "{id}: {}",
+            row["Details"]
+        );
     }
     let got = until(&double, SENSOR, 2);
     let audit = got.iter().find(|row| row["RecordKind"] == "audit").unwrap();
