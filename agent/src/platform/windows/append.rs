@@ -142,7 +142,8 @@ mod tests {
         first.try_lock().unwrap();
         let (second, _) = open(&path, 0).unwrap();
         assert!(matches!(second.try_lock(), Err(std::fs::TryLockError::WouldBlock)));
-        first.unlock().unwrap();
+        // The standard library unlocks twice, and Wine 8 has another word for the second time: what counts is what follows.
+        let _ = first.unlock();
         second.try_lock().unwrap();
     }
 }

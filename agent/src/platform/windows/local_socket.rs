@@ -1,6 +1,7 @@
 //! The named pipe on which the sensor is asked. Its security descriptor admits SYSTEM, administrators and the account that the
 //! sensor runs as, and it takes no connections from other machines.
 
+use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::windows::io::{AsRawHandle as _, FromRawHandle as _, IntoRawHandle as _, OwnedHandle};
 use std::path::Path;
@@ -127,6 +128,11 @@ impl Listener {
         let name = wide(path).map_err(system("its name"))?;
         let descriptor = Descriptor::private("FA", "").map_err(system("saying who may"))?;
         let place = Place { name, descriptor };
+        // The system's own flag for it, below, is not heeded by Wine 8.
+        let asked = OpenOptions::new().read(true).write(true).open(path);
+        if !asked.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return Err(BindError::Taken { path: shown() });
+        }
         match place.instance(FILE_FLAG_FIRST_PIPE_INSTANCE) {
             Ok(first) => Ok(Self { first, place }),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -296,8 +302,8 @@ mod tests {
         for letter in [b'a', b'b', b'c'] {
             let mut connection = connect(&path, Duration::from_secs(10)).unwrap();
             connection.write_all(&[letter; 5]).unwrap();
-            let mut answer = Vec::new();
-            connection.read_to_end(&mut answer).unwrap();
+            let mut answer = vec![0; 300_000];
+            connection.read_exact(&mut answer).unwrap();
             assert_eq!(answer, vec![letter; 300_000], "all of it, though the other side is gone by now");
         }
         server.join().unwrap();

@@ -37,7 +37,7 @@ fn folder() -> PathBuf {
     let mut place: *mut u16 = std::ptr::null_mut();
     // SAFETY: the identifier is a constant; the system allocates the text, which is freed with its own function.
     let data = unsafe {
-        let result = SHGetKnownFolderPath(&raw const PROGRAM_DATA, 0, std::ptr::null_mut(), &raw mut place);
+        let result = SHGetKnownFolderPath(&PROGRAM_DATA, 0, std::ptr::null_mut(), &raw mut place);
         let data = text_at(place);
         CoTaskMemFree(place.cast());
         if result == 0 { data } else { String::new() }
