@@ -41,12 +41,12 @@ pub fn cpu_time() -> Duration {
 /// Memory, handles and threads now: for once a second, not for each batch.
 #[must_use]
 pub fn usage() -> Usage {
-    let mut memory = PROCESS_MEMORY_COUNTERS::default();
-    memory.cb = u32::try_from(size_of::<PROCESS_MEMORY_COUNTERS>()).unwrap_or(0);
+    let cb = u32::try_from(size_of::<PROCESS_MEMORY_COUNTERS>()).unwrap_or(0);
+    let mut memory = PROCESS_MEMORY_COUNTERS { cb, ..Default::default() };
     let mut handles = 0;
     // SAFETY: the pseudo-handle is always valid; both structures are live, and the length of the first is told.
     unsafe {
-        K32GetProcessMemoryInfo(GetCurrentProcess(), &raw mut memory, memory.cb);
+        K32GetProcessMemoryInfo(GetCurrentProcess(), &raw mut memory, cb);
         GetProcessHandleCount(GetCurrentProcess(), &raw mut handles);
     }
     Usage {
@@ -67,8 +67,8 @@ fn threads() -> Option<u64> {
         }
         OwnedHandle::from_raw_handle(handle)
     };
-    let mut entry = PROCESSENTRY32W::default();
-    entry.dwSize = u32::try_from(size_of::<PROCESSENTRY32W>()).unwrap_or(0);
+    let length = u32::try_from(size_of::<PROCESSENTRY32W>()).unwrap_or(0);
+    let mut entry = PROCESSENTRY32W { dwSize: length, ..Default::default() };
     // SAFETY: the list is open, and the entry says its length.
     let mut found = unsafe { Process32FirstW(list.as_raw_handle(), &raw mut entry) };
     while found != 0 {
