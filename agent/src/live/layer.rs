@@ -120,6 +120,9 @@ pub type LayerWay = Way<LayerChoice, OpenLayer>;
 /// A way to packets.
 pub type PacketWay = Way<CaptureMode, OpenPackets>;
 
+/// In words how something works, and what of it does not; or why all of it does not.
+pub type Looked = Result<(String, Vec<Unavailable>), Unavailable>;
+
 /// What helps the sources and is no source: what `sonde doctor` asks the system besides.
 #[derive(Clone, Copy, Debug)]
 pub struct Aid {
@@ -129,6 +132,6 @@ pub struct Aid {
     pub cost: &'static str,
     /// What is missed without it.
     pub without: &'static str,
-    /// In words how it works, and what of it does not.
-    pub look: fn() -> Result<(String, Vec<Unavailable>), Unavailable>,
+    /// Looks at it.
+    pub look: fn() -> Looked,
 }

@@ -10,7 +10,7 @@ use super::packets::{PnetSource, Ring, RingOptions};
 use super::paths;
 use super::privileges::{self, Capability, Needs};
 use crate::live::layer::{
-    Aid, Layer, LayerWay, Meter, OpenLayer, OpenPackets, PacketWay, SourceOptions, Way,
+    Aid, Layer, LayerWay, Looked, Meter, OpenLayer, OpenPackets, PacketWay, SourceOptions, Way,
 };
 
 pub use super::netlink::seed;
@@ -126,7 +126,7 @@ pub const AIDS: &[Aid] = &[
     },
 ];
 
-fn packages() -> Result<(String, Vec<Unavailable>), Unavailable> {
+fn packages() -> Looked {
     match paths::package_database() {
         Some(path) => Ok((format!("{path} is read"), Vec::new())),
         None => Err(Unavailable {
@@ -137,7 +137,7 @@ fn packages() -> Result<(String, Vec<Unavailable>), Unavailable> {
     }
 }
 
-fn capabilities() -> Result<(String, Vec<Unavailable>), Unavailable> {
+fn capabilities() -> Looked {
     let wanted = [
         (Capability::Bpf, "kernel programs: owners of short-lived connections"),
         (Capability::Perfmon, "kernel programs that look at processes"),

@@ -7,7 +7,7 @@ use sonde_common::live::{LiveEvent, Unavailable};
 use sonde_common::time::Timestamp;
 
 use super::privileges;
-use crate::live::layer::{Aid, LayerWay, PacketWay, SourceOptions, Way};
+use crate::live::layer::{Aid, LayerWay, Looked, PacketWay, SourceOptions, Way};
 
 /// A network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub const AIDS: &[Aid] = &[Aid {
     look: administrator,
 }];
 
-fn administrator() -> Result<(String, Vec<Unavailable>), Unavailable> {
+fn administrator() -> Looked {
     let account = privileges::account().unwrap_or_else(|| "an account without a name".to_owned());
     if privileges::elevated() {
         return Ok((format!("runs as {account}, with an administrator's rights"), Vec::new()));
