@@ -283,6 +283,7 @@ fn a_log_cut_anywhere_keeps_its_whole_rows() {
     }
 }
 
+#[cfg(feature = "linux")]
 #[test]
 fn a_folder_that_leads_back_into_itself_is_walked_once_and_a_dangling_link_passed_over() {
     let calls = three_hosts();
