@@ -326,7 +326,8 @@ fn a_document_that_calls_everything_common_lowers_nothing_by_more_than_the_cap()
     let key = SecretKey::of_seed(&[5; 32]);
     let config = scratch.write("sonde.toml", format!("[hints]\nkeys = [\"{}\"]\n", key.public()).as_bytes());
     let (mut alerts, mut kept, mut lowered, mut indicated) = (0, 0, 0, 0);
-    for (scene, _) in SCENARIOS {
+    // Those behind are days and floods, of which one run takes a minute.
+    for (scene, _) in SCENARIOS.iter().take_while(|(scene, _)| *scene != "office-day") {
         let capture = scratch.write(&format!("{scene}.pcap"), &scenario(scene, 1));
         let plain = series(&capture, &config, None);
         let mut subjects = std::collections::BTreeSet::new();
