@@ -326,8 +326,9 @@ fn a_document_that_calls_everything_common_lowers_nothing_by_more_than_the_cap()
     let key = SecretKey::of_seed(&[5; 32]);
     let config = scratch.write("sonde.toml", format!("[hints]\nkeys = [\"{}\"]\n", key.public()).as_bytes());
     let (mut alerts, mut kept, mut lowered, mut indicated) = (0, 0, 0, 0);
-    for (name, _) in SCENARIOS {
-        let capture = scratch.write(&format!("{name}.pcap"), &scenario(name, 1));
+    // Those behind are days and floods, of which one run takes a minute.
+    for (scene, _) in SCENARIOS.iter().take_while(|(scene, _)| *scene != "office-day") {
+        let capture = scratch.write(&format!("{scene}.pcap"), &scenario(scene, 1));
         let plain = series(&capture, &config, None);
         let mut subjects = std::collections::BTreeSet::new();
         for row in &plain {
@@ -341,17 +342,17 @@ fn a_document_that_calls_everything_common_lowers_nothing_by_more_than_the_cap()
         }
         let entries = subjects.into_iter().map(|subject| Entry { subject, hosts: 100 }).collect();
         let everything = Document { entries, ..document(1, 3_600) };
-        let file = scratch.write(&format!("{name}.hints"), &everything.sign(&key).unwrap());
+        let file = scratch.write(&format!("{scene}.hints"), &everything.sign(&key).unwrap());
         let hostile = series(&capture, &config, Some(&file));
-        assert_eq!(plain.len(), hostile.len(), "{name}: no finding comes or goes");
+        assert_eq!(plain.len(), hostile.len(), "{scene}: no finding comes or goes");
         let of = |row: &Value| (row["sonde"]["id"].clone(), row["rule"].clone(), row["destination"].clone());
         for before in &plain {
             let after = hostile
                 .iter()
                 .find(|row| of(row) == of(before))
-                .unwrap_or_else(|| panic!("{name}: {before:#} is lost"));
+                .unwrap_or_else(|| panic!("{scene}: {before:#} is lost"));
             let step = points(before) - points(after);
-            assert!((-1e-6..=CAP + 1e-6).contains(&step), "{name}: {step}");
+            assert!((-1e-6..=CAP + 1e-6).contains(&step), "{scene}: {step}");
             lowered += usize::from(step > 0.0);
             let sum: f64 = after["sonde"]["parts"]
                 .as_array()
@@ -359,7 +360,7 @@ fn a_document_that_calls_everything_common_lowers_nothing_by_more_than_the_cap()
                 .flatten()
                 .filter_map(|part| part["points"].as_f64())
                 .sum();
-            assert!((sum - points(after)).abs() < 0.01, "{name}: parts come to {sum}: {after:#}");
+            assert!((sum - points(after)).abs() < 0.01, "{scene}: parts come to {sum}: {after:#}");
             let is_alert = |row: &Value| {
                 ["medium", "high", "critical"].contains(&row["sonde"]["severity"].as_str().unwrap())
             };
@@ -367,9 +368,11 @@ fn a_document_that_calls_everything_common_lowers_nothing_by_more_than_the_cap()
             kept += usize::from(is_alert(before) && is_alert(after));
         }
         // With the beacon's own destination on a feed, the severities are the same, whatever the document says.
-        let Some(bad) = plain.iter().max_by(|a, b| points(a).total_cmp(&points(b))) else { continue };
-        let feed = scratch
-            .write("bad.txt", format!("{}\n", bad["destination"]["address"].as_str().unwrap()).as_bytes());
+        // A feed takes no address of a site's own.
+        let name = |row: &Value| row["destination"]["address"].as_str().unwrap().to_owned();
+        let outside = plain.iter().filter(|row| !name(row).parse().is_ok_and(sonde_common::net::is_internal));
+        let Some(bad) = outside.max_by(|a, b| points(a).total_cmp(&points(b))) else { continue };
+        let feed = scratch.write("bad.txt", format!("{}\n", name(bad)).as_bytes());
         let listed = |hints: Option<&Path>| {
             let mut arguments = vec![
                 "replay",
@@ -390,7 +393,7 @@ fn a_document_that_calls_everything_common_lowers_nothing_by_more_than_the_cap()
         };
         let hit = listed(None);
         indicated += hit.len();
-        assert_eq!(listed(Some(&file)), hit, "{name}: what a feed names is as it was");
+        assert_eq!(listed(Some(&file)), hit, "{scene}: what a feed names is as it was");
     }
     sonde_tests::program::say(&format!(
         "{alerts} alerts, {kept} kept; {lowered} rows lowered; {indicated} on a feed"
