@@ -381,7 +381,7 @@ fn bytes_below(folder: &Path) -> u64 {
 
 #[test]
 fn a_fleet_is_counted_right_whatever_is_killed_on_the_way() {
-    let report = day(200, 4, &SMALL, true);
+    let report = day(120, 4, &SMALL, true);
     assert!(report.contains("nothing killed"));
 }
 

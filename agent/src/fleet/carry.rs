@@ -259,6 +259,8 @@ impl Carrier {
                 biased;
                 next = batch.next() => match next {
                     Some(Ok(message)) => messages.push(message),
+                    // The server's way to say that no more of it comes, with records or without.
+                    Some(Err(error)) if error.to_string().contains("Batch Completed") => break,
                     // What came before is carried; what is wrong shows again at the next batch.
                     Some(Err(error)) if messages.is_empty() => return Err(said(&error)),
                     Some(Err(_)) | None => break,

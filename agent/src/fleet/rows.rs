@@ -134,6 +134,8 @@ struct Way<'a> {
     program_sha256: &'a str,
     destination: &'a str,
     registered_domain: &'a str,
+    // The columns take no null.
+    #[serde(skip_serializing_if = "Option::is_none")]
     ip: Option<IpAddr>,
     port: u16,
     transport: &'a str,

@@ -28,6 +28,10 @@ fn every_record_that_the_product_writes_has_a_row() {
         for line in lines {
             let row = row(kind, line).unwrap();
             let said: Value = serde_json::from_str(line).unwrap();
+            assert!(
+                row.as_object().unwrap().values().all(|value| !value.is_null()),
+                "columns take no null: {row}"
+            );
             assert_eq!((&row["id"], &row["agent"]), (&said["event"]["id"], &said["agent"]["id"]));
         }
     }
