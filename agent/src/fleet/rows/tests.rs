@@ -1,3 +1,5 @@
+//! Tests of the rows: each record has the columns of its table, and what is none is refused with its reason.
+
 use serde_json::Value;
 
 use super::*;
