@@ -287,7 +287,9 @@ fn a_disk_that_was_full_is_tried_again_when_there_is_nothing_to_write() {
     let mut spool = Spool::open(Box::new(disk.clone()), 1 << 20).unwrap();
     control.borrow_mut().room = Some(30_000);
     let taken = (0..100).filter(|n| spool.append(&record(Kind::Alert, *n, 1_000)).is_ok()).count();
+    // What was taken is on the disk, so that it counts as working, until the next record.
     let _ = spool.sync();
+    assert_eq!(spool.append(&record(Kind::Alert, 100, 1_000)), Err(Cause::DiskFull));
     assert!(taken < 100 && spool.failure().is_some());
     let waiting = spool.take(usize::MAX, usize::MAX).unwrap();
     spool.settle(waiting.iter().map(|one| (one.ticket, Fate::Acknowledged)));
@@ -297,7 +299,7 @@ fn a_disk_that_was_full_is_tried_again_when_there_is_nothing_to_write() {
     control.borrow_mut().room = None;
     spool.try_disk_again();
     assert_eq!(spool.failure(), None);
-    spool.append(&record(Kind::Alert, 100, 1_000)).unwrap();
+    spool.append(&record(Kind::Alert, 101, 1_000)).unwrap();
     spool.sync().unwrap();
     let counts = spool.counts();
     assert!(counts.is_even() && counts.acknowledged == taken as u64 && counts.spooled == 1, "{counts:?}");
