@@ -107,15 +107,17 @@ impl Assembler {
         self.processes.began(process.pid, process.start);
     }
 
-    /// Takes what the socket tables hold ([`Standing`]), read at `seen`. `first`: what was there before the sensor.
+    /// Takes what the socket tables hold ([`Standing`]), read at `seen`. `first`: what was there before the
+    /// sensor. `settling`: what is gone from them is told only after so many nanoseconds of silence.
     pub fn reconcile(
         &mut self,
         seen: Timestamp,
         standing: &[Standing],
         first: bool,
+        settling: i64,
         out: &mut Vec<LiveEvent>,
     ) {
-        self.sockets.reconcile(seen, standing, first, out);
+        self.sockets.reconcile(seen, standing, first, settling, out);
     }
 
     /// Hands out what happened until a moment ago.

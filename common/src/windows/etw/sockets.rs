@@ -19,8 +19,6 @@ use crate::time::{NANOS_PER_SEC, Timestamp};
 pub(super) const MAX_SOCKETS: usize = 1 << 16;
 /// Nobody tells when a datagram socket is done with a peer: after so long, it is.
 const DATAGRAM_SILENCE: i64 = 60 * NANOS_PER_SEC;
-/// A connection as young as this may not be in a table that was read meanwhile.
-const SETTLING: i64 = 3 * NANOS_PER_SEC;
 const DNS_PORT: u16 = 53;
 
 #[derive(Clone, Copy, Debug)]
@@ -115,12 +113,14 @@ impl Sockets {
     }
 
     /// Takes what the socket tables hold: all connections that this host made. `seen`: when they were read. Tells of those that
-    /// no event told of, and of the end of those that are gone.
+    /// no event told of, and of the end of those that are gone and were silent for longer than `settling`: events and tables are not
+    /// of one moment.
     pub(super) fn reconcile(
         &mut self,
         seen: Timestamp,
         standing: &[Standing],
         first: bool,
+        settling: i64,
         out: &mut Vec<LiveEvent>,
     ) {
         let mut there = hashbrown::HashSet::<FiveTuple, foldhash::fast::RandomState>::default();
@@ -139,7 +139,7 @@ impl Sockets {
             }
         }
         let gone = |tuple: &FiveTuple, socket: &Socket| {
-            tuple.transport == Transport::Tcp && !there.contains(tuple) && seen.since(socket.last) > SETTLING
+            tuple.transport == Transport::Tcp && !there.contains(tuple) && seen.since(socket.last) > settling
         };
         let mut over: Vec<FiveTuple> = self
             .known

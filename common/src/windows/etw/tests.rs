@@ -269,10 +269,10 @@ fn tables_tell_what_events_left_out() {
     let mut out = Vec::new();
     let old = Standing { tuple: tuple("192.0.2.10:1000"), owner: None, asking: false };
     let asking = Standing { tuple: tuple(LOCAL), owner: None, asking: true };
-    assembler.reconcile(at(0), &[old], true, &mut out);
+    assembler.reconcile(at(0), &[old], true, 3_000_000_000, &mut out);
     assert_eq!(news(&out), [(0, SocketNews::Found(None)), (0, SocketNews::Answered)]);
     out.clear();
-    assembler.reconcile(at(1_000), &[old, asking], false, &mut out);
+    assembler.reconcile(at(1_000), &[old, asking], false, 3_000_000_000, &mut out);
     assert_eq!(news(&out), [(1_000, SocketNews::Opened(None))], "it only asks so far");
     out.clear();
     assembler.record(&network(12, PID, 0, LOCAL, REMOTE, 24).at(1_500).record()).unwrap();
@@ -280,7 +280,7 @@ fn tables_tell_what_events_left_out() {
     assembler.drain(at(3_000), &mut System::default(), &mut out);
     assert_eq!(news(&out)[0], (1_500, SocketNews::Answered), "and is not opened twice");
     out.clear();
-    assembler.reconcile(at(4_000), &[], false, &mut out);
+    assembler.reconcile(at(4_000), &[], false, 3_000_000_000, &mut out);
     assert!(
         matches!(news(&out)[..], [(4_000, SocketNews::Closed(_))]),
         "the other one is too young to be missed: {out:?}"
@@ -288,8 +288,8 @@ fn tables_tell_what_events_left_out() {
     // One that was refused was never answered.
     let refused = Standing { tuple: tuple("192.0.2.10:1001"), owner: None, asking: true };
     out.clear();
-    assembler.reconcile(at(5_000), &[refused], false, &mut out);
-    assembler.reconcile(at(9_000), &[], false, &mut out);
+    assembler.reconcile(at(5_000), &[refused], false, 3_000_000_000, &mut out);
+    assembler.reconcile(at(9_000), &[], false, 3_000_000_000, &mut out);
     let closed = news(&out).into_iter().rev().find_map(|(_, news)| match news {
         SocketNews::Closed(totals) => Some(totals.outcome),
         _ => None,
