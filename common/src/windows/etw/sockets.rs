@@ -19,6 +19,8 @@ use crate::time::{NANOS_PER_SEC, Timestamp};
 pub(super) const MAX_SOCKETS: usize = 1 << 16;
 /// Nobody tells when a datagram socket is done with a peer: after so long, it is.
 const DATAGRAM_SILENCE: i64 = 60 * NANOS_PER_SEC;
+/// How far apart a table and an event may tell of one call.
+const SAME_OPENING: i64 = 3 * NANOS_PER_SEC;
 const DNS_PORT: u16 = 53;
 
 #[derive(Clone, Copy, Debug)]
@@ -71,13 +73,11 @@ impl Sockets {
         let tell = |out: &mut Vec<LiveEvent>, news| push(out, time, tuple, news);
         match transfer.deed {
             Deed::Connected => {
-                if let Some(socket) =
-                    self.known.get_mut(&tuple).filter(|socket| socket.ours && !socket.answered)
-                    && socket.exchange.is_none()
-                {
+                let young = |socket: &Socket| time.since(socket.begun).saturating_abs() <= SAME_OPENING;
+                let known = self.known.get(&tuple).filter(|socket| socket.ours);
+                if known.is_some_and(|socket| !socket.answered || young(socket)) {
                     // A table named it before.
-                    socket.answered = true;
-                    return tell(out, SocketNews::Answered);
+                    return self.answer(time, &tuple, out);
                 }
                 self.end(time, &tuple, out);
                 if self.enter(time, tuple, true) {
