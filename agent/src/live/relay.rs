@@ -138,8 +138,7 @@ mod tests {
             remote: "192.0.2.53:53".parse().unwrap(),
         };
         let resolver = service("Dnscache NlaSvc");
-        let by_packet =
-            DnsEvent { tuple: Some(tuple), ..asked(0, "a.example", "192.0.2.53:53", &resolver) };
+        let by_packet = DnsEvent { tuple: Some(tuple), ..asked(0, "a.example", "192.0.2.53:53", &resolver) };
         let mut relay = Relay::default();
         assert!(!relay.is_relayed(&by_packet), "nobody else tells of it");
         relay.system_tells();

@@ -217,7 +217,7 @@ mod tests {
         let kind = Kind { module: true, ..TCP4 };
         let mut table = vec![1, 0, 0, 0, 0xee, 0xee, 0xee, 0xee];
         tcp4(&mut table, state::ESTABLISHED, "192.0.2.10:50000", "198.51.100.7:443", 4711);
-        table.extend(132_412_915_427_510_000u64.to_le_bytes());
+        table.extend(132_412_843_427_510_000u64.to_le_bytes());
         table.extend([0; MODULE_BYTES]);
         let (rows, whole) = read(kind, &table);
         assert!(whole);
@@ -225,7 +225,7 @@ mod tests {
         // UDP: address, port, owner, a gap, the time, flags, a gap, the module.
         let udp = Kind { transport: Transport::Udp, v6: false, module: true };
         let mut table = vec![1, 0, 0, 0, 0, 0, 0, 0, 192, 0, 2, 10, 0, 53, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0];
-        table.extend(132_412_915_427_510_000u64.to_le_bytes());
+        table.extend(132_412_843_427_510_000u64.to_le_bytes());
         table.extend([0; 8 + MODULE_BYTES]);
         let (rows, whole) = read(udp, &table);
         assert!(whole);

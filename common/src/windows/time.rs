@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn a_filetime_is_a_moment() {
         // 2020-08-07T14:32:22.751Z.
-        assert_eq!(from_filetime(132_412_915_427_510_000).to_string(), "2020-08-07T14:32:22.751000000Z");
+        assert_eq!(from_filetime(132_412_843_427_510_000).to_string(), "2020-08-07T14:32:22.751000000Z");
         assert_eq!(from_filetime(116_444_736_000_000_000), Timestamp::ZERO);
         assert_eq!(from_filetime(0), Timestamp::ZERO);
         assert!(from_filetime(u64::MAX) > Timestamp::ZERO);

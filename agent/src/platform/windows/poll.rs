@@ -47,7 +47,12 @@ impl Tables {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn take(&mut self, seen: Timestamp, how: Method, patient: bool) -> io::Result<Option<Vec<Standing>>> {
+    pub(super) fn take(
+        &mut self,
+        seen: Timestamp,
+        how: Method,
+        patient: bool,
+    ) -> io::Result<Option<Vec<Standing>>> {
         let (rows, whole) = tables::tcp()?;
         let mut standing = Vec::new();
         let mut waiting = HashMap::new();
@@ -64,7 +69,8 @@ impl Tables {
                 }
             }
             let attribution = Attribution { method: how, quality: Quality::Exact };
-            let owner = owner.map(|process| SocketOwner { process, uid: identity::account_of(process), attribution });
+            let owner =
+                owner.map(|process| SocketOwner { process, uid: identity::account_of(process), attribution });
             standing.push(Standing { tuple, owner, asking: row.state == state::SYN_SENT });
         }
         self.waiting = waiting;
@@ -121,7 +127,12 @@ impl PollLayer {
         let mut polling = Polling { tables: Tables::default(), sockets: Assembler::default() };
         polling.round(true).map_err(failed)?;
         let (queue, lost, stop) = (Arc::default(), Arc::default(), Arc::new(AtomicBool::new(false)));
-        let layer = Self { queue: Arc::clone(&queue), lost: Arc::clone(&lost), stop: Arc::clone(&stop), unavailable: vec![degraded()] };
+        let layer = Self {
+            queue: Arc::clone(&queue),
+            lost: Arc::clone(&lost),
+            stop: Arc::clone(&stop),
+            unavailable: vec![degraded()],
+        };
         let run = move || {
             let mut slept = Duration::ZERO;
             while !stop.load(Ordering::Relaxed) {
@@ -233,7 +244,10 @@ mod tests {
                 _ => None,
             })
             .collect();
-        assert!(matches!(news[..], [SocketNews::Opened(Some(_)), SocketNews::Answered, SocketNews::Closed(_)]), "{news:?}");
+        assert!(
+            matches!(news[..], [SocketNews::Opened(Some(_)), SocketNews::Answered, SocketNews::Closed(_)]),
+            "{news:?}"
+        );
     }
 
     #[test]

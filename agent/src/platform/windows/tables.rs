@@ -126,7 +126,11 @@ mod tests {
             let (rows, whole) = read(Kind { module, ..TCP }).unwrap();
             assert!(whole && !rows.is_empty());
             let row = find(&rows, local, remote);
-            assert_eq!((row.state, row.pid), (state::ESTABLISHED, Some(std::process::id())), "module: {module}");
+            assert_eq!(
+                (row.state, row.pid),
+                (state::ESTABLISHED, Some(std::process::id())),
+                "module: {module}"
+            );
             let listens = rows.iter().find(|row| row.local == listener.local_addr().unwrap()).unwrap();
             assert!(listens.state == state::LISTEN || listens.remote == local);
         }

@@ -130,13 +130,11 @@ impl Assembler {
         }
         self.held.sort_by_key(|(time, told)| (*time, order(told)));
         let until = now.plus_nanos(-HOLD);
-        // A clock that was set back must not hold them for ever.
-        let ready = self
-            .held
-            .iter()
-            .take_while(|(time, _)| *time <= until || *time > now.plus_nanos(HALF_LIFE))
-            .count();
-        let ready: Vec<_> = self.held.drain(..ready).collect();
+        let young = self.held.partition_point(|(time, _)| *time <= until);
+        // A clock that was set back must not hold for ever what came before.
+        let old = self.held.partition_point(|(time, _)| *time <= now.plus_nanos(HALF_LIFE));
+        let later = self.held.split_off(old);
+        let ready: Vec<_> = self.held.drain(..young).chain(later).collect();
         for (time, told) in ready {
             self.sockets.advance(time, out);
             match told {

@@ -188,6 +188,15 @@ fn what_is_young_is_held_back() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_holds_nothing_for_ever() {
+    let mut assembler = Assembler::default();
+    assembler.record(&network(12, PID, 0, LOCAL, REMOTE, 24).at(3_600_000).record()).unwrap();
+    let mut out = Vec::new();
+    assembler.drain(at(0), &mut System::default(), &mut out);
+    assert_eq!(out.len(), 2);
+}
+
+#[test]
 fn a_number_that_is_used_again_is_another_process() {
     let events = [
         began(2, PID, 4, 0, "a"),

@@ -91,7 +91,8 @@ impl EtwLayer {
                 tried: start,
             })
         };
-        let mut watched = vec![open(network, &inbox).map_err(|error| refused("connections by event tracing", &error))?];
+        let mut watched =
+            vec![open(network, &inbox).map_err(|error| refused("connections by event tracing", &error))?];
         prove(&inbox).map_err(|error| refused("connections by event tracing", &error))?;
         let mut unavailable = Vec::new();
         for (plan, what) in [
@@ -193,7 +194,9 @@ impl Watched {
                 out.push(gap(self.alive, now));
                 tracing::info!(session = self.plan.name, "an event session was opened again");
             }
-            Err(error) => tracing::warn!(session = self.plan.name, %error, "an event session cannot be opened"),
+            Err(error) => {
+                tracing::warn!(session = self.plan.name, %error, "an event session cannot be opened")
+            }
         }
     }
 }
@@ -223,7 +226,10 @@ impl Layer for EtwLayer {
     fn lost(&self) -> u64 {
         let sessions: u64 = self.watched.iter().map(|watched| watched.lost + watched.lost_before).sum();
         let (crowded, damaged) = (&self.inbox.crowded, &self.inbox.damaged);
-        sessions + crowded.load(Ordering::Relaxed) + damaged.load(Ordering::Relaxed) + self.assembler.losses().total()
+        sessions
+            + crowded.load(Ordering::Relaxed)
+            + damaged.load(Ordering::Relaxed)
+            + self.assembler.losses().total()
     }
 
     fn unavailable(&self) -> &[Unavailable] {
@@ -265,7 +271,10 @@ fn prove(inbox: &Inbox) -> io::Result<()> {
             return Ok(());
         }
     }
-    Err(io::Error::new(io::ErrorKind::TimedOut, "the session was started, but no event came of a call to ourselves"))
+    Err(io::Error::new(
+        io::ErrorKind::TimedOut,
+        "the session was started, but no event came of a call to ourselves",
+    ))
 }
 
 fn refused(what: &str, error: &io::Error) -> Unavailable {

@@ -11,12 +11,13 @@ use sonde_common::windows::etw::{Provider, Record, Told, decode};
 use sonde_common::windows::time::CounterClock;
 use windows_sys::Win32::Foundation::{ERROR_SUCCESS, ERROR_WMI_INSTANCE_NOT_FOUND};
 use windows_sys::Win32::System::Diagnostics::Etw::{
-    CONTROLTRACE_HANDLE, CloseTrace, ControlTraceW, EVENT_CONTROL_CODE_ENABLE_PROVIDER, EVENT_HEADER_FLAG_32_BIT_HEADER,
-    EVENT_RECORD, EVENT_TRACE_CONTROL_QUERY, EVENT_TRACE_CONTROL_STOP, EVENT_TRACE_FLAG_PROCESS,
-    EVENT_TRACE_INDEPENDENT_SESSION_MODE, EVENT_TRACE_LOGFILEW, EVENT_TRACE_PROPERTIES, EVENT_TRACE_REAL_TIME_MODE,
-    EVENT_TRACE_SYSTEM_LOGGER_MODE, EnableTraceEx2, OpenTraceW, PROCESS_TRACE_MODE_EVENT_RECORD,
-    PROCESS_TRACE_MODE_RAW_TIMESTAMP, PROCESS_TRACE_MODE_REAL_TIME, PROCESSTRACE_HANDLE, ProcessTrace, StartTraceW,
-    TRACE_LEVEL_INFORMATION, WNODE_FLAG_TRACED_GUID,
+    CONTROLTRACE_HANDLE, CloseTrace, ControlTraceW, EVENT_CONTROL_CODE_ENABLE_PROVIDER,
+    EVENT_HEADER_FLAG_32_BIT_HEADER, EVENT_RECORD, EVENT_TRACE_CONTROL_QUERY, EVENT_TRACE_CONTROL_STOP,
+    EVENT_TRACE_FLAG_PROCESS, EVENT_TRACE_INDEPENDENT_SESSION_MODE, EVENT_TRACE_LOGFILEW,
+    EVENT_TRACE_PROPERTIES, EVENT_TRACE_REAL_TIME_MODE, EVENT_TRACE_SYSTEM_LOGGER_MODE, EnableTraceEx2,
+    OpenTraceW, PROCESS_TRACE_MODE_EVENT_RECORD, PROCESS_TRACE_MODE_RAW_TIMESTAMP,
+    PROCESS_TRACE_MODE_REAL_TIME, PROCESSTRACE_HANDLE, ProcessTrace, StartTraceW, TRACE_LEVEL_INFORMATION,
+    WNODE_FLAG_TRACED_GUID,
 };
 use windows_sys::Win32::System::Performance::{QueryPerformanceCounter, QueryPerformanceFrequency};
 use windows_sys::core::GUID;
@@ -145,7 +146,10 @@ fn read_clock() -> CounterClock {
 /// A provider's number as one number.
 fn number(id: &GUID) -> Provider {
     let tail = u64::from_be_bytes(id.data4);
-    Provider::from(id.data1) << 96 | Provider::from(id.data2) << 80 | Provider::from(id.data3) << 64 | Provider::from(tail)
+    Provider::from(id.data1) << 96
+        | Provider::from(id.data2) << 80
+        | Provider::from(id.data3) << 64
+        | Provider::from(tail)
 }
 
 /// Properties with room for the name behind them.
@@ -228,7 +232,8 @@ fn stop(name: &[u16]) {
     let mut all = Properties::new();
     let by_name = CONTROLTRACE_HANDLE { Value: 0 };
     // SAFETY: the name ends with a zero, and the properties are as long as they say.
-    let code = unsafe { ControlTraceW(by_name, name.as_ptr(), (&raw mut all).cast(), EVENT_TRACE_CONTROL_STOP) };
+    let code =
+        unsafe { ControlTraceW(by_name, name.as_ptr(), (&raw mut all).cast(), EVENT_TRACE_CONTROL_STOP) };
     if code != ERROR_SUCCESS && code != ERROR_WMI_INSTANCE_NOT_FOUND {
         tracing::debug!(error = %io::Error::from_raw_os_error(code.cast_signed()), "an event session was not stopped");
     }

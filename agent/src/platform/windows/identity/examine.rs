@@ -118,7 +118,8 @@ fn hex(bytes: &[u8]) -> String {
 /// Opens the executable of a process.
 fn open(request: &Request) -> Result<(File, String, ExecutableKey), Unhashed> {
     let mut path = std::str::from_utf8(&request.image).map_err(|_| Unhashed::Unreadable)?.to_owned();
-    let runs = Process::of(request.process).filter(|process| process.times().is_some_and(|(_, ended)| !ended));
+    let runs =
+        Process::of(request.process).filter(|process| process.times().is_some_and(|(_, ended)| !ended));
     // A path whose device has no letter, or one that was renamed since: the system knows where the file is now.
     let renamed = match runs.as_ref().and_then(Process::image) {
         Some(now) => !std::mem::replace(&mut path, now).eq_ignore_ascii_case(&path),
@@ -126,7 +127,9 @@ fn open(request: &Request) -> Result<(File, String, ExecutableKey), Unhashed> {
     };
     let file = match open_file(&path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Err(Unhashed::Unreadable),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            return Err(Unhashed::Unreadable);
+        }
         Err(error) if error.kind() == std::io::ErrorKind::Unsupported => return Err(Unhashed::Unreadable),
         Err(_) => return Err(Unhashed::Gone),
     };

@@ -8,8 +8,8 @@ use sonde_common::time::{NANOS_PER_SEC, Timestamp};
 use windows_sys::Win32::Foundation::ERROR_MORE_DATA;
 use windows_sys::Win32::Storage::Packaging::Appx::GetPackageFullName;
 use windows_sys::Win32::System::Services::{
-    CloseServiceHandle, ENUM_SERVICE_STATUS_PROCESSW, EnumServicesStatusExW, OpenSCManagerW, SC_ENUM_PROCESS_INFO,
-    SC_HANDLE, SC_MANAGER_ENUMERATE_SERVICE, SERVICE_ACTIVE, SERVICE_WIN32,
+    CloseServiceHandle, ENUM_SERVICE_STATUS_PROCESSW, EnumServicesStatusExW, OpenSCManagerW,
+    SC_ENUM_PROCESS_INFO, SC_HANDLE, SC_MANAGER_ENUMERATE_SERVICE, SERVICE_ACTIVE, SERVICE_WIN32,
 };
 
 use super::super::wide::{text, text_at};
@@ -84,7 +84,8 @@ fn services() -> HashMap<u32, Vec<String>> {
                 std::ptr::null(),
             )
         };
-        let more = worked == 0 && std::io::Error::last_os_error().raw_os_error() == Some(ERROR_MORE_DATA.cast_signed());
+        let more = worked == 0
+            && std::io::Error::last_os_error().raw_os_error() == Some(ERROR_MORE_DATA.cast_signed());
         if worked == 0 && !more {
             break;
         }

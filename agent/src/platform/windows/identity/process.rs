@@ -18,8 +18,8 @@ use windows_sys::Wdk::System::Threading::{
 };
 use windows_sys::Win32::Foundation::{FILETIME, HANDLE, INVALID_HANDLE_VALUE};
 use windows_sys::Win32::Storage::FileSystem::{
-    BY_HANDLE_FILE_INFORMATION, FILE_BASIC_INFO, FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE, FileBasicInfo,
-    GetFileInformationByHandle, GetFileInformationByHandleEx, QueryDosDeviceW,
+    BY_HANDLE_FILE_INFORMATION, FILE_BASIC_INFO, FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE,
+    FileBasicInfo, GetFileInformationByHandle, GetFileInformationByHandleEx, QueryDosDeviceW,
 };
 use windows_sys::Win32::System::Diagnostics::ToolHelp::{
     CreateToolhelp32Snapshot, PROCESSENTRY32W, Process32FirstW, Process32NextW, TH32CS_SNAPPROCESS,
@@ -85,7 +85,8 @@ impl Process {
         let mut units = vec![0u16; MAX_UNITS + 1];
         let mut length = u32::try_from(units.len()).ok()?;
         // SAFETY: the handle is open, and `length` units are ours.
-        let worked = unsafe { QueryFullProcessImageNameW(self.handle(), 0, units.as_mut_ptr(), &raw mut length) };
+        let worked =
+            unsafe { QueryFullProcessImageNameW(self.handle(), 0, units.as_mut_ptr(), &raw mut length) };
         check(worked).ok()?;
         Some(text(units.get(..length as usize)?))
     }
@@ -95,8 +96,9 @@ impl Process {
         let mut answer = vec![0u64; (length as usize).div_ceil(8)];
         let mut told = 0u32;
         // SAFETY: the handle is open, and `length` bytes are ours.
-        let status =
-            unsafe { NtQueryInformationProcess(self.handle(), class, answer.as_mut_ptr().cast(), length, &raw mut told) };
+        let status = unsafe {
+            NtQueryInformationProcess(self.handle(), class, answer.as_mut_ptr().cast(), length, &raw mut told)
+        };
         if status >= 0 {
             Some((answer, told.min(length)))
         } else if told > length && told <= MAX_ANSWER {
@@ -131,7 +133,8 @@ fn counted_text(bytes: &[u8], base: u64) -> Option<String> {
     head.take(6)?;
     let place = usize::try_from(head.u64()?.checked_sub(base)?).ok()?;
     let units = bytes.get(place..place.checked_add(length)?)?;
-    let units: Vec<u16> = units.chunks_exact(2).filter_map(|pair| pair.try_into().ok().map(u16::from_le_bytes)).collect();
+    let units: Vec<u16> =
+        units.chunks_exact(2).filter_map(|pair| pair.try_into().ok().map(u16::from_le_bytes)).collect();
     Some(String::from_utf16_lossy(&units))
 }
 
@@ -187,7 +190,10 @@ pub fn find_process(key: ProcessKey, _: Timestamp) -> Option<Found> {
         arguments: process.command_line().map(|line| arguments(&line)).unwrap_or_default(),
         ..ProcessStart::default()
     };
-    let file = open_file(&String::from_utf8_lossy(&start.image)).ok().and_then(|file| version(&file)).map(|key| key.file);
+    let file = open_file(&String::from_utf8_lossy(&start.image))
+        .ok()
+        .and_then(|file| version(&file))
+        .map(|key| key.file);
     Some(Found { start: ProcessStart { file: file.unwrap_or_default(), ..start }, copy: false })
 }
 
@@ -245,7 +251,10 @@ pub(super) fn open_file(path: &str) -> io::Result<File> {
     if path.starts_with(r"\\") && !path.starts_with(r"\\?\") || !path.contains('\\') {
         return Err(io::ErrorKind::Unsupported.into());
     }
-    OpenOptions::new().read(true).share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE).open(path)
+    OpenOptions::new()
+        .read(true)
+        .share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE)
+        .open(path)
 }
 
 /// Which version of which file is open: volume and number of the file, size, and both times.
@@ -291,7 +300,10 @@ mod tests {
         assert!(image.eq_ignore_ascii_case(&expected.to_string_lossy()), "{image} and {expected:?}");
         assert!(!found.copy && found.start.uid != 0);
         assert!(is_running(own, Timestamp::ZERO));
-        assert_eq!(executable_version(own, Timestamp::ZERO, image.as_bytes()).unwrap().file, found.start.file);
+        assert_eq!(
+            executable_version(own, Timestamp::ZERO, image.as_bytes()).unwrap().file,
+            found.start.file
+        );
         let reused = ProcessKey { pid, start: own.start.plus_nanos(-100) };
         assert_eq!(find_process(reused, Timestamp::ZERO), None);
         assert!(!is_running(reused, Timestamp::ZERO));

@@ -7,18 +7,21 @@ use std::fs::File;
 use std::os::windows::io::AsRawHandle as _;
 use std::sync::OnceLock;
 
-use windows_sys::Win32::Foundation::{HANDLE, TRUST_E_NOSIGNATURE, TRUST_E_PROVIDER_UNKNOWN, TRUST_E_SUBJECT_FORM_UNKNOWN};
+use windows_sys::Win32::Foundation::{
+    HANDLE, TRUST_E_NOSIGNATURE, TRUST_E_PROVIDER_UNKNOWN, TRUST_E_SUBJECT_FORM_UNKNOWN,
+};
 use windows_sys::Win32::Security::Cryptography::Catalog::{
-    CATALOG_INFO, CryptCATAdminAcquireContext, CryptCATAdminAcquireContext2, CryptCATAdminCalcHashFromFileHandle,
-    CryptCATAdminEnumCatalogFromHash, CryptCATAdminReleaseCatalogContext, CryptCATAdminReleaseContext,
-    CryptCATCatalogInfoFromContext,
+    CATALOG_INFO, CryptCATAdminAcquireContext, CryptCATAdminAcquireContext2,
+    CryptCATAdminCalcHashFromFileHandle, CryptCATAdminEnumCatalogFromHash,
+    CryptCATAdminReleaseCatalogContext, CryptCATAdminReleaseContext, CryptCATCatalogInfoFromContext,
 };
 use windows_sys::Win32::Security::Cryptography::{CERT_NAME_SIMPLE_DISPLAY_TYPE, CertGetNameStringW};
 use windows_sys::Win32::Security::WinTrust::{
-    WINTRUST_ACTION_GENERIC_VERIFY_V2, WINTRUST_CATALOG_INFO, WINTRUST_DATA, WINTRUST_DATA_0, WINTRUST_FILE_INFO,
-    WTD_CACHE_ONLY_URL_RETRIEVAL, WTD_CHOICE_CATALOG, WTD_CHOICE_FILE, WTD_DISABLE_MD2_MD4, WTD_REVOCATION_CHECK_NONE,
-    WTD_REVOKE_NONE, WTD_STATEACTION_CLOSE, WTD_STATEACTION_VERIFY, WTD_UI_NONE, WTHelperGetProvSignerFromChain,
-    WTHelperProvDataFromStateData, WinVerifyTrust,
+    WINTRUST_ACTION_GENERIC_VERIFY_V2, WINTRUST_CATALOG_INFO, WINTRUST_DATA, WINTRUST_DATA_0,
+    WINTRUST_FILE_INFO, WTD_CACHE_ONLY_URL_RETRIEVAL, WTD_CHOICE_CATALOG, WTD_CHOICE_FILE,
+    WTD_DISABLE_MD2_MD4, WTD_REVOCATION_CHECK_NONE, WTD_REVOKE_NONE, WTD_STATEACTION_CLOSE,
+    WTD_STATEACTION_VERIFY, WTD_UI_NONE, WTHelperGetProvSignerFromChain, WTHelperProvDataFromStateData,
+    WinVerifyTrust,
 };
 
 use super::super::wide::{text, wide};
@@ -101,7 +104,14 @@ fn signer(state: HANDLE) -> String {
             return String::new();
         }
         let mut units = [0u16; 512];
-        CertGetNameStringW(certificate, CERT_NAME_SIMPLE_DISPLAY_TYPE, 0, std::ptr::null(), units.as_mut_ptr(), 511);
+        CertGetNameStringW(
+            certificate,
+            CERT_NAME_SIMPLE_DISPLAY_TYPE,
+            0,
+            std::ptr::null(),
+            units.as_mut_ptr(),
+            511,
+        );
         text(&units)
     }
 }
@@ -120,7 +130,13 @@ impl Catalogues {
         // SAFETY: the name ends with a zero, and null stands for the catalogues of the system and no further policy.
         let new = calculate().is_some()
             && unsafe {
-                CryptCATAdminAcquireContext2(&raw mut handle, std::ptr::null(), sha256.as_ptr(), std::ptr::null(), 0)
+                CryptCATAdminAcquireContext2(
+                    &raw mut handle,
+                    std::ptr::null(),
+                    sha256.as_ptr(),
+                    std::ptr::null(),
+                    0,
+                )
             } != 0;
         // SAFETY: as above.
         let opened = new || unsafe { CryptCATAdminAcquireContext(&raw mut handle, std::ptr::null(), 0) } != 0;
@@ -160,7 +176,8 @@ fn calculate() -> Option<Calculate> {
         // (mscat.h), and its library is never unloaded.
         unsafe {
             let library = libloading::os::windows::Library::open_already_loaded("wintrust.dll").ok()?;
-            let found = library.get::<Calculate>(b"CryptCATAdminCalcHashFromFileHandle2\0").ok().map(|found| *found);
+            let found =
+                library.get::<Calculate>(b"CryptCATAdminCalcHashFromFileHandle2\0").ok().map(|found| *found);
             std::mem::forget(library);
             found
         }

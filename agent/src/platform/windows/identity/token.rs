@@ -55,8 +55,9 @@ fn identifier(token: &OwnedHandle, class: TOKEN_INFORMATION_CLASS) -> Option<Sid
     let mut memory = [0u64; 32];
     let mut told = 0u32;
     // SAFETY: the handle is open, and 256 bytes are ours.
-    let worked =
-        unsafe { GetTokenInformation(token.as_raw_handle(), class, memory.as_mut_ptr().cast(), 256, &raw mut told) };
+    let worked = unsafe {
+        GetTokenInformation(token.as_raw_handle(), class, memory.as_mut_ptr().cast(), 256, &raw mut told)
+    };
     check(worked).ok()?;
     // SAFETY: the system filled in a structure that begins with the place of an identifier within the same memory.
     let bytes = unsafe {

@@ -2,6 +2,8 @@
 //!
 //! A thread for each interface reads, keeps what names connections, and queues it; what the driver dropped is counted.
 
+mod packet;
+
 use std::ffi::{CStr, CString, c_char, c_int, c_uchar, c_void};
 use std::io;
 use std::path::PathBuf;
@@ -14,11 +16,14 @@ use libloading::os::windows::{
 };
 use sonde_common::live::Unavailable;
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
-use windows_sys::Win32::NetworkManagement::IpHelper::{ConvertInterfaceGuidToLuid, ConvertInterfaceLuidToIndex};
+use windows_sys::Win32::NetworkManagement::IpHelper::{
+    ConvertInterfaceGuidToLuid, ConvertInterfaceLuidToIndex,
+};
 use windows_sys::Win32::NetworkManagement::Ndis::NET_LUID_LH;
 use windows_sys::Win32::System::SystemInformation::GetSystemDirectoryW;
 use windows_sys::core::GUID;
 
+use self::packet::{is_known, names, network};
 use super::wide::text;
 use crate::live::layer::{LivePacket, PacketSource};
 
@@ -235,12 +240,15 @@ impl WpcapSource {
         // SAFETY: the handle is open.
         let link = unsafe { (pcap.datalink)(handle) };
         let open = Handle { pcap: Arc::clone(pcap), handle, link };
-        if !matches!(link, link::NULL | link::ETHERNET | link::RAW | link::RAW_OTHER) {
+        if !is_known(link) {
             return Err(io::Error::other(format!("link type {link} is not known")));
         }
-        let interface = number(&name.to_string_lossy()).unwrap_or_else(|| u32::try_from(at + 1).unwrap_or(u32::MAX));
+        let interface =
+            number(&name.to_string_lossy()).unwrap_or_else(|| u32::try_from(at + 1).unwrap_or(u32::MAX));
         let shared = Arc::clone(&self.shared);
-        thread::Builder::new().name(format!("packets-{interface}")).spawn(move || read(&open, interface, &shared))
+        thread::Builder::new()
+            .name(format!("packets-{interface}"))
+            .spawn(move || read(&open, interface, &shared))
     }
 }
 
@@ -259,7 +267,8 @@ fn number(name: &str) -> Option<u32> {
     // SAFETY: identifier, name and number are ours.
     let code = unsafe { ConvertInterfaceGuidToLuid(&raw const id, &raw mut luid) };
     // SAFETY: as above.
-    (code == 0 && unsafe { ConvertInterfaceLuidToIndex(&raw const luid, &raw mut index) } == 0).then_some(index)
+    (code == 0 && unsafe { ConvertInterfaceLuidToIndex(&raw const luid, &raw mut index) } == 0)
+        .then_some(index)
 }
 
 fn read(open: &Handle, interface: u32, shared: &Shared) {
@@ -308,60 +317,6 @@ fn take(head: &Head, bytes: &[u8], link: c_int, interface: u32, shared: &Shared)
     }
     queue.bytes.extend_from_slice(packet);
     queue.packets.push((time, interface, packet.len(), head.length.saturating_sub(before)));
-}
-
-/// Link types, as the library numbers them on every system (pcap/dlt.h).
-mod link {
-    use super::c_int;
-    pub(super) const NULL: c_int = 0;
-    pub(super) const ETHERNET: c_int = 1;
-    pub(super) const RAW: c_int = 12;
-    pub(super) const RAW_OTHER: c_int = 101;
-}
-
-/// A packet from its network header on, if it is one of IP.
-fn network(link: c_int, bytes: &[u8]) -> Option<&[u8]> {
-    let packet = match link {
-        link::NULL => bytes.get(4..)?,
-        link::ETHERNET => {
-            let (mut kind, mut rest) = (bytes.get(12..14)?, bytes.get(14..)?);
-            for _ in 0..2 {
-                // A tag of a virtual network.
-                if matches!(kind, [0x81, 0x00] | [0x88, 0xa8]) {
-                    (kind, rest) = (rest.get(2..4)?, rest.get(4..)?);
-                }
-            }
-            matches!(kind, [0x08, 0x00] | [0x86, 0xdd]).then_some(rest)?
-        }
-        _ => bytes,
-    };
-    matches!(packet.first()? >> 4, 4 | 6).then_some(packet)
-}
-
-/// Whether a packet begins, ends or names a connection: TCP's marks for that, a client's or server's first words, DNS, QUIC's
-/// long headers. All else is counted by sockets.
-fn names(packet: &[u8]) -> bool {
-    let told = |packet: &[u8]| -> Option<bool> {
-        let (protocol, transport) = match packet.first()? >> 4 {
-            4 => (*packet.get(9)?, packet.get(usize::from(packet.first()? & 15) * 4..)?),
-            _ => (*packet.get(6)?, packet.get(40..)?),
-        };
-        let port = |at: usize| Some(u16::from_be_bytes([*transport.get(at)?, *transport.get(at + 1)?]));
-        let ports = [port(0)?, port(2)?];
-        match protocol {
-            6 => {
-                let marks = *transport.get(13)?;
-                let payload = transport.get(usize::from(*transport.get(12)? >> 4) * 4..).unwrap_or_default();
-                const BEGIN_OR_END: u8 = 0b111;
-                const WORDS: [&[u8]; 8] =
-                    [b"\x16\x03", b"GET ", b"POST", b"PUT ", b"HEAD", b"CONN", b"OPTI", b"SSH-"];
-                Some(marks & BEGIN_OR_END != 0 || ports.contains(&53) || WORDS.iter().any(|word| payload.starts_with(word)))
-            }
-            17 => Some(ports.contains(&53) || transport.get(8).is_some_and(|first| first & 0xc0 == 0xc0)),
-            _ => Some(false),
-        }
-    };
-    told(packet).unwrap_or(false)
 }
 
 impl PacketSource for WpcapSource {
@@ -425,7 +380,10 @@ mod tests {
             source.drain(begin, &mut |packet| {
                 assert!(packet.bytes.len() <= SNAP && packet.length as usize >= packet.bytes.len());
                 let is_ours = packet.bytes.get(22..24) == Some(&port.to_be_bytes());
-                if is_ours && packet.bytes.get(9) == Some(&6) && packet.bytes.get(33).is_some_and(|marks| marks & 2 != 0) {
+                if is_ours
+                    && packet.bytes.get(9) == Some(&6)
+                    && packet.bytes.get(33).is_some_and(|marks| marks & 2 != 0)
+                {
                     let apart = packet.time.since(begin).abs();
                     assert!(apart < 60 * NANOS_PER_SEC, "{apart}");
                     syns += 1;
@@ -439,26 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_a_connection_is_kept_and_all_else_is_not() {
-        let tcp = |marks: u8, payload: &[u8]| {
-            let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0xc3, 0x50, 1, 0xbb];
-            packet.extend([0, 0, 0, 0, 0, 0, 0, 0, 0x50, marks, 0, 0, 0, 0, 0, 0]);
-            packet.extend(payload);
-            packet
-        };
-        assert!(names(&tcp(0x02, b"")) && names(&tcp(0x11, b"")) && names(&tcp(0x04, b"")));
-        assert!(names(&tcp(0x18, b"\x16\x03\x01\x02\x00")) && names(&tcp(0x18, b"GET / HTTP/1.1\r\n")));
-        assert!(!names(&tcp(0x18, b"anything else")) && !names(&tcp(0x10, b"")));
-        for length in 0..40 {
-            let _ = names(&tcp(0x02, b"")[..length]);
-        }
-        let mut ethernet = vec![0; 12];
-        ethernet.extend([0x81, 0, 0, 7, 8, 0]);
-        ethernet.extend(tcp(2, b""));
-        assert_eq!(network(link::ETHERNET, &ethernet), Some(&tcp(2, b"")[..]));
-        assert_eq!(network(link::ETHERNET, &ethernet[..15]), None);
-        assert_eq!(network(link::NULL, &[2, 0, 0, 0, 0x60]), Some(&[0x60][..]));
-        assert_eq!(network(link::RAW, &[0x10]), None);
+    fn an_interface_is_numbered_by_its_identifier() {
         assert_eq!(number(r"\Device\NPF_Loopback"), Some(1));
         assert_eq!(number(r"\Device\NPF_{nonsense}"), None);
     }
