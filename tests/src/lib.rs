@@ -15,6 +15,7 @@ pub mod capture;
 pub mod certificates;
 pub mod conversation;
 mod corpus;
+#[cfg(feature = "linux")]
 pub mod emulate;
 pub mod evtx;
 pub mod feeds;
@@ -23,6 +24,7 @@ pub mod generated;
 pub mod golden;
 pub mod hostile;
 pub mod logs;
+#[cfg(feature = "linux")]
 pub mod netns;
 pub mod pack;
 pub mod packet;
@@ -30,6 +32,7 @@ pub mod payload;
 pub mod program;
 pub mod rng;
 pub mod scenario;
+#[cfg(feature = "linux")]
 pub mod servers;
 pub mod truth;
 pub mod wire;

@@ -111,7 +111,7 @@ impl Arguments {
         health.config.path = path.map(|path| path.display().to_string());
         health.config.loaded = clocks.wall;
         sources.tell(&mut health);
-        let report = privileges::reduce(sources.needs(), config.run.user.get());
+        let report = privileges::reduce(sources.needs, config.run.user.get());
         if let Some(failure) = &report.failure {
             warn!(failure, "privileges are not dropped");
         }

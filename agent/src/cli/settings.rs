@@ -15,12 +15,16 @@ use crate::profiles;
 /// The configuration in a file, with settings laid over it; without a file the default.
 pub(super) fn read(file: Option<&Path>, set: &[String]) -> Result<Config, Failure> {
     let text = match file {
-        Some(path) => std::fs::read_to_string(path)
+        Some(path) => paths::check_config(path)
+            .and_then(|()| std::fs::read_to_string(path))
             .map_err(|error| Failure(Exit::Config, format!("{}: {error}", path.display())))?,
         None => String::new(),
     };
     let place = file.map_or_else(String::new, |path| format!("{}: ", path.display()));
-    Config::parse(&text, set).map_err(|error| Failure(Exit::Config, format!("{place}{error}")))
+    let mut config =
+        Config::parse(&text, set).map_err(|error| Failure(Exit::Config, format!("{place}{error}")))?;
+    paths::settle(&mut config);
+    Ok(config)
 }
 
 /// What people told Sonde beside its settings. Here someone waits for the answer, so what is wrong ends it.
@@ -35,5 +39,5 @@ pub(super) fn knowledge(config: &Config, feeds: &[PathBuf]) -> Result<Arc<Knowle
 
 /// The file that is meant: the one named, else the system's if it is there.
 pub(super) fn file(named: Option<&Path>) -> Option<PathBuf> {
-    named.map(Path::to_owned).or_else(|| Some(PathBuf::from(paths::CONFIG_FILE)).filter(|path| path.exists()))
+    named.map(Path::to_owned).or_else(|| Some(paths::config_file()).filter(|path| path.exists()))
 }

@@ -223,5 +223,5 @@ fn stop(commander: &Commander) {
     });
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "linux-tests"))]
 mod tests;

@@ -13,8 +13,7 @@ use tokio::time::timeout;
 
 use super::protocol::{Asked, Head, MAX_REQUEST_BYTES};
 use crate::live::command::{Answer, Command, Commander, Refusal, RefusalCode, Reply, Request};
-use crate::platform::accounts;
-use crate::platform::local_socket::{Accepting, Peer, Stream, login_of};
+use crate::platform::local_socket::{Accepting, Peer, Stream, describe};
 
 /// Connections at a time.
 pub(super) const MAX_CONNECTIONS: usize = 8;
@@ -86,7 +85,7 @@ async fn converse(
     access: Access,
     commander: &Commander,
 ) -> std::io::Result<()> {
-    let (read, mut write) = stream.split();
+    let (read, mut write) = tokio::io::split(stream);
     let mut text = Vec::new();
     let mut reader = BufReader::new(read).take(MAX_REQUEST_BYTES as u64);
     let answer = match timeout(PATIENCE, reader.read_until(b'\n', &mut text)).await {
@@ -135,16 +134,6 @@ async fn ask(text: &[u8], peer: &Peer, access: Access, commander: &Commander) ->
 
 fn refuse(code: RefusalCode, message: impl Into<String>) -> Answer {
     Answer::Refused(Refusal::new(code, message))
-}
-
-/// Who a peer is, for whoever reads the list later: `root (login alice)`.
-pub(super) fn describe(peer: &Peer) -> String {
-    let name = |uid| accounts::user_of(uid).map_or_else(|| format!("uid {uid}"), |user| user.name);
-    let login = peer.pid.and_then(login_of).filter(|login| *login != peer.uid);
-    match login {
-        Some(login) => format!("{} (login {})", name(peer.uid), name(login)),
-        None => name(peer.uid),
-    }
 }
 
 fn line(value: &impl Serialize) -> Vec<u8> {

@@ -11,12 +11,12 @@ use sonde_common::alert::Severity;
 use sonde_common::time::Timestamp;
 
 use super::client::{ClientError, ask};
-use super::server::{Access, MAX_CONNECTIONS, MAX_ROOT_CONNECTIONS, describe};
+use super::server::{Access, MAX_CONNECTIONS, MAX_ROOT_CONNECTIONS};
 use super::*;
 use crate::cli::output::samples;
 use crate::live::command::{self, Answer, Refusal, RefusalCode, Request, Rows, Wish};
 use crate::live::health::Health;
-use crate::platform::local_socket::Peer;
+use crate::platform::local_socket::{Peer, describe};
 
 /// A sensor's thread that answers without an engine; ends with the channel.
 fn pretend(commands: Receiver<Command>) -> JoinHandle<Vec<Request>> {

@@ -10,15 +10,13 @@ use sonde_common::time::Timestamp;
 use tracing::{info, warn};
 
 use super::health::{Health, Role};
-use super::layer::{Layer, PacketSource};
-use crate::platform::ebpf::{EbpfLayer, EbpfOptions};
-use crate::platform::netlink::{ExchangeMeter, NetlinkLayer, NetlinkOptions, PollLayer};
-use crate::platform::packets::{PnetSource, Ring, RingOptions};
+use super::layer::{Layer, Meter, OpenLayer, OpenPackets, PacketSource, SourceOptions};
+use crate::platform;
 use crate::platform::privileges::Needs;
-use crate::platform::{netlink, packets};
 
-/// Events that the netlink layer queues between two drains: an eighth of a second at 100,000 connections a second.
-const NETLINK_QUEUE: usize = 16_384;
+/// Events that a layer with a thread of its own queues between two drains: an eighth of a second at 100,000 connections a
+/// second.
+const LAYER_QUEUE: usize = 16_384;
 
 /// Everything that the sensor drains.
 #[expect(missing_debug_implementations, reason = "it holds trait objects")]
@@ -26,7 +24,7 @@ pub struct Sources {
     /// Tells of sockets and processes.
     pub layer: Option<Box<dyn Layer>>,
     /// Tells of exchanges inside connections, where the layer does not.
-    pub meter: Option<ExchangeMeter>,
+    pub meter: Option<Box<dyn Meter>>,
     /// Whether sockets tell of datagrams.
     pub datagrams: bool,
     /// Hands out packets.
@@ -35,6 +33,8 @@ pub struct Sources {
     pub seed: Vec<LiveEvent>,
     /// What does not work here.
     pub unavailable: Vec<Unavailable>,
+    /// What they go on to need.
+    pub needs: Needs,
 }
 
 /// How to open them.
@@ -66,17 +66,24 @@ impl Sources {
             packets: None,
             seed: Vec::new(),
             unavailable: Vec::new(),
+            needs: Needs::default(),
         };
         // Packets first: what the layer's self-test calls is on loopback and seen by nobody.
-        sources.open_packets(wanted);
-        sources.open_layer(wanted);
+        let options = SourceOptions {
+            layer_bytes: wanted.layer_bytes,
+            ring_bytes: wanted.ring_bytes,
+            queue: LAYER_QUEUE,
+            boot: wanted.boot,
+        };
+        sources.open_packets(wanted.capture, &options);
+        sources.open_layer(wanted.layer, &options);
         let asked_for_layer = wanted.layer != LayerChoice::Auto && sources.layer.is_none();
         let asked_for_packets =
             !matches!(wanted.capture, CaptureMode::Auto | CaptureMode::None) && sources.packets.is_none();
         if asked_for_layer || asked_for_packets || (sources.layer.is_none() && sources.packets.is_none()) {
             return Err(sources.unavailable);
         }
-        sources.seed = netlink::seed(wanted.boot);
+        sources.seed = platform::sources::seed(wanted.boot);
         Ok(sources)
     }
 
@@ -100,88 +107,65 @@ impl Sources {
         }
     }
 
-    /// What they go on to need.
-    #[must_use]
-    pub fn needs(&self) -> Needs {
-        let method = self.layer.as_ref().map(|layer| layer.method());
-        let enters = self.meter.is_some() || matches!(method, Some(Method::Netlink | Method::Poll));
-        Needs {
-            enter_namespaces: enters,
-            open_packet_sockets: method == Some(Method::Netlink)
-                || self.packets.as_ref().is_some_and(|packets| packets.name() == "pnet"),
-            attach_programs: false,
+    fn open_layer(&mut self, wanted: LayerChoice, options: &SourceOptions) {
+        let ways = platform::sources::layers(options);
+        if wanted != LayerChoice::Auto && ways.iter().all(|way| way.choice != wanted) {
+            self.lose(not_here("layer", wanted.as_str(), ways.iter().map(|way| way.name)));
         }
-    }
-
-    fn open_layer(&mut self, wanted: &Wanted) {
-        let tries = |choice| wanted.layer == LayerChoice::Auto || wanted.layer == choice;
-        let ring_bytes = u32::try_from(wanted.layer_bytes).unwrap_or(u32::MAX);
-        if tries(LayerChoice::Ebpf) {
-            match EbpfLayer::open(&EbpfOptions { ring_bytes, boot: wanted.boot }) {
-                Ok(layer) => {
-                    self.datagrams = layer.tells_datagrams();
-                    let exchanges = layer.tells_exchanges();
-                    self.set_layer(Box::new(layer));
-                    if !exchanges {
-                        match ExchangeMeter::new() {
-                            Ok(meter) => self.meter = Some(meter),
-                            Err(reason) => self.lose(reason),
-                        }
-                    }
+        for way in ways {
+            if wanted != LayerChoice::Auto && wanted != way.choice {
+                continue;
+            }
+            match (way.open)() {
+                Ok(OpenLayer { layer, meter, datagrams, unavailable, needs }) => {
+                    info!(layer = layer.method().as_str(), "attribution is active");
+                    self.unavailable.extend_from_slice(layer.unavailable());
+                    self.layer = Some(layer);
+                    (self.meter, self.datagrams) = (meter, datagrams);
+                    self.needs |= needs;
+                    unavailable.into_iter().for_each(|reason| self.lose(reason));
                     return;
                 }
                 Err(reason) => self.lose(reason),
             }
         }
-        let options = NetlinkOptions { boot: wanted.boot, queue: NETLINK_QUEUE };
-        if tries(LayerChoice::Netlink) {
-            match NetlinkLayer::open(&options) {
-                Ok(layer) => return self.set_layer(Box::new(layer)),
-                Err(reason) => self.lose(reason),
-            }
-        }
-        if tries(LayerChoice::Poll) {
-            match PollLayer::open(&options) {
-                Ok(layer) => self.set_layer(Box::new(layer)),
-                Err(reason) => self.lose(reason),
-            }
-        }
     }
 
-    fn set_layer(&mut self, layer: Box<dyn Layer>) {
-        info!(layer = layer.method().as_str(), "attribution is active");
-        self.unavailable.extend_from_slice(layer.unavailable());
-        self.layer = Some(layer);
-    }
-
-    fn open_packets(&mut self, wanted: &Wanted) {
-        let tries = |mode| wanted.capture == CaptureMode::Auto || wanted.capture == mode;
-        if tries(CaptureMode::Ring) {
-            match Ring::open(&RingOptions {
-                bytes: usize::try_from(wanted.ring_bytes).unwrap_or(usize::MAX),
-                ..RingOptions::default()
-            }) {
-                Ok(ring) => return self.set_packets(Box::new(ring)),
+    fn open_packets(&mut self, wanted: CaptureMode, options: &SourceOptions) {
+        let ways = platform::sources::packets(options);
+        let any = matches!(wanted, CaptureMode::Auto | CaptureMode::None);
+        if !any && ways.iter().all(|way| way.choice != wanted) {
+            self.lose(not_here("capture", wanted.as_str(), ways.iter().map(|way| way.name)));
+        }
+        for way in ways {
+            if wanted != CaptureMode::Auto && wanted != way.choice {
+                continue;
+            }
+            match (way.open)() {
+                Ok(OpenPackets { source, needs }) => {
+                    info!(source = source.name(), "packets are captured");
+                    self.unavailable.extend_from_slice(source.unavailable());
+                    self.packets = Some(source);
+                    self.needs |= needs;
+                    return;
+                }
                 Err(reason) => self.lose(reason),
             }
         }
-        if tries(CaptureMode::Pnet) {
-            match PnetSource::open() {
-                Ok(source) => self.set_packets(Box::new(source)),
-                Err(reason) => self.lose(reason),
-            }
-        }
-    }
-
-    fn set_packets(&mut self, packets: Box<dyn PacketSource>) {
-        info!(source = packets.name(), "packets are captured");
-        self.unavailable.extend_from_slice(packets.unavailable());
-        self.packets = Some(packets);
     }
 
     fn lose(&mut self, reason: Unavailable) {
         warn!(lost = reason.what, reason = reason.reason, remedy = reason.remedy, "not available here");
         self.unavailable.push(reason);
+    }
+}
+
+/// What another system has.
+fn not_here(what: &str, wanted: &str, ways: impl Iterator<Item = &'static str>) -> Unavailable {
+    Unavailable {
+        what: format!("{what} {wanted}"),
+        reason: "this system has none of that name".to_owned(),
+        remedy: format!("one of: auto, {}", ways.collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -198,7 +182,7 @@ impl Interfaces {
     /// Looks at them; `names`: those that are wanted, none for all.
     #[must_use]
     pub fn look(names: &[Interface]) -> Self {
-        let there = packets::interfaces();
+        let there = platform::sources::interfaces();
         let is_wanted = |name: &str| names.iter().any(|wanted| wanted.as_str() == name);
         let wanted = there.iter().filter(|interface| is_wanted(&interface.name));
         Self {

@@ -232,5 +232,5 @@ impl AsyncWrite for Stream {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "linux-tests"))]
 mod tests;

@@ -241,5 +241,5 @@ fn tally(outcomes: &[Outcome]) -> String {
     said
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "linux-tests"))]
 mod tests;

@@ -5,7 +5,7 @@
 //! is in the file as a whole or not at all, as far as the system lets us cut off what was written of it.
 
 mod rotate;
-#[cfg(test)]
+#[cfg(all(test, feature = "linux-tests"))]
 mod tests;
 
 use std::fs::{self, File};
@@ -187,7 +187,7 @@ impl Writer {
         let shown = || folder.display().to_string();
         match fs::metadata(folder) {
             Ok(data) if data.is_dir() => {
-                if let Some(why) = append::folder_objection(&data) {
+                if let Some(why) = append::folder_objection(folder, &data) {
                     return Err(FileError::Unsafe { path: shown(), why: why.to_owned() });
                 }
             }
@@ -224,8 +224,7 @@ impl Writer {
             }
             let file = Locked(file);
             // Whoever held the lock until now may have set the file aside.
-            let there = fs::symlink_metadata(&self.path);
-            if !there.is_ok_and(|there| append::identity(&there) == append::identity(&data)) {
+            if !append::lies_at(&file, &self.path) {
                 continue;
             }
             if made {

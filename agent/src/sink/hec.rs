@@ -335,5 +335,5 @@ fn judge(reply: &Reply, count: usize) -> Call {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "linux-tests"))]
 mod tests;

@@ -139,7 +139,7 @@ mod tests {
     fn file_of(bytes: &[u8]) -> (tempfile::NamedTempFile, Secret) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        let secret = secret(&format!("file = \"{}\"", file.path().display()));
+        let secret = secret(&format!("file = '{}'", file.path().display()));
         (file, secret)
     }
 

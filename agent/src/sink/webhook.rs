@@ -134,5 +134,5 @@ fn judge(reply: &Reply) -> Outcome {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "linux-tests"))]
 mod tests;

@@ -14,7 +14,8 @@ pub struct Place(String);
 
 impl Place {
     /// A path that is known to be one.
-    pub(super) fn of(path: &str) -> Self {
+    #[must_use]
+    pub fn of(path: &str) -> Self {
         Self(path.to_owned())
     }
 
@@ -40,7 +41,9 @@ impl<'de> Deserialize<'de> for Place {
         let drive = letters.next().is_some_and(|c| c.is_ascii_alphabetic())
             && letters.next() == Some(':')
             && matches!(letters.next(), Some('\\' | '/'));
-        if !(text.is_empty() || text.starts_with('/') || drive) {
+        // A server's share or a pipe.
+        let named = text.starts_with(r"\\");
+        if !(text.is_empty() || text.starts_with('/') || drive || named) {
             return error("is not an absolute path");
         }
         Ok(Self(text))
@@ -83,6 +86,7 @@ mod tests {
         assert_eq!(dir("\"\"").unwrap().state.dir.get(), None);
         assert_eq!(dir("\"/srv/sonde\"").unwrap().state.dir.get(), Some("/srv/sonde"));
         assert!(dir(r"'C:\ProgramData\Sonde'").is_ok());
+        assert!(dir(r"'\\.\pipe\sonde'").is_ok());
         for bad in ["\"state\"", "\"./state\"", "\"/a\\u001b[31m\"", "5", "\"~/x\"", "\"C:x\""] {
             let error = dir(bad).unwrap_err().to_string();
             assert!(error.contains("line 2") && !error.contains('\u{1b}'), "{error}");

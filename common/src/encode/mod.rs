@@ -7,7 +7,7 @@ pub mod native;
 pub mod ocsf;
 pub mod record;
 pub mod syslog;
-mod told;
+pub mod told;
 
 /// `value` with so many decimals and without a negative zero, so that text made of it is stable; `None` unless finite.
 pub(crate) fn rounded(value: f64, decimals: i32) -> Option<f64> {

@@ -6,11 +6,11 @@ use crate::record::Record;
 
 /// Sentence and score of a record, as far as its body has them.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Told {
+pub struct Told {
     /// The sentence: the words of others stand in it.
-    pub(super) message: Option<String>,
+    pub message: Option<String>,
     /// From 0 to 1.
-    pub(super) score: Option<f64>,
+    pub score: Option<f64>,
 }
 
 /// Both forms of a body have `message`; the native one has the score below `sonde`, the other as a risk of a hundred.
@@ -28,7 +28,9 @@ struct Own {
     score: Option<f64>,
 }
 
-pub(super) fn told(record: &Record) -> Told {
+/// What a record says of itself.
+#[must_use]
+pub fn told(record: &Record) -> Told {
     let body: Body = serde_json::from_slice(&record.body).unwrap_or_default();
     let score = body.sonde.score.or(body.risk_score.map(|risk| risk / 100.0));
     let score = score.filter(|score| (0.0..=1.0).contains(score));
@@ -36,7 +38,8 @@ pub(super) fn told(record: &Record) -> Told {
 }
 
 /// The number that syslog and journald give a severity (RFC 5424, table 2).
-pub(super) const fn priority(severity: crate::alert::Severity) -> u8 {
+#[must_use]
+pub const fn priority(severity: crate::alert::Severity) -> u8 {
     use crate::alert::Severity;
     match severity {
         Severity::Critical => 2,

@@ -10,12 +10,11 @@ use crate::control::client::{self, ClientError};
 use crate::knowledge;
 use crate::live::command::{Answer, Request};
 use crate::live::health::Role;
-use crate::live::layer::{Layer, PacketSource};
-use crate::platform::ebpf::{EbpfLayer, EbpfOptions};
-use crate::platform::netlink::{NetlinkLayer, NetlinkOptions, PollLayer};
-use crate::platform::packets::{PnetSource, Ring, RingOptions};
-use crate::platform::privileges::{self, Capability};
+use crate::live::layer::{Aid, LayerWay, PacketWay, SourceOptions};
 use crate::platform::{self, accounts, paths};
+
+/// Events that a layer queues while it is looked at.
+const LAYER_QUEUE: usize = 1024;
 
 /// One thing to look at.
 #[expect(missing_debug_implementations, reason = "it holds a function")]
@@ -51,119 +50,59 @@ impl Works {
 /// All checks. A layer is opened as the sensor would, with its self-test, and closed again.
 #[must_use]
 pub fn all(config: &Config) -> Vec<Check> {
-    let boot = platform::clock::clocks().boot();
-    let ring_bytes = u32::try_from(config.attribution.ring_bytes.get()).unwrap_or(u32::MAX);
-    let packet_bytes = config.capture.ring_bytes.size();
-    vec![
-        layer(
-            "ebpf",
-            "a fraction of a microsecond for each connection, in the kernel",
-            "connections of processes that live for less than a few milliseconds have no process",
-            move || EbpfLayer::open(&EbpfOptions { ring_bytes, boot }),
-        ),
-        layer(
-            "netlink",
-            "a look-up and a search through /proc for each connection: some tenths of a millisecond",
-            "connections have a process only if it lives for seconds, by polling",
-            move || NetlinkLayer::open(&NetlinkOptions { boot, queue: 1024 }),
-        ),
-        layer("poll", "a reading of all sockets each second", "connections have no process", move || {
-            PollLayer::open(&NetlinkOptions { boot, queue: 1024 })
-        }),
-        packets(
-            "ring",
-            "nothing for packets that give no name: a filter in the kernel drops them",
-            "packets come from pnet, which is handed every one",
-            move || Ring::open(&RingOptions { bytes: packet_bytes, ..RingOptions::default() }),
-        ),
-        packets(
-            "pnet",
-            "a copy of every packet: much of a processor on a busy host",
-            "connections have no names but those of other sources",
-            PnetSource::open,
-        ),
-        capabilities(),
-        packages(),
-        feeds(config),
-        state(config),
-        socket(config),
-        user(config),
-    ]
+    let options = SourceOptions {
+        layer_bytes: config.attribution.ring_bytes.get(),
+        ring_bytes: config.capture.ring_bytes.get(),
+        queue: LAYER_QUEUE,
+        boot: platform::clock::clocks().boot(),
+    };
+    let layers = platform::sources::layers(&options).into_iter().map(layer);
+    let packets = platform::sources::packets(&options).into_iter().map(packets);
+    let aids = platform::sources::AIDS.iter().map(aid);
+    let others = [feeds(config), state(config), socket(config), user(config)];
+    layers.chain(packets).chain(aids).chain(others).collect()
 }
 
 /// Whether a layer passes its self-test here.
-fn layer<L: Layer>(
-    name: &'static str,
-    cost: &'static str,
-    without: &'static str,
-    open: impl FnOnce() -> Result<L, Unavailable> + 'static,
-) -> Check {
+fn layer(way: LayerWay) -> Check {
     let run = move || {
-        let layer = open()?;
-        Ok(Works { detail: "works, its self-test passed".to_owned(), lost: layer.unavailable().to_vec() })
-    };
-    Check { name: name.to_owned(), role: Role::Connections, cost, without, run: Box::new(run) }
-}
-
-/// Whether a source of packets passes its self-test here.
-fn packets<P: PacketSource>(
-    name: &'static str,
-    cost: &'static str,
-    without: &'static str,
-    open: impl FnOnce() -> Result<P, Unavailable> + 'static,
-) -> Check {
-    let run = move || {
-        let source = open()?;
-        Ok(Works { detail: "works, its self-test passed".to_owned(), lost: source.unavailable().to_vec() })
-    };
-    Check { name: name.to_owned(), role: Role::Packets, cost, without, run: Box::new(run) }
-}
-
-fn packages() -> Check {
-    let run = || match paths::package_database() {
-        Some(path) => Ok(Works::wholly(format!("{path} is read"))),
-        None => Err(Unavailable {
-            what: "packages".to_owned(),
-            reason: "no database of dpkg, rpm or apk can be read".to_owned(),
-            remedy: String::new(),
-        }),
+        let open = (way.open)()?;
+        let lost = [open.layer.unavailable(), &open.unavailable].concat();
+        Ok(Works { detail: "works, its self-test passed".to_owned(), lost })
     };
     Check {
-        name: "packages".to_owned(),
-        role: Role::Aid,
-        cost: "one reading at start, look-ups for new programs",
-        without: "programs of the system are not told from others: more alerts, and less sure",
+        name: way.name.to_owned(),
+        role: Role::Connections,
+        cost: way.cost,
+        without: way.without,
         run: Box::new(run),
     }
 }
 
-fn capabilities() -> Check {
-    let run = || {
-        let wanted = [
-            (Capability::Bpf, "kernel programs: owners of short-lived connections"),
-            (Capability::Perfmon, "kernel programs that look at processes"),
-            (Capability::NetAdmin, "kernel programs on sockets; counters of connections"),
-            (Capability::NetRaw, "packets, and with them names"),
-            (Capability::Ptrace, "executables and sockets of other users' processes"),
-            (Capability::ReadAll, "hashes of executables that only their owner may read"),
-        ];
-        let lost: Vec<_> = wanted
-            .into_iter()
-            .filter(|(capability, _)| !privileges::has(*capability))
-            .map(|(capability, what)| Unavailable {
-                what: capability.name().to_owned(),
-                reason: format!("not held; it is for {what}"),
-                remedy: "start the sensor as root, or have the service manager give it".to_owned(),
-            })
-            .collect();
-        let detail = format!("{} of {} held", wanted.len() - lost.len(), wanted.len());
-        Ok(Works { detail, lost })
+/// Whether a source of packets passes its self-test here.
+fn packets(way: PacketWay) -> Check {
+    let run = move || {
+        let source = (way.open)()?.source;
+        Ok(Works { detail: "works, its self-test passed".to_owned(), lost: source.unavailable().to_vec() })
     };
     Check {
-        name: "capabilities".to_owned(),
+        name: way.name.to_owned(),
+        role: Role::Packets,
+        cost: way.cost,
+        without: way.without,
+        run: Box::new(run),
+    }
+}
+
+/// What helps the sources here.
+fn aid(aid: &Aid) -> Check {
+    let look = aid.look;
+    let run = move || look().map(|(detail, lost)| Works { detail, lost });
+    Check {
+        name: aid.name.to_owned(),
         role: Role::Aid,
-        cost: "most are given up once the sources are open",
-        without: "",
+        cost: aid.cost,
+        without: aid.without,
         run: Box::new(run),
     }
 }

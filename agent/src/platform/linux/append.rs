@@ -8,10 +8,12 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-/// Which file this is, whatever it is called.
+/// Whether a path still leads to this file, and by no link.
 #[must_use]
-pub fn identity(data: &Metadata) -> (u64, u64) {
-    (data.dev(), data.ino())
+pub fn lies_at(file: &File, path: &Path) -> bool {
+    let place = |data: Metadata| (data.dev(), data.ino());
+    let (Ok(ours), Ok(there)) = (file.metadata(), fs::symlink_metadata(path)) else { return false };
+    place(ours) == place(there)
 }
 
 /// Opens a file to append to and to read its end; makes it with these rights if there is none. Whether it was made.
@@ -53,7 +55,7 @@ pub fn objection(data: &Metadata) -> Option<String> {
 
 /// Why a folder is no place for such a file, if so: anybody could put another file in its place.
 #[must_use]
-pub fn folder_objection(data: &Metadata) -> Option<&'static str> {
+pub fn folder_objection(_path: &Path, data: &Metadata) -> Option<&'static str> {
     const STICKY: u32 = 0o1000;
     let open_to_all = data.mode() & 0o002 != 0 && data.mode() & STICKY == 0;
     open_to_all.then_some("everybody may rename and delete files there")

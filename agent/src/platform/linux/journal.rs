@@ -11,7 +11,11 @@ use rustix::io::Errno;
 use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr, sendto,
 };
+use sonde_common::encode::journal::append;
+use sonde_common::record::Record;
 
+/// What it is called.
+pub const NAME: &str = "the journal's socket";
 /// Where systemd has it.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
@@ -41,10 +45,27 @@ impl Journal {
         Ok(Self { socket, path: path.to_owned() })
     }
 
-    /// Where its socket is.
+    /// Why a record could not be entered, with what to look at.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn explain(&self, error: &io::Error) -> String {
+        let path = self.path.display();
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                format!("no journal listens on {path}: is systemd-journald running?")
+            }
+            io::ErrorKind::WouldBlock => format!("the journal on {path} is busy"),
+            _ => format!("the journal on {path}: {error}"),
+        }
+    }
+
+    /// Enters a record.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn enter(&self, record: &Record) -> io::Result<()> {
+        let mut entry = Vec::new();
+        append(record, &mut entry);
+        self.send(&entry)
     }
 
     /// Hands an entry over. It waits for nothing: a journal that is busy is an error ([`io::ErrorKind::WouldBlock`]).

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
+use super::accounts;
+
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 16;
 /// Groups of a peer that are looked at; the kernel allows 65,536.
@@ -234,9 +236,20 @@ pub fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// Who a peer is, for whoever reads the list later: `root (login alice)`.
+#[must_use]
+pub fn describe(peer: &Peer) -> String {
+    let name = |uid| accounts::user_of(uid).map_or_else(|| format!("uid {uid}"), |user| user.name);
+    let login = peer.pid.and_then(login_of).filter(|login| *login != peer.uid);
+    match login {
+        Some(login) => format!("{} (login {})", name(peer.uid), name(login)),
+        None => name(peer.uid),
+    }
+}
+
 /// Whoever logged in to a session in which a process runs, even if it became someone else since.
 #[must_use]
-pub fn login_of(pid: i32) -> Option<u32> {
+fn login_of(pid: i32) -> Option<u32> {
     const NOBODY: u32 = u32::MAX;
     let text = std::fs::read_to_string(format!("/proc/{pid}/loginuid")).ok()?;
     text.trim().parse().ok().filter(|uid| *uid != NOBODY)

@@ -18,6 +18,7 @@ mod private_file;
 pub mod privileges;
 mod resolvers;
 pub mod service;
+pub mod sources;
 pub mod unsent;
 pub mod usage;
 

@@ -5,6 +5,7 @@
 //! thread, whether it is so.
 
 use std::io;
+use std::ops::BitOrAssign;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -101,6 +102,14 @@ pub struct Needs {
     pub open_packet_sockets: bool,
     /// Kernel programs will be attached later.
     pub attach_programs: bool,
+}
+
+impl BitOrAssign for Needs {
+    fn bitor_assign(&mut self, other: Self) {
+        self.enter_namespaces |= other.enter_namespaces;
+        self.open_packet_sockets |= other.open_packet_sockets;
+        self.attach_programs |= other.attach_programs;
+    }
 }
 
 impl Needs {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use sonde_common::alert::Severity;
+use sonde_common::encode::journal;
 use sonde_common::record::Kind;
 use sonde_common::time::Timestamp;
 

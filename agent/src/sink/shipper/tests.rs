@@ -30,12 +30,12 @@ fn sinks(text: &str) -> Sinks {
 /// A sink to a file of this name.
 fn to_file(name: &str, path: &Path) -> String {
     let all = "records = [\"alert\", \"audit\", \"health\", \"summary\"]\nmin_severity = \"medium\"\nflush_secs = 0\n";
-    format!("[sinks.{name}]\n{all}[sinks.{name}.file]\npath = \"{}\"\n", path.display())
+    format!("[sinks.{name}]\n{all}[sinks.{name}.file]\npath = '{}'\n", path.display())
 }
 
 /// A sink to a port of loopback where nobody is.
 fn to_nobody(name: &str) -> String {
-    let port = sonde_tests::servers::free_port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     format!("[sinks.{name}]\nflush_secs = 0\n[sinks.{name}.webhook]\nurl = \"http://127.0.0.1:{port}/\"\n")
 }
 
