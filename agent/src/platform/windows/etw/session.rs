@@ -172,7 +172,8 @@ impl Properties {
 #[derive(Debug)]
 pub(super) struct Session {
     name: Vec<u16>,
-    trace: PROCESSTRACE_HANDLE,
+    /// The number of the trace that is read.
+    trace: u64,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -185,7 +186,7 @@ impl Session {
         let handle = start(plan, &name)?;
         let opened = enable(handle, plan.providers).and_then(|()| read(&name, inbox));
         match opened {
-            Ok((trace, thread)) => Ok(Self { name, trace, thread: Some(thread) }),
+            Ok((trace, thread)) => Ok(Self { name, trace: trace.Value, thread: Some(thread) }),
             Err(error) => {
                 stop(&name);
                 Err(error)
@@ -219,7 +220,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         stop(&self.name);
         // SAFETY: the handle is that of a trace which is read; its reader returns once it is closed.
-        unsafe { CloseTrace(self.trace) };
+        unsafe { CloseTrace(PROCESSTRACE_HANDLE { Value: self.trace }) };
         if let Some(thread) = self.thread.take() {
             // It holds the inbox itself: nothing is lent to it that ends here.
             drop(thread);

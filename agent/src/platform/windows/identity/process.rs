@@ -341,7 +341,7 @@ mod tests {
         bytes.extend(0x1010u64.to_le_bytes());
         bytes.extend(b"a\0b\0");
         assert_eq!(counted_text(&bytes, 0x1000).as_deref(), Some("ab"));
-        assert_eq!(counted_text(&bytes, 0x1001).as_deref(), None, "one byte further it ends too early");
+        assert_eq!(counted_text(&bytes, 0x0fff), None, "one byte further it ends too early");
         assert_eq!(counted_text(&bytes, 0x2000), None);
         assert_eq!(counted_text(&bytes[..9], 0x1000), None);
     }
