@@ -14,13 +14,18 @@ pub use accounts::Accounts;
 pub use examine::Examiner;
 pub use places::Places;
 pub use process::{
-    command_line, created, executable_version, find_process, is_running, process_key, processes, volumes, working_folder,
+    command_line, created, executable_version, find_process, is_running, process_key, processes, volumes,
+    working_folder,
 };
 pub use signature::{Signature, signature};
 pub use token::{Owner, account_of, account_of_sid, owner};
 
-use windows_sys::Win32::System::Registry::{HKEY_LOCAL_MACHINE, RRF_RT_REG_DWORD, RRF_RT_REG_SZ, RegGetValueW};
-use windows_sys::Win32::System::Threading::{GetCurrentThread, SetThreadPriority, THREAD_MODE_BACKGROUND_BEGIN};
+use windows_sys::Win32::System::Registry::{
+    HKEY_LOCAL_MACHINE, RRF_RT_REG_DWORD, RRF_RT_REG_SZ, RegGetValueW,
+};
+use windows_sys::Win32::System::Threading::{
+    GetCurrentThread, SetThreadPriority, THREAD_MODE_BACKGROUND_BEGIN,
+};
 
 use super::wide::{text, wide};
 
@@ -35,7 +40,8 @@ pub fn lower_priority() {
 /// Names this boot of the machine: Windows counts its starts.
 #[must_use]
 pub fn boot_id() -> Option<String> {
-    const KEY: &str = r"SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management\PrefetchParameters";
+    const KEY: &str =
+        r"SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management\PrefetchParameters";
     let (key, name) = (wide(KEY).ok()?, wide("BootId").ok()?);
     let (mut number, mut length) = (0u32, 4u32);
     // SAFETY: both names end with a zero, and the number is four bytes that are ours.
