@@ -50,3 +50,4 @@ pub mod suppress;
 pub mod text;
 pub mod time;
 pub(crate) mod ways;
+pub mod windows;

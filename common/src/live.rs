@@ -3,6 +3,8 @@
 //! Values only. The agent's platform code makes them; the connection tracker, the attributor and the engine take them. The
 //! words are those of no one system: a socket event may come from a kernel program, a netlink answer or a polled table.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::event::Totals;
@@ -20,6 +22,8 @@ pub enum LiveEvent {
     Socket(SocketEvent),
     /// Of a process.
     Process(ProcessEvent),
+    /// Of a name that a program had resolved.
+    Resolved(Box<Resolved>),
     /// Nothing, for a while: what happened then is not known.
     Gap(Gap),
 }
@@ -31,6 +35,7 @@ impl LiveEvent {
         match self {
             Self::Socket(event) => event.time,
             Self::Process(event) => event.time(),
+            Self::Resolved(event) => event.time,
             Self::Gap(gap) => gap.until,
         }
     }
@@ -143,6 +148,27 @@ pub struct ProcessStart {
     pub cgroup: u64,
     /// Network namespace, by its inode; 0 where the system has none.
     pub net_namespace: u64,
+}
+
+/// A question to the system's resolver and its answer, where the system tells of it and no packet has to be read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Resolved {
+    /// When the program had its answer.
+    pub time: Timestamp,
+    /// When it asked; the time of the answer where that is not known.
+    pub start: Timestamp,
+    /// The process that asked.
+    pub process: Option<ProcessKey>,
+    /// How that is known.
+    pub attribution: Attribution,
+    /// The name asked for, kept as [`crate::event::DOMAIN_TEXT`].
+    pub query: String,
+    /// Query type (1 = A, 28 = AAAA…).
+    pub query_type: u16,
+    /// Response code, `None` without an answer.
+    pub response_code: Option<u16>,
+    /// Addresses that the name leads to.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// A file by its place on its device.

@@ -63,6 +63,8 @@ pub enum Method {
     Poll,
     /// The kernel's socket table when the sensor began.
     Seed,
+    /// Windows' event tracing, in which the kernel names the socket's process.
+    Etw,
 }
 
 impl Method {
@@ -75,6 +77,7 @@ impl Method {
             Self::Netlink => "netlink",
             Self::Poll => "poll",
             Self::Seed => "seed",
+            Self::Etw => "etw",
         }
     }
 }

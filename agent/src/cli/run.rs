@@ -44,10 +44,10 @@ Examples:
 In another terminal: sonde status, sonde top, sonde alerts, sonde explain ID")]
 pub(super) struct Arguments {
     /// How connections are given their process: auto is the best that works here
-    #[arg(long, value_name = "LAYER", value_parser = ["auto", "ebpf", "netlink", "poll"])]
+    #[arg(long, value_name = "LAYER", value_parser = ["auto", "ebpf", "netlink", "etw", "poll"])]
     attribution: Option<String>,
     /// Where packets come from, which give connections their names: auto is the best that works here
-    #[arg(long, value_name = "SOURCE", value_parser = ["auto", "ring", "pnet", "none"])]
+    #[arg(long, value_name = "SOURCE", value_parser = ["auto", "ring", "pnet", "npcap", "none"])]
     capture: Option<String>,
     /// Write the normalised events to this file (docs/events.md)
     #[arg(long, value_name = "FILE")]

@@ -10,11 +10,12 @@ use sonde_common::conntrack::Tracker;
 use sonde_common::conntrack::local::Locals;
 use sonde_common::decode::packet;
 use sonde_common::engine::Engine;
-use sonde_common::event::{Event, HostId, Observation, Phase};
+use sonde_common::event::{DnsEvent, Event, HostId, Observation, Phase};
 use sonde_common::format::{Frame, LinkType};
 use sonde_common::knowledge::Knowledge;
-use sonde_common::live::{Gap, SocketEvent, SocketNews};
+use sonde_common::live::{Gap, Resolved, SocketEvent, SocketNews};
 use sonde_common::net::FiveTuple;
+use sonde_common::program::Program;
 use sonde_common::time::Timestamp;
 
 use super::layer::LivePacket;
@@ -195,6 +196,28 @@ impl Flow {
         }
         tracker.socket(event, &mut |observation| ends.take(owners, observation));
         self.forget();
+    }
+
+    /// A name that a program had resolved, told by the system; `program`: that of its process.
+    pub fn resolved(&mut self, event: &Resolved, program: Option<&Program>) {
+        let Self { host, owners, ends, .. } = self;
+        ends.relay.system_tells();
+        let question = DnsEvent {
+            start: event.start,
+            process: event.process,
+            program,
+            attribution: event.attribution,
+            tuple: None,
+            resolver: None,
+            query: &event.query,
+            query_type: event.query_type,
+            response_code: event.response_code,
+            addresses: &event.addresses,
+            ttl_secs: 0,
+        };
+        let observation =
+            Observation { time: event.time, host: HostId::Name(host), event: Event::Dns(question) };
+        ends.take(owners, &observation);
     }
 
     /// Lets time pass.

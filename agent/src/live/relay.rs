@@ -33,14 +33,30 @@ const RESOLVERS: [&str; 12] = [
 #[derive(Debug, Default)]
 pub struct Relay {
     asked: Vec<(u64, Timestamp)>,
+    /// The system tells by itself who asks its resolver for what.
+    system_tells: bool,
     hasher: foldhash::fast::RandomState,
     relayed: u64,
 }
 
 impl Relay {
+    /// The system told of a question by itself: what its resolver sends is passed on, from now on.
+    pub const fn system_tells(&mut self) {
+        self.system_tells = true;
+    }
+
     /// Whether a question only passes on one that a process of this machine asked; takes note of it if it is such a first
     /// question.
     pub fn is_relayed(&mut self, question: &DnsEvent<'_>) -> bool {
+        // Windows' resolver is a service; its question was told of as that of the program that asked it.
+        let by_service = |service: &str| service.split(' ').any(|name| name.eq_ignore_ascii_case("Dnscache"));
+        if self.system_tells
+            && question.tuple.is_some()
+            && question.program.is_some_and(|program| by_service(&program.info.service))
+        {
+            self.relayed += 1;
+            return true;
+        }
         if self.asked.is_empty() {
             self.asked = vec![(0, Timestamp::ZERO); QUESTIONS];
         }
@@ -105,5 +121,30 @@ mod tests {
         assert!(!relay.is_relayed(&asked(0, "other.example", "192.0.2.1:53", &resolved)));
         assert!(!relay.is_relayed(&asked(60, "c2.example", "192.0.2.1:53", &resolved)));
         assert_eq!(relay.relayed(), 1);
+    }
+
+    #[test]
+    fn what_windows_tells_of_is_not_taken_again_from_its_resolvers_packets() {
+        let service = |service: &str| {
+            Program::of(ProcessInfo {
+                image: r"C:\Windows\System32\svchost.exe".into(),
+                service: service.into(),
+                ..Default::default()
+            })
+        };
+        let tuple = sonde_common::net::FiveTuple {
+            transport: sonde_common::net::Transport::Udp,
+            local: "192.0.2.10:50000".parse().unwrap(),
+            remote: "192.0.2.53:53".parse().unwrap(),
+        };
+        let resolver = service("Dnscache NlaSvc");
+        let by_packet = DnsEvent { tuple: Some(tuple), ..asked(0, "a.example", "192.0.2.53:53", &resolver) };
+        let mut relay = Relay::default();
+        assert!(!relay.is_relayed(&by_packet), "nobody else tells of it");
+        relay.system_tells();
+        assert!(relay.is_relayed(&by_packet));
+        let other = service("BITS");
+        assert!(!relay.is_relayed(&DnsEvent { program: Some(&other), ..by_packet }));
+        assert!(!relay.is_relayed(&DnsEvent { tuple: None, ..by_packet }), "what the system tells itself");
     }
 }

@@ -11,6 +11,8 @@ use sonde_common::config::Config;
 use sonde_common::event::{Event, HostFacts};
 use sonde_common::knowledge::Knowledge;
 use sonde_common::live::{Gap, GapCause, LiveEvent, SocketEvent, SocketNews, SocketOwner};
+use sonde_common::process::ProcessKey;
+use sonde_common::program::Program;
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
 use tracing::{error, info, warn};
 
@@ -476,6 +478,14 @@ impl Sensor {
                     health.counters.socket_events += 1;
                     flow.socket(event, opener);
                 }
+                Next::Event(LiveEvent::Resolved(event)) => {
+                    let asker = event.process.map(|process| program(identities, process, event.time, now));
+                    let Ok(program) = asker.transpose() else {
+                        waiting = true;
+                        return ControlFlow::Break(());
+                    };
+                    flow.resolved(event, program.flatten().as_ref());
+                }
                 Next::Event(LiveEvent::Gap(gap)) => flow.gap(*gap, 0),
                 Next::Event(LiveEvent::Process(event)) => identities.process(event),
             }
@@ -580,12 +590,22 @@ fn opener(
         return Ok(None);
     };
     let SocketOwner { process, attribution, .. } = owner;
-    let waited = now.since(event.time) >= IDENTITY_WAIT;
-    let program = match identities.program(process, now) {
+    let program = program(identities, process, event.time, now)?;
+    Ok(program.map(|program| Opener { process, program, attribution }))
+}
+
+/// The program of a process that did something at `time`, if it is known.
+fn program(
+    identities: &mut Identities,
+    process: ProcessKey,
+    time: Timestamp,
+    now: Timestamp,
+) -> Result<Option<Program>, Pending> {
+    let waited = now.since(time) >= IDENTITY_WAIT;
+    Ok(match identities.program(process, now) {
         Lookup::Ready(program) => Some(program.clone()),
         Lookup::Pending if !waited => return Err(Pending),
         Lookup::Pending => identities.program_now(process, now).cloned(),
         Lookup::Unknown => None,
-    };
-    Ok(program.map(|program| Opener { process, program, attribution }))
+    })
 }

@@ -108,7 +108,11 @@ impl Sources {
     }
 
     fn open_layer(&mut self, wanted: LayerChoice, options: &SourceOptions) {
-        for way in platform::sources::layers(options) {
+        let ways = platform::sources::layers(options);
+        if wanted != LayerChoice::Auto && ways.iter().all(|way| way.choice != wanted) {
+            self.lose(not_here("layer", wanted.as_str(), ways.iter().map(|way| way.name)));
+        }
+        for way in ways {
             if wanted != LayerChoice::Auto && wanted != way.choice {
                 continue;
             }
@@ -128,7 +132,12 @@ impl Sources {
     }
 
     fn open_packets(&mut self, wanted: CaptureMode, options: &SourceOptions) {
-        for way in platform::sources::packets(options) {
+        let ways = platform::sources::packets(options);
+        let any = matches!(wanted, CaptureMode::Auto | CaptureMode::None);
+        if !any && ways.iter().all(|way| way.choice != wanted) {
+            self.lose(not_here("capture", wanted.as_str(), ways.iter().map(|way| way.name)));
+        }
+        for way in ways {
             if wanted != CaptureMode::Auto && wanted != way.choice {
                 continue;
             }
@@ -148,6 +157,15 @@ impl Sources {
     fn lose(&mut self, reason: Unavailable) {
         warn!(lost = reason.what, reason = reason.reason, remedy = reason.remedy, "not available here");
         self.unavailable.push(reason);
+    }
+}
+
+/// What another system has.
+fn not_here(what: &str, wanted: &str, ways: impl Iterator<Item = &'static str>) -> Unavailable {
+    Unavailable {
+        what: format!("{what} {wanted}"),
+        reason: "this system has none of that name".to_owned(),
+        remedy: format!("one of: auto, {}", ways.collect::<Vec<_>>().join(", ")),
     }
 }
 

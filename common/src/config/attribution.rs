@@ -45,6 +45,8 @@ pub enum LayerChoice {
     Ebpf,
     /// The kernel is asked for the socket when its first packet leaves: processes from a few milliseconds of life.
     Netlink,
+    /// Event tracing (Windows): every connection with its process, however short-lived.
+    Etw,
     /// The socket tables are read now and then: degraded, short connections are missed.
     Poll,
 }
@@ -57,6 +59,7 @@ impl LayerChoice {
             Self::Auto => "auto",
             Self::Ebpf => "ebpf",
             Self::Netlink => "netlink",
+            Self::Etw => "etw",
             Self::Poll => "poll",
         }
     }

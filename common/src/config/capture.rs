@@ -35,6 +35,8 @@ pub enum CaptureMode {
     Ring,
     /// The portable capture library, which is handed every packet.
     Pnet,
+    /// Npcap (Windows), where somebody installed it.
+    Npcap,
     /// No packets: no names but those of other sources.
     None,
 }
@@ -47,6 +49,7 @@ impl CaptureMode {
             Self::Auto => "auto",
             Self::Ring => "ring",
             Self::Pnet => "pnet",
+            Self::Npcap => "npcap",
             Self::None => "none",
         }
     }

@@ -1,63 +1,62 @@
 //! The ways to sockets, processes and packets that Windows offers, best first.
 
-use std::net::IpAddr;
-
-use sonde_common::config::LayerChoice;
+use sonde_common::config::{CaptureMode, LayerChoice};
 use sonde_common::live::{LiveEvent, Unavailable};
 use sonde_common::time::Timestamp;
 
-use super::privileges;
-use crate::live::layer::{Aid, LayerWay, Looked, PacketWay, SourceOptions, Way};
+use super::etw::EtwLayer;
+use super::poll::{self, PollLayer};
+use super::privileges::{self, Needs};
+use super::wpcap::WpcapSource;
+use crate::live::layer::{Aid, Layer, LayerWay, Looked, OpenLayer, OpenPackets, PacketWay, SourceOptions, Way};
 
-/// A network interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interface {
-    /// Its name.
-    pub name: String,
-    /// Its number.
-    pub index: u32,
-    /// Its addresses, each with the length of its prefix.
-    pub addresses: Vec<(IpAddr, u8)>,
-    /// Whether it is switched on.
-    pub up: bool,
-    /// Whether it leads back to this host.
-    pub loopback: bool,
-}
+pub use super::interfaces::{Interface, interfaces};
 
-/// The ways to sockets and processes: none yet, which a sensor that is started says.
+/// The ways to sockets and processes.
 #[must_use]
-pub fn layers(_options: &SourceOptions) -> Vec<LayerWay> {
-    vec![Way {
-        choice: LayerChoice::Poll,
-        name: "poll",
-        cost: "a reading of all sockets each second",
-        without: "connections have no process",
-        open: Box::new(|| {
-            Err(Unavailable {
-                what: "sockets and their processes".to_owned(),
-                reason: "this version of Sonde cannot see them on Windows".to_owned(),
-                remedy: "replay captures and logs with it (sonde replay), such as Sysmon's".to_owned(),
-            })
-        }),
-    }]
+pub fn layers(options: &SourceOptions) -> Vec<LayerWay> {
+    let bytes = options.layer_bytes;
+    vec![
+        Way {
+            choice: LayerChoice::Etw,
+            name: "etw",
+            cost: "a record for each transfer, read by a thread",
+            without: "connections have a process only if they live for a second, and datagrams have none",
+            open: Box::new(move || EtwLayer::open(bytes).map(|layer| alone(layer, true))),
+        },
+        Way {
+            choice: LayerChoice::Poll,
+            name: "poll",
+            cost: "a reading of all TCP sockets each second",
+            without: "connections have no process",
+            open: Box::new(|| PollLayer::open().map(|layer| alone(layer, false))),
+        },
+    ]
 }
 
-/// The ways to packets: none yet.
+fn alone(layer: impl Layer + 'static, datagrams: bool) -> OpenLayer {
+    let needs = Needs::default();
+    OpenLayer { layer: Box::new(layer), meter: None, datagrams, unavailable: Vec::new(), needs }
+}
+
+/// The ways to packets.
 #[must_use]
 pub fn packets(_options: &SourceOptions) -> Vec<PacketWay> {
-    Vec::new()
+    vec![Way {
+        choice: CaptureMode::Npcap,
+        name: "npcap",
+        cost: "a copy of every packet: much of a processor on a busy host",
+        without: "connections have no names but those that the system resolved",
+        open: Box::new(|| {
+            Ok(OpenPackets { source: Box::new(WpcapSource::open()?), needs: Needs::default() })
+        }),
+    }]
 }
 
 /// Connections that were there before.
 #[must_use]
 pub fn seed(_boot: Timestamp) -> Vec<LiveEvent> {
-    Vec::new()
-}
-
-/// The machine's interfaces.
-#[must_use]
-pub fn interfaces() -> Vec<Interface> {
-    Vec::new()
+    poll::seed()
 }
 
 /// What helps the sources.

@@ -162,7 +162,7 @@ fn dns(texts: &Texts) -> Outcomes<'_> {
 }
 
 /// Addresses of `type:  5 edge.example.net;::ffff:192.0.2.7;`, and the type that was asked for.
-fn answer(results: &str) -> (Addresses, u16) {
+pub(crate) fn answer(results: &str) -> (Addresses, u16) {
     const A: u16 = 1;
     const CNAME: u16 = 5;
     const AAAA: u16 = 28;
@@ -201,6 +201,11 @@ fn response_code(status: &str) -> Option<u16> {
         "DNS_INFO_NO_RECORDS" => 9501,
         number => fields::port(number)?,
     };
+    status_code(status)
+}
+
+/// The same for a status that is a number.
+pub(crate) const fn status_code(status: u16) -> Option<u16> {
     match status {
         // 9501: the name is there, but has no record of the type.
         0 | 9501 => Some(0),

@@ -12,6 +12,7 @@ mod texts;
 
 pub use events::FILTER_DELAY;
 pub(super) use events::{Told, tell, wanted};
+pub(crate) use events::{answer, status_code};
 pub(super) use texts::{Slot, Texts};
 
 use super::row::{Cause, RowError, RowSink};

@@ -192,6 +192,7 @@ fn known_by(attribution: Attribution) -> &'static str {
         (_, Quality::Inferred) => "the kernel's socket table: the only process that it can have been",
         (Method::Netlink, _) => "the kernel, asked for the socket when its first packet left",
         (Method::Poll, _) => "the kernel's socket table, read now and then",
+        (Method::Etw, _) => "Windows' event tracing, in which the kernel names the process",
         (Method::Seed, _) => "the kernel's socket table when the sensor began",
     }
 }

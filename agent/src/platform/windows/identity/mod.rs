@@ -1,105 +1,80 @@
-//! Who a process is. Nothing is asked of the system yet: connections have no program until it is.
+//! Who a process is: what the system, its services and the executable itself tell.
+//!
+//! Reading only; what is asked for, when, and what becomes of it is decided in `live::identity`. Nothing here calls out: no
+//! revocation list is fetched and no domain controller asked, since a sensor that phones home at each look-up is a beacon itself.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+mod accounts;
+mod examine;
+mod places;
+mod process;
+mod signature;
+mod token;
 
-use sonde_common::live::Unavailable;
-use sonde_common::process::ProcessKey;
-use sonde_common::time::Timestamp;
+pub use accounts::Accounts;
+pub use examine::Examiner;
+pub use places::Places;
+pub use process::{
+    command_line, created, executable_version, find_process, is_running, process_key, processes, volumes,
+    working_folder,
+};
+pub use signature::{Signature, signature};
+pub use token::{Owner, account_of, account_of_sid, owner};
 
-use crate::live::identity::facts::{Answer, ExecutableFacts, ExecutableKey, Found, Place, Request, Unhashed};
+use windows_sys::Win32::System::Registry::{
+    HKEY_LOCAL_MACHINE, RRF_RT_REG_DWORD, RRF_RT_REG_SZ, RegGetValueW,
+};
+use windows_sys::Win32::System::Threading::{
+    GetCurrentThread, SetThreadPriority, THREAD_MODE_BACKGROUND_BEGIN,
+};
 
-/// Names of accounts.
-#[derive(Debug, Default)]
-pub struct Accounts {}
+use super::wide::{text, wide};
 
-impl Accounts {
-    /// The account's name, if it is known.
-    pub fn name(&mut self, _uid: u32, _now: Timestamp) -> Option<&str> {
-        None
+/// Lets everything else on this machine go first, on processor and disk: for the calling thread alone.
+pub fn lower_priority() {
+    // SAFETY: the pseudo-handle of the calling thread is always valid. Refused, we are a little less polite, that is all.
+    unsafe {
+        SetThreadPriority(GetCurrentThread(), THREAD_MODE_BACKGROUND_BEGIN);
     }
 }
 
-/// Services and packages that processes belong to.
-#[derive(Debug, Default)]
-pub struct Places {}
-
-impl Places {
-    /// The place of a process.
-    pub fn of(
-        &mut self,
-        _process: ProcessKey,
-        _boot: Timestamp,
-        _number: u64,
-        _now: Timestamp,
-    ) -> Option<Arc<Place>> {
-        None
-    }
-}
-
-/// Looks at executables.
-#[derive(Debug)]
-pub struct Examiner {}
-
-impl Examiner {
-    /// One that hashes files of at most `largest` bytes.
-    #[must_use]
-    pub const fn new(_largest: u64) -> Self {
-        Self {}
-    }
-
-    /// Answers one question.
-    pub fn examine(&mut self, request: &Request, _stop: &AtomicBool) -> Answer {
-        let facts = ExecutableFacts { unhashed: Some(Unhashed::Unreadable), ..Default::default() };
-        Answer { id: request.id, key: None, facts: Arc::new(facts), edition: 0 }
-    }
-
-    /// What cannot be read here.
-    #[must_use]
-    pub const fn unavailable(&self) -> &[Unavailable] {
-        &[]
-    }
-}
-
-/// The key of the process that has this number now.
+/// Names this boot of the machine: Windows counts its starts.
 #[must_use]
-pub const fn process_key(_pid: u32, _boot: Timestamp) -> Option<ProcessKey> {
-    None
+pub fn boot_id() -> Option<String> {
+    const KEY: &str =
+        r"SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management\PrefetchParameters";
+    let (key, name) = (wide(KEY).ok()?, wide("BootId").ok()?);
+    let (mut number, mut length) = (0u32, 4u32);
+    // SAFETY: both names end with a zero, and the number is four bytes that are ours.
+    let code = unsafe {
+        RegGetValueW(
+            HKEY_LOCAL_MACHINE,
+            key.as_ptr(),
+            name.as_ptr(),
+            RRF_RT_REG_DWORD,
+            std::ptr::null_mut(),
+            (&raw mut number).cast(),
+            &raw mut length,
+        )
+    };
+    (code == 0 && number != 0).then(|| format!("windows-{number}"))
 }
 
-/// Whether this very process still runs.
-#[must_use]
-pub const fn is_running(_process: ProcessKey, _boot: Timestamp) -> bool {
-    true
-}
-
-/// Its folder, while it runs.
-#[must_use]
-pub const fn working_folder(_process: ProcessKey, _boot: Timestamp) -> Option<Vec<u8>> {
-    None
-}
-
-/// What the system tells of a process now.
-#[must_use]
-pub const fn find_process(_process: ProcessKey, _boot: Timestamp) -> Option<Found> {
-    None
-}
-
-/// Which version of its file a process runs.
-#[must_use]
-pub const fn executable_version(
-    _process: ProcessKey,
-    _boot: Timestamp,
-    _image: &[u8],
-) -> Option<ExecutableKey> {
-    None
-}
-
-/// Lets everything else on this machine go first: for the calling thread alone.
-pub const fn lower_priority() {}
-
-/// Names this boot of the machine.
-#[must_use]
-pub const fn boot_id() -> Option<String> {
-    None
+/// A text of the machine's registry.
+fn registry_text(key: &str, name: &str) -> Option<String> {
+    let (key, name) = (wide(key).ok()?, wide(name).ok()?);
+    let mut units = [0u16; 1024];
+    let mut length = 2048u32;
+    // SAFETY: both names end with a zero, and `length` bytes of the buffer are ours.
+    let code = unsafe {
+        RegGetValueW(
+            HKEY_LOCAL_MACHINE,
+            key.as_ptr(),
+            name.as_ptr(),
+            RRF_RT_REG_SZ,
+            std::ptr::null_mut(),
+            units.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    (code == 0).then(|| text(&units))
 }
