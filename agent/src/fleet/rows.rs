@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 use sonde_common::record::Kind;
 use sonde_common::time::Timestamp;
 
+use self::period::{period, period_class};
+
+mod period;
+
 /// How far a record may be ahead of the time at which the stream took it: clocks differ. What is further ahead counts as then.
 pub const MAX_AHEAD_SECS: i64 = 300;
 /// How old a record may be when the stream takes it: as long as the tables keep it. It also bounds the partitions of one insert.
@@ -22,11 +26,6 @@ const MAX_TEXT_BYTES: usize = 4_096;
 const MAX_ID_BYTES: usize = 96;
 /// Most seconds between two words of health: the longest that a table of sensors can make sense of.
 const MAX_HEALTH_SECS: u64 = 86_400;
-/// Middle of class 0 of periods, in seconds.
-const MIDDLE_PERIOD_SECS: f64 = 60.0;
-/// Ratio between neighbouring classes of periods. With it the periods that people choose (5 s to 1 h) lie away from the borders.
-const PERIOD_STEP: f64 = 1.12;
-
 /// Appends the row of a record, as a line, to those of its table. `received`: when the stream took it, in seconds since the epoch.
 ///
 /// # Errors
@@ -72,23 +71,6 @@ pub fn append(kind: Kind, body: &[u8], received: i64, lines: &mut Vec<u8>) -> Re
             Err(format!("its row cannot be written: {error}"))
         }
     }
-}
-
-/// The class of a period: periods of one class count as equal.
-#[must_use]
-#[expect(clippy::cast_possible_truncation, reason = "floats are cut to the range of the number")]
-pub fn period_class(period_secs: f64) -> i16 {
-    if period_secs > 0.0 {
-        ((period_secs / MIDDLE_PERIOD_SECS).ln() / PERIOD_STEP.ln()).round() as i16
-    } else {
-        0
-    }
-}
-
-/// A period as tables keep it: thousandths of a second are enough, and equal on all machines.
-fn period(found: Option<f64>, median: Option<f64>) -> f64 {
-    let known = |secs: Option<f64>| secs.filter(|secs| secs.is_finite() && *secs > 0.0);
-    known(found).or_else(|| known(median)).unwrap_or_default()
 }
 
 /// Whole seconds, as a column of ClickHouse holds them.
