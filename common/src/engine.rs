@@ -186,7 +186,8 @@ impl Engine {
             }
             self.judge.listed(&mut self.beacons, sink);
         }
-        if !Arc::ptr_eq(&before.hints, hints) {
+        let no_hints = before.hints.is_empty() && hints.is_empty();
+        if !no_hints && !Arc::ptr_eq(&before.hints, hints) {
             // What they raise is told now, and so is what earlier ones kept down.
             self.judge.bring_back(&mut self.beacons, sink);
         }

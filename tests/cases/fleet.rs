@@ -305,8 +305,9 @@ fn day(sensors: u32, destinations: u64, set: &[&str], small: bool) -> String {
             if number == (sensors as usize / 100) {
                 match hour {
                     14 => {
-                        carriers[0].kill().unwrap();
-                        carriers[0].wait().unwrap();
+                        let carrier = carriers.first_mut().unwrap();
+                        carrier.kill().unwrap();
+                        carrier.wait().unwrap();
                         carriers.push(lab.carry(set, false));
                     }
                     16 => lab.kill("n2"),

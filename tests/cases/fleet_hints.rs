@@ -122,7 +122,7 @@ fn the_five_questions_are_answered_in_every_form() {
     let dead = run(["fleet", "alerts", "--set", "fleet.clickhouse.url=http://127.0.0.1:9"], b"");
     assert!(dead.expect(66).stderr.contains("127.0.0.1:9"));
     assert!(run(["fleet", "alerts"], b"").expect(78).stderr.contains("fleet.clickhouse"));
-    run(["fleet", "alerts", "--since", "yesterday"], b"").expect(64);
+    let _ = run(["fleet", "alerts", "--since", "yesterday"], b"").expect(64);
 }
 
 /// Settings of whoever publishes and of the sensor, as one file.
@@ -196,7 +196,7 @@ fn what_the_fleet_counted_moves_a_rank_and_says_why() {
     // All call it: it is lowered.
     store.insert(Kind::Summary, (2..HOSTS).map(|host| summary(host, &name, false)));
     let file = scratch.file("lower.hints");
-    publish(Some(&file)).expect(0);
+    let _ = publish(Some(&file)).expect(0);
     let (_, lowered, row) = beacon(&capture, &config, Some(&file));
     assert!((lowered - plain + 0.5).abs() < 1e-3, "{plain} {lowered}");
     assert!(row.to_string().contains("60 of 60 hosts call its destination"), "{row:#}");
@@ -212,7 +212,7 @@ fn what_the_fleet_counted_moves_a_rank_and_says_why() {
     assert_eq!(Some(table.serial), published[0]["serial"].as_u64());
     assert_eq!(table.hosts_of(&Subject::Name(name.clone())), Some(60));
     // A later issue comes by itself.
-    publish(None).expect(0);
+    let _ = publish(None).expect(0);
     let later = reading.until(|news| news.health.serial > table.serial);
     assert_eq!(later.health.refused.len(), 0, "{later:?}");
 

@@ -83,7 +83,7 @@ impl Fleet {
         let offset = i64::from(sensor % 300);
         if sensor % 89 == 3 && hour >= 12 {
             self.begin + 12 * 3_600 + offset
-        } else if sensor % 3 == 0 {
+        } else if sensor.is_multiple_of(3) {
             self.begin - 5 * 3_600 + offset
         } else {
             self.begin + offset

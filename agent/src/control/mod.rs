@@ -223,5 +223,6 @@ fn stop(commander: &Commander) {
     });
 }
 
-#[cfg(all(test, feature = "linux-tests"))]
+#[cfg(test)]
+#[cfg(feature = "linux-tests")]
 mod tests;

@@ -16,6 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Messages that wait to be written.
 const WINDOW: usize = 64;
 /// Room of the bucket: two issues, and what a message takes beside its document.
+#[expect(clippy::cast_possible_wrap, reason = "a few MiB")]
 const MAX_BYTES: i64 = 2 * (MAX_DOCUMENT_BYTES as i64 + 1024) * MAX_SHARDS as i64;
 
 /// The bucket, over one connection.

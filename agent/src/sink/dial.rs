@@ -232,5 +232,6 @@ impl AsyncWrite for Stream {
     }
 }
 
-#[cfg(all(test, feature = "linux-tests"))]
+#[cfg(test)]
+#[cfg(feature = "linux-tests")]
 mod tests;

@@ -241,5 +241,6 @@ fn tally(outcomes: &[Outcome]) -> String {
     said
 }
 
-#[cfg(all(test, feature = "linux-tests"))]
+#[cfg(test)]
+#[cfg(feature = "linux-tests")]
 mod tests;

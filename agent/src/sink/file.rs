@@ -5,7 +5,8 @@
 //! is in the file as a whole or not at all, as far as the system lets us cut off what was written of it.
 
 mod rotate;
-#[cfg(all(test, feature = "linux-tests"))]
+#[cfg(test)]
+#[cfg(feature = "linux-tests")]
 mod tests;
 
 use std::fs::{self, File};

@@ -335,5 +335,6 @@ fn judge(reply: &Reply, count: usize) -> Call {
     }
 }
 
-#[cfg(all(test, feature = "linux-tests"))]
+#[cfg(test)]
+#[cfg(feature = "linux-tests")]
 mod tests;

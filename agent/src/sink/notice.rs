@@ -42,5 +42,6 @@ impl Sink for NoticeSink {
     }
 }
 
-#[cfg(all(test, feature = "linux-tests"))]
+#[cfg(test)]
+#[cfg(feature = "linux-tests")]
 mod tests;

@@ -134,5 +134,6 @@ fn judge(reply: &Reply) -> Outcome {
     }
 }
 
-#[cfg(all(test, feature = "linux-tests"))]
+#[cfg(test)]
+#[cfg(feature = "linux-tests")]
 mod tests;

@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(capture.ring_bytes.get(), 8 << 20);
         assert_eq!(capture.interfaces.iter().map(|i| i.as_str()).collect::<Vec<_>>(), ["eth0", "wg-1.2"]);
         for bad in [
-            "mode = \"npcap\"",
+            "mode = \"promiscuous\"",
             "ring_bytes = 4096",
             "interfaces = [\"a/b\"]",
             "interfaces = [\"\"]",

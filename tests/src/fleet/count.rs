@@ -200,7 +200,7 @@ impl Count {
     pub fn silent(&self, interval: i64) -> Vec<String> {
         let mut rows = Vec::new();
         for (agent, starts) in &self.health {
-            let (last, host) = &self.latest[agent];
+            let Some((last, host)) = self.latest.get(agent) else { continue };
             let missing: u64 = starts
                 .iter()
                 .map(|(start, numbers)| {

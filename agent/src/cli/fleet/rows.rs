@@ -132,7 +132,7 @@ fn cell(value: Option<&Value>, show: Show) -> String {
     let text = match (value, show, number) {
         (Some(Value::String(text)), Show::Digest, _) => text.chars().take(16).collect(),
         (Some(Value::String(text)), _, _) => escape(text).into_owned(),
-        (_, Show::Share, Some(share)) => human::percent(share),
+        (_, Show::Share, Some(share)) => format!("{} %", human::percent(share)),
         (_, Show::Span, Some(secs)) => human::span(whole(secs)),
         (_, Show::Interval, Some(secs)) if secs > 0.0 => human::interval(secs),
         (_, Show::Interval, _) | (None | Some(Value::Null), _, _) => String::new(),

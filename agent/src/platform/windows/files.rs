@@ -4,9 +4,12 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::windows::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::windows::io::AsRawHandle as _;
 use std::path::Path;
 
-use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OPEN_REPARSE_POINT;
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_FLAG_OPEN_REPARSE_POINT, FILE_STANDARD_INFO, FileStandardInfo, GetFileInformationByHandleEx,
+};
 
 /// Makes an empty file; one of that name is emptied. A link is not followed.
 ///
@@ -53,6 +56,29 @@ pub fn write_at(file: &File, at: u64, bytes: &[u8]) -> io::Result<usize> {
 /// As the system says.
 pub fn read_at(file: &File, at: u64, into: &mut [u8]) -> io::Result<usize> {
     file.seek_read(into, at)
+}
+
+/// Whether no folder names an open file any more, or none will once it is closed.
+///
+/// # Errors
+/// As the system says.
+pub fn is_deleted(file: &File) -> io::Result<bool> {
+    let mut info = FILE_STANDARD_INFO::default();
+    let length = u32::try_from(size_of::<FILE_STANDARD_INFO>()).unwrap_or(0);
+    // SAFETY: the handle is open for as long as `file` is, and the buffer is as long as is said.
+    let done = unsafe {
+        GetFileInformationByHandleEx(
+            file.as_raw_handle(),
+            FileStandardInfo,
+            std::ptr::from_mut(&mut info).cast(),
+            length,
+        )
+    };
+    if done == 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(info.DeletePending || info.NumberOfLinks == 0)
+    }
 }
 
 /// Brings the names in a folder to the disk: the file system does so by itself, from its own log of changes.

@@ -8,7 +8,9 @@ use super::etw::EtwLayer;
 use super::poll::{self, PollLayer};
 use super::privileges::{self, Needs};
 use super::wpcap::WpcapSource;
-use crate::live::layer::{Aid, Layer, LayerWay, Looked, OpenLayer, OpenPackets, PacketWay, SourceOptions, Way};
+use crate::live::layer::{
+    Aid, Layer, LayerWay, Looked, OpenLayer, OpenPackets, PacketWay, SourceOptions, Way,
+};
 
 pub use super::interfaces::{Interface, interfaces};
 

@@ -159,13 +159,18 @@ impl Link {
         let client = options.connect(self.servers.as_slice()).await.map_err(|error| {
             let remedy = match error.kind() {
                 ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-                    ": check its user, token or credentials"
+                    ": check user, token or credentials"
                 }
                 ConnectErrorKind::Tls => ": check its tls table, and the server's certificate",
                 _ => "",
             };
-            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-            shown(format!("cannot connect: {error} {cause}{remedy}").as_bytes())
+            let told = error.to_string();
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            // The library's own words repeat their cause, some of them.
+            let cause = cause
+                .filter(|cause| !told.contains(cause))
+                .map_or_else(String::new, |cause| format!(": {cause}"));
+            shown(format!("cannot connect: {told}{cause}{remedy}").as_bytes())
         })?;
         Ok(Linked { client, fate })
     }

@@ -16,7 +16,7 @@ use crate::sink::dial::{Dialer, Stream};
 
 /// How long a new connection has to survive its first batch. A receiver that does not take our certificate says so only
 /// after it has let us send (TLS 1.3), and one that does not take our name just closes.
-const PROBATION: Duration = Duration::from_secs(1);
+const PROBATION: Duration = Duration::from_secs(2);
 /// Time for the system to hear what the other side said since the last batch.
 const LISTEN: Duration = Duration::from_millis(2);
 /// How often the system is asked what is not confirmed yet.

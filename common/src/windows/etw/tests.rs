@@ -1,7 +1,5 @@
 //! Records of each provider and version, as their manifests describe them, and what becomes of them.
 
-#![expect(clippy::indexing_slicing, reason = "a panic is a failed test here")]
-
 use proptest::prelude::*;
 
 use super::assembler::Ask;
