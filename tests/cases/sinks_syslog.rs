@@ -66,9 +66,11 @@ impl Driver {
 
     /// The reason why a batch is to be tried again.
     fn refused(&mut self, batch: &[Record]) -> String {
-        match &self.deliver(batch).outcomes[0] {
+        let since = Instant::now();
+        let delivery = self.deliver(batch);
+        match &delivery.outcomes[0] {
             Outcome::Retry(reason) => reason.clone(),
-            other => panic!("{other:?}"),
+            other => panic!("{other:?} after {:?}: {}", since.elapsed(), delivery.said),
         }
     }
 }
@@ -263,7 +265,9 @@ fn who_is_not_who_they_should_be_gets_nothing() {
         let table = tls_table(folder.path(), &trust.pem(), client, stage.server.tls, "timeout_secs = 20", "");
         let mut sink = Driver::new(&table);
         // Neither the first time nor later.
+        println!("the first time");
         let first = sink.refused(&batch);
+        println!("the second time");
         let second = sink.refused(&batch);
         format!("{first}; {second}")
     };
@@ -275,6 +279,7 @@ fn who_is_not_who_they_should_be_gets_nothing() {
         ("expired", stage.authority.issue_expired(&[CLIENT_NAME])),
         ("of another name", stage.authority.issue(&["another.example"])),
     ] {
+        println!("our certificate is {what}");
         let said = try_with(&stage.authority, &client);
         assert!(
             said.contains("certificate") || said.contains("Certificate"),

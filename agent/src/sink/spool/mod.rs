@@ -233,6 +233,8 @@ impl Spool {
             if let Err(error) = self.disk.sync(&name) {
                 // What the disk failed to take once it does not take later: go on in another file.
                 self.lanes.iter_mut().for_each(Lane::retire);
+                // The next sync has nothing to do there, and says well: the account has to know by then what may be lost.
+                self.unsaved = true;
                 done = Err(error);
             }
         }

@@ -188,6 +188,13 @@ proptest! {
     }
 }
 
+/// A sync that had nothing to do after one that failed once said that all was safe, and a crash lost it without a trace.
+#[test]
+fn what_a_failed_sync_left_is_in_the_account_once_a_sync_succeeds() {
+    let append = Step::Append { urgent: false, bytes: 0, count: 1 };
+    run(vec![append, Step::FailIn(0), Step::Sync, Step::Sync, Step::Crash(0)]).unwrap();
+}
+
 /// More of the same, for a long evening: `scripts/bench-internals --long`.
 #[test]
 #[ignore = "takes minutes: scripts/bench-internals --long runs it"]
