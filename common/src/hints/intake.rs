@@ -90,7 +90,7 @@ impl Intake {
         if document.serial < seen {
             return Err(Refused::Rollback { serial: document.serial, seen });
         }
-        if document.serial > coming {
+        if self.coming.is_empty() || document.serial > coming {
             self.coming.clear();
             self.issuer = issuer;
         }

@@ -2,11 +2,12 @@
 //! `invalid-event-number`, `ackId`) follow Splunk's documentation; that the real one takes what this takes is not shown.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
+
+use super::double::{self, Call};
 
 /// The token that it takes.
 pub const TOKEN: &str = "b0221cd8-c4b4-465a-9a3c-273e3a75aa29";
@@ -60,59 +61,19 @@ impl Hec {
     /// When it does not get it.
     #[must_use]
     pub fn start_on(port: u16, state: State) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("loopback has a free port");
-        let port = listener.local_addr().expect("it is bound").port();
-        let hec = Self { port, state: Arc::new(Mutex::new(state)) };
-        let server = hec.clone();
-        std::thread::spawn(move || {
-            for socket in listener.incoming().flatten() {
-                let server = server.clone();
-                // A caller that hangs up ends its connection, and nothing else.
-                std::thread::spawn(move || server.serve(socket));
-            }
-        });
-        hec
+        let state = Arc::new(Mutex::new(state));
+        let server = Arc::clone(&state);
+        let answer = move |call: &Call| {
+            let mut state = server.lock().unwrap_or_else(PoisonError::into_inner);
+            let (status, said) = state.answer(&call.path, &call.headers, &call.body, call.packed);
+            (status, None, said)
+        };
+        Self { port: double::serve(port, answer), state }
     }
 
     /// Looks at it, or sets it up anew.
     pub fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
         look(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn serve(&self, socket: TcpStream) -> std::io::Result<()> {
-        let mut reader = BufReader::new(socket.try_clone()?);
-        let mut socket = socket;
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-            let mut headers = BTreeMap::new();
-            loop {
-                let mut line = String::new();
-                reader.read_line(&mut line)?;
-                let Some((name, value)) = line.trim_end().split_once(": ") else { break };
-                headers.insert(name.to_lowercase(), value.to_owned());
-            }
-            let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body)?;
-            let packed = headers.get("content-encoding").is_some_and(|coding| coding == "gzip");
-            if packed {
-                let mut plain = Vec::new();
-                flate2::read::GzDecoder::new(body.as_slice()).read_to_end(&mut plain)?;
-                body = plain;
-            }
-            let (status, answer) = self.with(|state| state.answer(&path, &headers, &body, packed));
-            let answer = answer.to_string();
-            write!(
-                socket,
-                "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{answer}",
-                answer.len()
-            )?;
-            socket.flush()?;
-        }
     }
 }
 

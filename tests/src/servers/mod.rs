@@ -3,6 +3,7 @@
 //! `scripts/setup --test` installs them; a machine without one makes the case fail with that remedy, since a case that skips
 //! proves nothing.
 
+mod double;
 pub mod hec;
 pub mod http;
 pub mod kafka;

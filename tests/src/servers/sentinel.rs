@@ -6,14 +6,14 @@
 //! not written down.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sonde_common::time::Timestamp;
+
+use super::double::{self, Answer, Call};
 
 /// The tenant that it knows.
 pub const TENANT: &str = "contoso.example";
@@ -108,18 +108,6 @@ pub struct Sentinel {
     state: Arc<Mutex<State>>,
 }
 
-/// A call as it came, unpacked.
-struct Call {
-    method: String,
-    path: String,
-    headers: BTreeMap<String, String>,
-    body: Vec<u8>,
-    packed: bool,
-}
-
-/// Status, a header besides, and the body; a body that is null is none.
-type Answer = (u16, Option<String>, Value);
-
 impl Sentinel {
     /// Starts one.
     ///
@@ -127,18 +115,10 @@ impl Sentinel {
     /// When it has no port.
     #[must_use]
     pub fn start(state: State) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-        let port = listener.local_addr().expect("it is bound").port();
-        let sentinel = Self { port, state: Arc::new(Mutex::new(state)) };
-        let server = sentinel.clone();
-        std::thread::spawn(move || {
-            for socket in listener.incoming().flatten() {
-                let server = server.clone();
-                // A caller that hangs up ends its connection, and nothing else.
-                std::thread::spawn(move || server.serve(socket));
-            }
-        });
-        sentinel
+        let state = Arc::new(Mutex::new(state));
+        let server = Arc::clone(&state);
+        let answer = move |call: &Call| server.lock().unwrap_or_else(PoisonError::into_inner).answer(call);
+        Self { port: double::serve(0, answer), state }
     }
 
     /// Looks at it, or sets it up anew.
@@ -157,46 +137,6 @@ impl Sentinel {
             None => format!("identity_url = \"{here}/metadata/identity/oauth2/token\"\n"),
         };
         format!("[sinks.{name}.sentinel]\nurl = \"{here}\"\nrule = \"{RULE}\"\n{way}")
-    }
-
-    fn serve(&self, socket: TcpStream) -> std::io::Result<()> {
-        let mut reader = BufReader::new(socket.try_clone()?);
-        let mut socket = socket;
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            let mut words = line.split(' ');
-            let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-            let (method, path) = (method.to_owned(), path.to_owned());
-            let mut headers = BTreeMap::new();
-            loop {
-                let mut line = String::new();
-                reader.read_line(&mut line)?;
-                let Some((name, value)) = line.trim_end().split_once(": ") else { break };
-                headers.insert(name.to_lowercase(), value.to_owned());
-            }
-            let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body)?;
-            let packed = headers.get("content-encoding").is_some_and(|coding| coding == "gzip");
-            if packed {
-                let mut plain = Vec::new();
-                flate2::read::GzDecoder::new(body.as_slice()).read_to_end(&mut plain)?;
-                body = plain;
-            }
-            let call = Call { method, path, headers, body, packed };
-            let (status, header, answer) = self.with(|state| state.answer(&call));
-            let header = header.map(|header| format!("{header}\r\n")).unwrap_or_default();
-            let answer = if answer.is_null() { String::new() } else { answer.to_string() };
-            write!(
-                socket,
-                "HTTP/1.1 {status} X\r\n{header}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{answer}",
-                answer.len()
-            )?;
-            socket.flush()?;
-        }
     }
 }
 
