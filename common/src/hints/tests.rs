@@ -134,6 +134,8 @@ fn an_issue_is_taken_whole_and_never_an_older_or_expired_one() {
     assert!(matches!(take(&part(8, 0), at(86_399)), Ok(Taken::Part)));
     assert_eq!(take(&part(8, 1), at(86_400)), Err(Refused::Expired { at: at(86_400) }));
     assert!(matches!(Intake::after(9).take(&part(8, 0), &keys, at(1)), Err(Refused::Rollback { .. })));
+    // Serials may begin at 0.
+    assert_eq!(Intake::default().take(&part(0, 0), &keys, at(1)), Ok(Taken::Part));
 }
 
 #[test]
