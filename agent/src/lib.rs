@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod install;
 pub mod knowledge;
 pub mod live;
+mod log_file;
 pub mod platform;
 pub mod profiles;
 pub mod replay;
