@@ -5,10 +5,8 @@ use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "linux")]
-use super::echo::exchange;
 use super::truth::{Callback, Outcome, now};
-use super::{tls, wire};
+use super::{sockets, tls, wire};
 use crate::rng::Rng;
 
 /// What is spoken.
@@ -214,15 +212,9 @@ impl Caller {
         self.sequence = self.sequence.wrapping_add(1);
         let data: Vec<u8> = (0..self.manner.bytes_out).map(|_| self.rng.u16().to_le_bytes()[0]).collect();
         let message = wire::echo_request(remote.is_ipv6(), self.rng.u16(), self.sequence, &data);
-        let length = exchange(remote, &message, self.manner.patience)?;
+        let length = sockets::exchange(remote, &message, self.manner.patience)?;
         callback.bytes_out = u64::try_from(message.len()).unwrap_or(u64::MAX);
         callback.bytes_in = u64::try_from(length).unwrap_or(u64::MAX);
         Ok(())
     }
-}
-
-/// Only Linux lets programs ask for an echo without more ado.
-#[cfg(not(feature = "linux"))]
-fn exchange(_: IpAddr, _: &[u8], _: Duration) -> io::Result<usize> {
-    Err(io::ErrorKind::Unsupported.into())
 }

@@ -12,8 +12,6 @@ pub mod beacon;
 pub mod call;
 #[cfg(feature = "linux")]
 pub mod caller;
-#[cfg(feature = "linux")]
-mod echo;
 pub mod guard;
 #[cfg(feature = "linux")]
 pub mod lifetime;
@@ -26,9 +24,13 @@ mod raw;
 pub mod schedule;
 #[cfg(feature = "linux")]
 pub mod sensor;
-#[cfg(feature = "linux")]
 pub mod server;
 pub mod shape;
+#[cfg(feature = "linux")]
+mod sockets;
+#[cfg(not(feature = "linux"))]
+#[path = "sockets_elsewhere.rs"]
+mod sockets;
 mod tls;
 pub mod truth;
 mod wire;

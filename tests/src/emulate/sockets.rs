@@ -1,7 +1,8 @@
-//! An echo request and its answer.
+//! What the standard library has no words for: an echo request, a long queue of callers, a connection that is cut.
+//! `sockets_elsewhere` has the same functions for systems besides Linux.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
@@ -21,4 +22,14 @@ pub(super) fn exchange(remote: IpAddr, message: &[u8], patience: Duration) -> io
     let mut answer = vec![0; 64 << 10];
     let (_, length) = rustix::net::recv(&socket, &mut answer[..], RecvFlags::empty())?;
     Ok(length)
+}
+
+/// Lets more callers wait than the default of 128, which is too short for a flood: listening again sets a new length.
+pub(super) fn lengthen(listener: &TcpListener) -> io::Result<()> {
+    Ok(rustix::net::listen(listener, 4096)?)
+}
+
+/// Ends a connection with a reset.
+pub(super) fn cut(stream: TcpStream) {
+    let _ = sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
 }
