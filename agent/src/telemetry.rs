@@ -1,6 +1,7 @@
 //! What Sonde says of itself: the log, and what the sensor costs.
 
 use std::fmt;
+use std::sync::Mutex;
 
 use sonde_common::config::{LogSettings, LogTarget};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -8,6 +9,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::live::health;
+use crate::log_file::LogFile;
 use crate::platform::{privileges, service, usage};
 
 /// Changes what is logged while the sensor runs.
@@ -63,8 +65,15 @@ pub fn start_for_sensor(
                     .with_writer(std::io::stderr)
                     .with_ansi(is_colour_wanted())
                     .with_target(false);
-                // journald and most service managers put a time before each line themselves.
-                if journal { Box::new(text.without_time()) } else { Box::new(text) }
+                match service::log_file() {
+                    Some(path) => {
+                        let file = Mutex::new(LogFile::new(path));
+                        Box::new(text.with_writer(file).with_ansi(false))
+                    }
+                    // journald and most service managers put a time before each line themselves.
+                    None if journal => Box::new(text.without_time()),
+                    None => Box::new(text),
+                }
             }
         };
     let first = tracing_subscriber::registry().with(filter).with(layer).try_init().is_ok();

@@ -15,7 +15,6 @@ pub mod capture;
 pub mod certificates;
 pub mod conversation;
 mod corpus;
-#[cfg(feature = "linux")]
 pub mod emulate;
 pub mod evtx;
 pub mod feeds;

@@ -409,10 +409,10 @@ mod tests {
         let kind = |path: &Path| Input::open(path).map(|_| ()).unwrap_err();
         assert!(matches!(kind(Path::new("/nonexistent/x.pcap")), CaptureError::NotFound { .. }));
         assert!(matches!(kind(&std::env::temp_dir()), CaptureError::Directory { .. }));
-        let empty = TempFile::new("empty\n.pcap", b"");
+        let empty = TempFile::new("empty\u{202e}.pcap", b"");
         let error = kind(&empty.0);
         assert!(matches!(error, CaptureError::Empty { .. }));
-        assert!(error.path().ends_with("empty\\u{a}.pcap"), "names are printed harmless: {error}");
+        assert!(error.path().ends_with("empty\\u{202e}.pcap"), "names are printed harmless: {error}");
         let text = TempFile::new("text", b"hello, world");
         let error = kind(&text.0).to_string();
         assert!(

@@ -13,6 +13,7 @@ mod profiles;
 pub mod progress;
 mod replay;
 mod run;
+mod service;
 mod settings;
 mod severity;
 mod sinks;
@@ -62,6 +63,8 @@ enum Command {
     Profiles(profiles::Arguments),
     /// Say what works here, what does not, what it costs, and how to mend it
     Doctor(doctor::Arguments),
+    /// Have the system start the sensor by itself; say how that service is
+    Service(service::Arguments),
     /// Check a configuration, show what holds, print the default
     Config(config::Arguments),
     /// Check lists of known-bad infrastructure, and show those that the configuration names
@@ -106,6 +109,7 @@ pub fn run() -> Exit {
         Command::Unallow(arguments) => arguments.run(),
         Command::Profiles(arguments) => arguments.run(),
         Command::Doctor(arguments) => arguments.run(),
+        Command::Service(arguments) => arguments.run(),
         Command::Config(arguments) => arguments.run(),
         Command::Feeds(arguments) => arguments.run(),
         Command::Fleet(arguments) => arguments.run(),

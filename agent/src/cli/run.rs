@@ -61,11 +61,20 @@ pub(super) struct Arguments {
     /// Lay a setting over the configuration, such as state.dir=""
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Started by the service manager of Windows
+    #[arg(long, hide = true)]
+    service: bool,
 }
 
 impl Arguments {
     pub(super) fn run(self, verbose: u8) -> Exit {
-        Failure::tell(self.start(verbose))
+        if !self.service {
+            return Failure::tell(self.start(verbose));
+        }
+        let work = Box::new(move || Failure::tell(self.start(verbose)));
+        Failure::tell(
+            service::host(work).map_err(|error| Failure(Exit::Usage, format!("--service: {error}"))),
+        )
     }
 
     /// The configuration, with what the options lay over it.

@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     fn settings(dir: &Path) -> FeedSettings {
-        let set = [format!("feeds.paths=[\"{}\"]", dir.display()), "feeds.check_secs=1".to_owned()];
+        let set = [format!("feeds.paths=['{}']", dir.display()), "feeds.check_secs=1".to_owned()];
         Config::parse("", &set).unwrap().feeds
     }
 

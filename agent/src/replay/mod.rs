@@ -159,7 +159,7 @@ pub enum ReplayError {
     },
     /// The temporary file in which rows are sorted.
     #[error(
-        "cannot sort rows in the temporary folder: {0}; free some space or name another folder with TMPDIR"
+        "cannot sort rows in the temporary folder: {0}; free some space or name another folder with TMPDIR (on Windows TMP)"
     )]
     Spool(#[source] std::io::Error),
 }

@@ -5,6 +5,8 @@
 //! is in the file as a whole or not at all, as far as the system lets us cut off what was written of it.
 
 mod rotate;
+
+pub(crate) use self::rotate::set_aside;
 #[cfg(test)]
 #[cfg(feature = "linux-tests")]
 mod tests;

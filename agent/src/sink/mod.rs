@@ -40,6 +40,8 @@ pub mod target;
 pub mod tls;
 mod webhook;
 
+pub(crate) use self::file::set_aside;
+
 /// Something that takes records.
 pub trait Sink: Send {
     /// Delivers a batch, in its order. Returns when the server has answered, or the connection failed; the core sees to it

@@ -271,4 +271,5 @@ fn of_machine(settings: &SinkSettings) -> SinkSettings {
 }
 
 #[cfg(test)]
+#[cfg(feature = "linux-tests")]
 mod tests;

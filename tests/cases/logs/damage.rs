@@ -221,7 +221,7 @@ fn rows_that_cannot_be_sorted_for_want_of_room_end_the_run_with_a_word() {
         scratch.write("conn.log", format!("{header}{}", body.repeat((48 << 20) / body.len())).as_bytes());
     for threads in ["1", "3"] {
         let child = sonde_tests::program::command(["replay", file.to_str().unwrap(), "--threads", threads])
-            .env("TMPDIR", scratch.file("no-such-folder"))
+            .envs(["TMPDIR", "TMP", "TEMP"].map(|name| (name, scratch.file("no-such-folder"))))
             .stdin(std::process::Stdio::null())
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped())

@@ -5,10 +5,8 @@ use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
-
 use super::truth::{Callback, Outcome, now};
-use super::{tls, wire};
+use super::{sockets, tls, wire};
 use crate::rng::Rng;
 
 /// What is spoken.
@@ -211,22 +209,11 @@ impl Caller {
 
     fn echo(&mut self, remote: IpAddr, callback: &mut Callback) -> io::Result<()> {
         callback.remote = SocketAddr::new(remote, 0);
-        let (family, protocol) = match remote {
-            IpAddr::V4(_) => (AddressFamily::INET, ipproto::ICMP),
-            IpAddr::V6(_) => (AddressFamily::INET6, ipproto::ICMPV6),
-        };
-        // Where ping sockets are not allowed, root still has raw ones.
-        let open = |kind| rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(protocol));
-        let socket = open(SocketType::DGRAM).or_else(|_| open(SocketType::RAW))?;
-        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(self.manner.patience))?;
-        rustix::net::connect(&socket, &SocketAddr::new(remote, 0))?;
         self.sequence = self.sequence.wrapping_add(1);
         let data: Vec<u8> = (0..self.manner.bytes_out).map(|_| self.rng.u16().to_le_bytes()[0]).collect();
         let message = wire::echo_request(remote.is_ipv6(), self.rng.u16(), self.sequence, &data);
-        rustix::net::send(&socket, &message, SendFlags::empty())?;
+        let length = sockets::exchange(remote, &message, self.manner.patience)?;
         callback.bytes_out = u64::try_from(message.len()).unwrap_or(u64::MAX);
-        let mut answer = vec![0; 64 << 10];
-        let (_, length) = rustix::net::recv(&socket, &mut answer[..], RecvFlags::empty())?;
         callback.bytes_in = u64::try_from(length).unwrap_or(u64::MAX);
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::{guard, tls, wire};
+use super::{guard, sockets, tls, wire};
 
 /// What a listener does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +89,7 @@ pub fn serve(services: &[(Service, SocketAddr)], answers: Answers) -> anyhow::Re
             thread::spawn(move || server.datagrams(service, &socket));
         } else {
             let listener = TcpListener::bind(address).with_context(at)?;
-            // The default backlog of 128 is too short for a flood; listening again sets a new one.
-            rustix::net::listen(&listener, 4096)?;
+            sockets::lengthen(&listener)?;
             thread::spawn(move || connections(&server, service, &listener));
         }
     }
@@ -102,7 +101,7 @@ fn connections(server: &Arc<Server>, service: Service, listener: &TcpListener) {
         // Out of descriptors for a moment, say: the next one may do.
         let Ok(stream) = stream else { continue };
         if service == Service::Reset {
-            let _ = rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+            sockets::cut(stream);
             continue;
         }
         let server = Arc::clone(server);

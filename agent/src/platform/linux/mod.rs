@@ -6,6 +6,7 @@ pub mod clock;
 pub mod ebpf;
 pub mod files;
 pub mod identity;
+pub mod install;
 pub mod journal;
 mod keep_alive;
 pub mod local_socket;

@@ -1,11 +1,15 @@
 //! The service manager and the terminal: signals, systemd's notifications and watchdog, journald.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
+
+use crate::exit::Exit;
 
 /// What the sensor is told by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +86,26 @@ pub fn notify(notice: Notice<'_>) {
 pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled().filter(|period| !period.is_zero())
 }
+
+/// What a service does.
+pub type Work = Box<dyn FnOnce() -> Exit + Send>;
+
+/// Works as a service: for systemd that is what it does in a terminal, too.
+///
+/// # Errors
+/// Never.
+pub fn host(work: Work) -> io::Result<Exit> {
+    Ok(work())
+}
+
+/// The file that the log goes to where nobody reads stderr: systemd does.
+#[must_use]
+pub const fn log_file() -> Option<PathBuf> {
+    None
+}
+
+/// Has the last words of the program go to this file too, where nobody reads stderr.
+pub const fn last_words(_: &File) {}
 
 /// Whether journald reads our stderr: systemd says which file it connected (`JOURNAL_STREAM`), and stderr is it still.
 #[must_use]

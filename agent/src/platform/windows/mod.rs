@@ -30,3 +30,4 @@ pub mod wpcap;
 pub use self::keep_alive::keep_alive;
 pub use self::private_file::open_private;
 pub use self::resolvers::resolvers;
+pub use self::service::install;

@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 
 use sonde_common::config::{Config, Place};
 use windows_sys::Win32::Foundation::HANDLE;
-use windows_sys::Win32::Storage::FileSystem::{CreateDirectoryW, FILE_FLAG_BACKUP_SEMANTICS};
+use windows_sys::Win32::Storage::FileSystem::{
+    CreateDirectoryW, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT,
+};
 use windows_sys::core::GUID;
 
+use super::privileges::elevated;
 use super::security::{CHANGE, Descriptor, stranger};
 use super::wide::{check, text_at, wide};
 
@@ -19,7 +22,7 @@ const CONTROL_PIPE: &str = r"\\.\pipe\sonde";
 /// knownfolders.h.
 const PROGRAM_DATA: GUID = GUID::from_u128(0x62ab_5d82_fdc1_4dc3_a9dd_070d_1d49_5d97);
 /// winnt.h.
-const READ_CONTROL: u32 = 0x2_0000;
+pub(super) const READ_CONTROL: u32 = 0x2_0000;
 
 // Declared here: all of the shell's and COM's interfaces would have to be compiled for these two.
 #[link(name = "shell32")]
@@ -33,7 +36,7 @@ unsafe extern "system" {
 
 /// The folder that all of Sonde's lies in: `Sonde` in the system's folder of data, as the system knows it and not as a
 /// variable says, which a user may have set for a program that is then run as administrator.
-fn folder() -> PathBuf {
+pub(super) fn folder() -> PathBuf {
     let mut place: *mut u16 = std::ptr::null_mut();
     // SAFETY: the identifier is a constant; the system allocates the text, which is freed with its own function.
     let data = unsafe {
@@ -43,6 +46,48 @@ fn folder() -> PathBuf {
         if result == 0 { data } else { String::new() }
     };
     Path::new(if data.is_empty() { r"C:\ProgramData" } else { &data }).join("Sonde")
+}
+
+/// Where a service's log lies, since nobody reads its stderr.
+#[must_use]
+pub fn log_folder() -> PathBuf {
+    folder().join("log")
+}
+
+/// Makes the folders of a service, or takes away what others may do in them; which they are.
+///
+/// # Errors
+/// If they cannot be made, or another account made one: what lies in it may be meant to be believed.
+pub(super) fn service_folders() -> io::Result<Vec<PathBuf>> {
+    let descriptor = Descriptor::of_the_system()?;
+    let folders = vec![folder(), folder().join("state"), log_folder()];
+    for path in &folders {
+        let name = wide(path)?;
+        let attributes = descriptor.attributes();
+        // SAFETY: the name ends with a zero, and the descriptor outlives the call.
+        match check(unsafe { CreateDirectoryW(name.as_ptr(), &raw const attributes) }) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => {
+                made?;
+                continue;
+            }
+        }
+        let mut options = OpenOptions::new();
+        let flags = FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OPEN_REPARSE_POINT;
+        let open = options.access_mode(READ_CONTROL).custom_flags(flags).open(path)?;
+        let data = open.metadata()?;
+        let why = if data.is_symlink() || !data.is_dir() {
+            "it is no folder, or leads elsewhere".to_owned()
+        } else if let Some(who) = stranger(&open, 0)? {
+            format!("{who} owns it")
+        } else {
+            descriptor.protect(path)?;
+            continue;
+        };
+        let text = format!("{}: {why}: look at what lies there, and move it away", path.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    Ok(folders)
 }
 
 /// The configuration that `sonde run` reads where none is named, if it is there.
@@ -103,7 +148,10 @@ pub fn private_folder(path: &Path) -> io::Result<()> {
             std::fs::create_dir_all(above)?;
         }
         let name = wide(path)?;
-        let descriptor = Descriptor::private("FA", "OICI")?;
+        // An administrator's own account in the list would be a stranger to the service that finds the folder later.
+        let systems = path.starts_with(&all) && elevated();
+        let descriptor =
+            if systems { Descriptor::of_the_system()? } else { Descriptor::private("FA", "OICI")? };
         let attributes = descriptor.attributes();
         // SAFETY: the name ends with a zero, and the descriptor outlives the call.
         check(unsafe { CreateDirectoryW(name.as_ptr(), &raw const attributes) })?;

@@ -39,8 +39,11 @@ pub(super) fn now() -> Timestamp {
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     waiting: HashMap<FiveTuple, Timestamp>,
-    owners: HashMap<(FiveTuple, u32), Option<ProcessKey>>,
+    owners: Owners,
 }
+
+/// The process of each row, as it was at the latest reading: its number, and who that is.
+type Owners = HashMap<FiveTuple, (u32, Option<ProcessKey>)>;
 
 impl Tables {
     /// Reads them; `None` if not all could be read: then what is missing may still be there. `how`: as what owners are told.
@@ -78,17 +81,16 @@ impl Tables {
         Ok(whole.then_some(standing))
     }
 
-    /// The row's process, asked for once.
-    fn owner(
-        &self,
-        tuple: FiveTuple,
-        row: &Row,
-        owners: &mut HashMap<(FiveTuple, u32), Option<ProcessKey>>,
-    ) -> Option<ProcessKey> {
-        let pid = row.pid?;
-        let known = self.owners.get(&(tuple, pid)).copied();
-        let owner = known.unwrap_or_else(|| identity::created(pid).map(|start| ProcessKey { pid, start }));
-        owners.insert((tuple, pid), owner);
+    /// The row's process, asked for once. One that has closed its end is still the one that called: the system has no owner
+    /// for such a row any more.
+    fn owner(&self, tuple: FiveTuple, row: &Row, owners: &mut Owners) -> Option<ProcessKey> {
+        let (pid, owner) = match (row.pid, self.owners.get(&tuple).copied()) {
+            (None, None) => return None,
+            (None, Some(before)) => before,
+            (Some(pid), Some((before, owner))) if pid == before => (pid, owner),
+            (Some(pid), _) => (pid, identity::created(pid).map(|start| ProcessKey { pid, start })),
+        };
+        owners.insert(tuple, (pid, owner));
         owner
     }
 }
@@ -248,6 +250,33 @@ mod tests {
             matches!(news[..], [SocketNews::Opened(Some(_)), SocketNews::Answered, SocketNews::Closed(_)]),
             "{news:?}"
         );
+    }
+
+    #[test]
+    fn a_connection_that_is_closed_stays_that_of_who_called() {
+        /// Closed on this side, not yet on the other (`MIB_TCP_STATE_FIN_WAIT2`).
+        const FIN_WAIT_2: u32 = 7;
+        let row = |state, pid| Row {
+            local: "192.0.2.10:50000".parse().unwrap(),
+            remote: "198.51.100.7:443".parse().unwrap(),
+            state,
+            pid,
+            created: None,
+        };
+        let own = std::process::id();
+        let open = row(state::ESTABLISHED, Some(own));
+        let tuple = open.tuple(Transport::Tcp).unwrap();
+        let mut tables = Tables::default();
+        let mut read = |row: &Row| {
+            let mut owners = Owners::new();
+            let owner = tables.owner(tuple, row, &mut owners);
+            tables.owners = owners;
+            owner.map(|process| process.pid)
+        };
+        assert_eq!(read(&row(state::ESTABLISHED, None)), None, "nobody is known yet");
+        assert_eq!(read(&open), Some(own));
+        assert_eq!(read(&row(FIN_WAIT_2, None)), Some(own));
+        assert_eq!(read(&row(FIN_WAIT_2, None)), Some(own));
     }
 
     #[test]

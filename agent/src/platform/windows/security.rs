@@ -2,14 +2,17 @@
 
 use std::io;
 use std::os::windows::io::AsRawHandle;
+use std::path::Path;
 
 use windows_sys::Win32::Foundation::{HANDLE, LocalFree};
 use windows_sys::Win32::Security::Authorization::{
     ConvertStringSecurityDescriptorToSecurityDescriptorW, GetSecurityInfo, SDDL_REVISION_1, SE_FILE_OBJECT,
+    SetNamedSecurityInfoW,
 };
 use windows_sys::Win32::Security::{
-    ACCESS_ALLOWED_ACE, ACE_HEADER, ACL, DACL_SECURITY_INFORMATION, GetAce, INHERIT_ONLY_ACE,
-    OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES,
+    ACCESS_ALLOWED_ACE, ACE_HEADER, ACL, DACL_SECURITY_INFORMATION, GetAce, GetSecurityDescriptorDacl,
+    GetSecurityDescriptorOwner, INHERIT_ONLY_ACE, OWNER_SECURITY_INFORMATION,
+    PROTECTED_DACL_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     DELETE, FILE_APPEND_DATA, FILE_DELETE_CHILD, FILE_READ_DATA, FILE_WRITE_DATA, WRITE_DAC, WRITE_OWNER,
@@ -55,11 +58,42 @@ impl Descriptor {
     /// If the system does not take it.
     pub(super) fn private(rights: &str, below: &str) -> io::Result<Self> {
         let own = Token::own()?.sid()?;
-        let mut text = "D:P".to_owned();
-        for who in ["SY", "BA", &own] {
-            text.push_str(&format!("(A;{below};{rights};;;{who})"));
-        }
-        Self::parse(&text)
+        let entries = ["SY", "BA", &own].map(|who| format!("(A;{below};{rights};;;{who})"));
+        Self::parse(&format!("D:P{}", entries.concat()))
+    }
+
+    /// For SYSTEM and administrators alone, who own it: what an administrator makes for a service, whose account would else
+    /// find a stranger's folder.
+    ///
+    /// # Errors
+    /// If the system does not take it.
+    pub(super) fn of_the_system() -> io::Result<Self> {
+        Self::parse("O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)")
+    }
+
+    /// Puts this in the place of who owns a folder and who may open it; what lies below inherits it.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(super) fn protect(&self, path: &Path) -> io::Result<()> {
+        let name = wide(path)?;
+        let (mut list, mut owner): (*mut ACL, PSID) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let (mut present, mut by_default) = (0, 0);
+        // SAFETY: the descriptor is a whole one of the system's making; list and owner lie in it and live as long as it.
+        let code = unsafe {
+            check(GetSecurityDescriptorDacl(self.0, &raw mut present, &raw mut list, &raw mut by_default))?;
+            check(GetSecurityDescriptorOwner(self.0, &raw mut owner, &raw mut by_default))?;
+            SetNamedSecurityInfoW(
+                name.as_ptr(),
+                SE_FILE_OBJECT,
+                OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION,
+                owner,
+                std::ptr::null_mut(),
+                list,
+                std::ptr::null(),
+            )
+        };
+        if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code.cast_signed())) }
     }
 
     /// As its text in the Security Descriptor Definition Language says.
@@ -102,7 +136,18 @@ impl Drop for Descriptor {
 /// # Errors
 /// If the system does not say.
 pub(super) fn stranger(open: &impl AsRawHandle, rights: u32) -> io::Result<Option<String>> {
-    let own = Token::own()?.sid()?;
+    other_than(Some(Token::own()?.sid()?), open, rights)
+}
+
+/// The same, for what SYSTEM is to believe: our own account is a stranger too.
+///
+/// # Errors
+/// If the system does not say.
+pub(super) fn outsider(open: &impl AsRawHandle, rights: u32) -> io::Result<Option<String>> {
+    other_than(None, open, rights)
+}
+
+fn other_than(own: Option<String>, open: &impl AsRawHandle, rights: u32) -> io::Result<Option<String>> {
     let mut list: *mut ACL = std::ptr::null_mut();
     let mut owner: PSID = std::ptr::null_mut();
     let mut descriptor: PSECURITY_DESCRIPTOR = std::ptr::null_mut();
@@ -123,7 +168,7 @@ pub(super) fn stranger(open: &impl AsRawHandle, rights: u32) -> io::Result<Optio
         return Err(io::Error::from_raw_os_error(error.cast_signed()));
     }
     let _freed = Descriptor(descriptor);
-    let trusted = |sid: &String| *sid == own || TRUSTED.contains(&sid.as_str());
+    let trusted = |sid: &String| own.as_ref() == Some(sid) || TRUSTED.contains(&sid.as_str());
     if !owner.is_null() {
         // Who owns it may give rights to anybody.
         // SAFETY: it lies in the descriptor, which lives until the end of this function.
@@ -165,7 +210,7 @@ mod tests {
 
     #[test]
     fn descriptors_are_read_and_nonsense_is_refused() {
-        assert!(Descriptor::private("FA", "OICI").is_ok());
+        assert!(Descriptor::private("FA", "OICI").is_ok() && Descriptor::of_the_system().is_ok());
         assert!(Descriptor::parse("D:P(A;;GA;;;nobody-here)").is_err());
         assert!(Descriptor::parse("D:P(A;;GA\0;;;SY)").is_err());
     }

@@ -31,7 +31,7 @@ pub(super) fn is_due(data: &Metadata, more: usize, settings: &FileSettings, now:
 }
 
 /// Moves the file and those set aside before by one, so that at most `keep` are left.
-pub(super) fn set_aside(path: &Path, keep: u32) -> io::Result<()> {
+pub(crate) fn set_aside(path: &Path, keep: u32) -> io::Result<()> {
     // More than are kept may be there, since somebody made `keep` smaller.
     for number in keep.max(1).. {
         match fs::remove_file(numbered(path, number)) {

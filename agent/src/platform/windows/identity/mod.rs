@@ -37,7 +37,8 @@ pub fn lower_priority() {
     }
 }
 
-/// Names this boot of the machine: Windows counts its starts.
+/// Names this boot of the machine: Windows counts its starts. Where it does not (that count is the prefetcher's, which servers
+/// may lack), by when the service manager began, which lives as long as the system does.
 #[must_use]
 pub fn boot_id() -> Option<String> {
     const KEY: &str =
@@ -56,7 +57,11 @@ pub fn boot_id() -> Option<String> {
             &raw mut length,
         )
     };
-    (code == 0 && number != 0).then(|| format!("windows-{number}"))
+    if code == 0 && number != 0 {
+        return Some(format!("windows-{number}"));
+    }
+    let manager = process::first_named("services.exe")?;
+    Some(format!("windows-since-{}", manager.start.nanos()))
 }
 
 /// A text of the machine's registry.

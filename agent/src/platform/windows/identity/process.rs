@@ -206,24 +206,36 @@ pub fn executable_version(_: ProcessKey, _: Timestamp, image: &[u8]) -> Option<E
 /// All processes that run, as the kernel lists them.
 #[must_use]
 pub fn processes() -> Vec<ProcessKey> {
+    listed().filter_map(|entry| key_of(&entry)).collect()
+}
+
+/// Of the processes that run under this name, the one that began first.
+pub(super) fn first_named(name: &str) -> Option<ProcessKey> {
+    let named = listed().filter(|entry| text(&entry.szExeFile).eq_ignore_ascii_case(name));
+    named.filter_map(|entry| key_of(&entry)).min_by_key(|key| (key.start, key.pid))
+}
+
+fn key_of(entry: &PROCESSENTRY32W) -> Option<ProcessKey> {
+    process_key(entry.th32ProcessID, Timestamp::ZERO)
+}
+
+/// The kernel's list of processes.
+fn listed() -> impl Iterator<Item = PROCESSENTRY32W> {
     // SAFETY: no memory is passed.
     let snapshot = unsafe { CreateToolhelp32Snapshot(TH32CS_SNAPPROCESS, 0) };
-    if snapshot == INVALID_HANDLE_VALUE {
-        return Vec::new();
-    }
     // SAFETY: the call gave the handle to us alone.
-    let snapshot = unsafe { OwnedHandle::from_raw_handle(snapshot) };
+    let snapshot =
+        (snapshot != INVALID_HANDLE_VALUE).then(|| unsafe { OwnedHandle::from_raw_handle(snapshot) });
     let mut entry = PROCESSENTRY32W { dwSize: size_of::<PROCESSENTRY32W>() as u32, ..Default::default() };
-    let mut all = Vec::new();
-    // SAFETY: the handle is that of a snapshot, and the entry says how long it is.
-    let mut more = unsafe { Process32FirstW(snapshot.as_raw_handle(), &raw mut entry) };
-    while more != 0 && all.len() < MAX_PROCESSES {
-        let pid = entry.th32ProcessID;
-        all.extend(created(pid).map(|start| ProcessKey { pid, start }));
-        // SAFETY: as above.
-        more = unsafe { Process32NextW(snapshot.as_raw_handle(), &raw mut entry) };
-    }
-    all
+    let mut first = true;
+    let next = move || {
+        let snapshot = snapshot.as_ref()?;
+        let call = if std::mem::take(&mut first) { Process32FirstW } else { Process32NextW };
+        // SAFETY: the handle is that of a snapshot, and the entry says how long it is.
+        let more = unsafe { call(snapshot.as_raw_handle(), &raw mut entry) };
+        (more != 0).then_some(entry)
+    };
+    std::iter::from_fn(next).take(MAX_PROCESSES)
 }
 
 /// The letters of this machine's volumes, and the folder of Windows.

@@ -1,18 +1,26 @@
-//! The terminal and the service manager: the keys and events that end a console program.
+//! The sensor and what rules it: the keys and events that end a console program, or the service manager.
+
+mod event_source;
+mod host;
+mod image;
+pub mod install;
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::signal::windows::{
     CtrlBreak, CtrlC, CtrlClose, CtrlShutdown, ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown,
 };
 
+pub use self::host::{Work, host, last_words, log_file};
+
 /// What the sensor is told from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Take up the configuration anew (Ctrl-Break).
+    /// Take up the configuration anew (Ctrl-Break, the service manager's "parameters have changed").
     Reload,
-    /// End (Ctrl-C, the window is closed, the machine shuts down).
+    /// End (Ctrl-C, the window is closed, the machine shuts down, the service is stopped).
     Stop,
 }
 
@@ -46,6 +54,8 @@ impl Signals {
             _ = self.interrupt.recv() => Signal::Stop,
             _ = self.close.recv() => Signal::Stop,
             _ = self.shutdown.recv() => Signal::Stop,
+            () = host::changed() => Signal::Reload,
+            () = host::stopped() => Signal::Stop,
         }
     }
 }
@@ -67,7 +77,12 @@ pub enum Notice<'a> {
 
 /// Tells the service manager; in a terminal, nobody.
 pub fn notify(notice: Notice<'_>) {
-    tracing::trace!(?notice, "there is no service manager");
+    match notice {
+        Notice::Ready => host::runs(),
+        Notice::Stopping => host::stops(),
+        // It has no words for these.
+        Notice::Reloading | Notice::Alive | Notice::Status(_) => {}
+    }
 }
 
 /// The service manager of Windows waits for no signs of life.
@@ -91,4 +106,11 @@ pub fn journald() -> io::Result<tracing_subscriber::layer::Identity> {
         io::ErrorKind::Unsupported,
         "there is no journald on Windows: set log.target = \"stderr\"",
     ))
+}
+
+/// This program, by its whole path as the service manager takes it.
+fn program() -> io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    let text = path.to_string_lossy();
+    Ok(text.strip_prefix(r"\\?\").filter(|rest| !rest.starts_with("UNC")).map_or(path.clone(), PathBuf::from))
 }
