@@ -14,31 +14,31 @@ use sonde_common::score;
 use crate::picture::points::signed;
 use crate::picture::{gauge, intervals, points, raster, sizes};
 use crate::told::Told;
-use crate::{MAX_WITH_QUERIES, Report, anchor, shell};
+use crate::{MAX_WITH_QUERIES, View, anchor, shell};
 
 /// When an allow rule ends that is offered for pasting: so that it is looked at again.
 const EXPIRES: &str = "90d";
 /// What stands for its reason.
 const REASON: &str = "why it is ours, and the ticket";
 
-pub(crate) fn section(report: &Report<'_>, index: usize, alert: &Alert) -> Markup {
+pub(crate) fn section(report: &View<'_>, index: usize, alert: &Alert) -> Markup {
     let gaps = report.activity.map(|activity| activity.gaps().0).unwrap_or_default();
     let id = anchor(alert);
     let title = format!("{id}-t");
     html! {
-        section.finding class={ "s-" (alert.severity) } id=(id) aria-labelledby=(title) {
+        section class={ "finding s-" (alert.severity) } id=(id) aria-labelledby=(title) {
             (steps_between(report, index))
             (verdict(alert, &title))
             (key_figures(alert))
             div.pair {
                 (who(alert))
-                (panel("Whom it calls", &fact_list(&facts::called(alert))))
+                (whom(alert))
             }
             (indicators(alert))
             (when(alert, gaps))
             div.pair { (interval_panel(alert)) (size_panel(alert)) }
             div.panel { h2 { "Why this score" } (points::waterfall(alert)) (not_known(alert)) }
-            div.pair { (would_be_benign(alert)) (allow_rule(alert)) }
+            @if facts::is_alert(alert) { div.pair { (would_be_benign(alert)) (allow_rule(alert)) } }
             (names(alert))
             (profile(alert))
             (attack(alert))
@@ -52,8 +52,8 @@ fn panel(title: &str, content: &Markup) -> Markup {
     html! { div.panel { h2 { (title) } (content) } }
 }
 
-fn steps_between(report: &Report<'_>, index: usize) -> Markup {
-    let pages = report.pages();
+fn steps_between(report: &View<'_>, index: usize) -> Markup {
+    let pages = &report.pages;
     let to = |at: Option<usize>, name: &str, rel: &str| {
         let alert = at.and_then(|at| pages.get(at));
         html! { @if let Some(alert) = alert { a rel=(rel) href={ "#" (anchor(alert)) } { (name) } } @else { span.soft { (name) } } }
@@ -115,9 +115,15 @@ fn key_figures(alert: &Alert) -> Markup {
 }
 
 fn fact_list(list: &[Fact]) -> Markup {
+    facts_in("facts", list)
+}
+
+fn facts_in(class: &str, list: &[Fact]) -> Markup {
     html! {
-        dl.facts {
-            @for Fact { name, value } in list { @if !name.is_empty() { dt { (Told(name)) } } dd { (Told(value)) } }
+        @if !list.is_empty() {
+            dl class=(class) {
+                @for Fact { name, value } in list { @if !name.is_empty() { dt { (Told(name)) } } dd { (Told(value)) } }
+            }
         }
     }
 }
@@ -176,7 +182,7 @@ fn when(alert: &Alert, gaps: &[Gap]) -> Markup {
             @if recent == 0 {
                 p.note { "Single times are kept of what keeps a rhythm; of this, only the first and the latest." }
             } @else { (raster::raster(&evidence.recent, evidence.period_secs, gaps)) }
-            (fact_list(&facts::timing(alert, " ± ")))
+            (facts_in("facts two", &facts::timing(alert, " ± ")))
         }
     }
 }
@@ -191,11 +197,11 @@ fn interval_panel(alert: &Alert) -> Markup {
             figcaption { h2 { "Intervals" } p.note { "How long it waited between two callbacks, on a logarithmic axis." } }
             (intervals::intervals(&alert.evidence))
             details { summary { "As a table" }
-                table.counts {
-                    thead { tr { th scope="col" { "From" } th scope="col" { "to" } th.num scope="col" { "Intervals" } } }
+                table.counts.calls {
+                    thead { tr { th scope="col" { "From" } th scope="col" { "to" } th scope="col" { "Intervals" } } }
                     tbody { @for (bin, count) in histogram.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
                         @let (from, to) = intervals::edges(histogram, bin);
-                        tr { td { (human::interval(from)) } td { (human::interval(to)) } td.num { (count) } }
+                        tr { td { (human::interval(from)) } td { (human::interval(to)) } td { (count) } }
                     } }
                 }
             }
@@ -241,7 +247,9 @@ fn would_be_benign(alert: &Alert) -> Markup {
                         li {
                             p { "… if " (change.if_so) }
                             div.scale { span.score { (format!("{:.2}", cut(change.score))) } (gauge(change.score, change.severity)) (shell::badge(change.severity)) }
-                            p.note { (signed(change.points)) " points, without or with: " (Told(&change.parts.join(", "))) "." }
+                            p.note { (signed(change.points)) " points"
+                                @if !change.without.is_empty() { ", without: " (Told(&change.without.join(", "))) }
+                                @if let Some(with) = change.with { ", with: " (with) } "." }
                         }
                     }
                 }
@@ -269,18 +277,31 @@ fn allow_rule(alert: &Alert) -> Markup {
     }
 }
 
-fn names(alert: &Alert) -> Markup {
-    let names = facts::names(alert);
-    let resolved = &alert.destination.fqdn;
+fn whom(alert: &Alert) -> Markup {
+    let destination = &alert.destination;
+    let claimed = !destination.sni.is_empty() || !destination.connect_host.is_empty();
     html! {
         div.panel {
-            h2 { "Names and look-ups" }
-            @if !names.is_empty() { (fact_list(&names)) }
-            @else if resolved.is_empty() { p { "No look-up was seen that led to this destination"
-                @if alert.destination.sni.is_empty() && alert.destination.connect_host.is_empty() { ": it was called by its address." } @else { "; the name is what the client claimed." } } }
-            @else { p { "A look-up of " code { (Told(resolved)) } " led to " @if let Some(ip) = alert.destination.ip { code { (ip) } } @else { "it" } " before it was called." } }
+            h2 { "Whom it calls" }
+            (fact_list(&facts::called(alert)))
+            dl.facts {
+                @if destination.autonomous_system.is_none() && destination.ip.is_some() { dt { "network" } dd.soft { "not known: no database of networks was given" } }
+                dt { "first seen" } dd { (seconds(alert.evidence.first_seen)) " in this input"
+                    @if alert.parts.iter().any(|part| part.name == "new_destination") { ", and not known on this host before" } }
+                dt { "look-ups" }
+                dd { @if let Some(dns) = &alert.dns { (counted(dns.queries.into(), "query", "queries")) ", see below" }
+                    @else if !destination.fqdn.is_empty() { "one of " (Told(&destination.fqdn)) " led to this address before it was called" }
+                    @else if claimed { "none seen that led here: the name is what the client claimed" }
+                    @else { "none seen that led here: it was called by its address" } }
+            }
         }
     }
+}
+
+/// What was asked of resolvers, where the finding is about that.
+fn names(alert: &Alert) -> Markup {
+    let names = facts::names(alert);
+    html! { @if !names.is_empty() { (panel("Names asked for", &fact_list(&names))) } }
 }
 
 fn profile(alert: &Alert) -> Markup {
@@ -317,7 +338,7 @@ fn callbacks(alert: &Alert) -> Markup {
         .map(|(index, time)| {
             let text = time.to_string();
             let date = text.get(..10).unwrap_or_default().to_owned();
-            let shown = if date == day { text.get(11..23) } else { text.get(..23) }
+            let shown = if date == day { text.get(11..21) } else { text.get(..21) }
                 .unwrap_or(&text)
                 .replace('T', " ");
             day = date;
@@ -335,12 +356,12 @@ fn callbacks(alert: &Alert) -> Markup {
         details.panel {
             summary { h2 { (counted(rows.len() as u64, "callback", "callbacks")) ", one by one" } }
             div.scroll tabindex="0" role="region" aria-label="Callbacks" {
-                table.counts {
-                    thead { tr { th scope="col" { "Time (UTC)" } th.num scope="col" { "After" }
-                        @if with_sizes { th.num scope="col" { "Sent" } th.num scope="col" { "Received" } } } }
+                table.counts.calls {
+                    thead { tr { th scope="col" { "Time (UTC)" } th scope="col" { "After" }
+                        @if with_sizes { th scope="col" { "Sent" } th scope="col" { "Received" } } } }
                     tbody { @for (shown, since, size) in &rows {
-                        tr { td { (shown) } td.num { @if let Some(since) = since { (human::interval(*since)) } }
-                            @if with_sizes { @if let Some((out, into)) = size { td.num { (human::bytes(*out)) } td.num { (human::bytes(*into)) } } @else { td {} td {} } } }
+                        tr { td { (shown) } td { @if let Some(since) = since { (human::interval(*since)) } }
+                            @if let Some((out, into)) = size { td { (human::bytes(*out)) } td { (human::bytes(*into)) } } }
                     } }
                 }
             }

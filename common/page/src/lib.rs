@@ -14,9 +14,12 @@ mod ranking;
 mod shell;
 mod told;
 
+use std::collections::BTreeSet;
+
 use maud::Markup;
 use sonde_common::activity::Activity;
-use sonde_common::alert::{Alert, Severity};
+use sonde_common::alert::{Alert, FindingId, Severity};
+use sonde_common::explain::facts;
 use sonde_common::time::Timestamp;
 
 pub use told::{Lines, Told};
@@ -24,7 +27,7 @@ pub use told::{Lines, Told};
 /// Findings that have a page of their own, at most.
 pub const MAX_PAGES: usize = 100;
 /// Findings whose page has hunting queries, at most: they are long, and `sonde explain` prints them of each.
-pub const MAX_WITH_QUERIES: usize = 10;
+pub const MAX_WITH_QUERIES: usize = 5;
 /// Rows of the ranking, at most.
 pub const MAX_ROWS: usize = 10_000;
 
@@ -54,33 +57,60 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// The findings that have a page: alerts first, as they are ranked.
-    fn pages(&self) -> &[Alert] {
-        self.findings.get(..MAX_PAGES).unwrap_or(self.findings)
-    }
-
     /// How many findings are of a severity.
     fn count(&self, severity: Severity) -> usize {
         self.findings.iter().filter(|alert| alert.severity == severity).count()
     }
 }
 
+/// A report, and which of its findings have a page.
+struct View<'a> {
+    report: &'a Report<'a>,
+    pages: Vec<&'a Alert>,
+    paged: BTreeSet<FindingId>,
+}
+
+impl<'a> View<'a> {
+    /// What keeps no rhythm and is no alert has a row only: there is no more to say of it.
+    fn new(report: &'a Report<'a>) -> Self {
+        let is_worth = |alert: &&Alert| alert.severity > Severity::Info || facts::is_alert(alert);
+        let pages: Vec<_> = report.findings.iter().filter(is_worth).take(MAX_PAGES).collect();
+        let paged = pages.iter().map(|alert| alert.id).collect();
+        Self { report, pages, paged }
+    }
+
+    /// A finding's destination, as a link where it has a page.
+    fn link(&self, alert: &Alert) -> Markup {
+        let text = facts::destination_text(alert);
+        maud::html! {
+            @if self.paged.contains(&alert.id) { a href={ "#" (anchor(alert)) } { (Told(&text)) } } @else { (Told(&text)) }
+        }
+    }
+}
+
+impl<'a> std::ops::Deref for View<'a> {
+    type Target = Report<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        self.report
+    }
+}
+
 /// The whole page.
 #[must_use]
 pub fn html(report: &Report<'_>) -> String {
-    shell::document(report, &sections(report)).into_string()
+    let view = View::new(report);
+    shell::document(&view, &sections(&view)).into_string()
 }
 
-fn sections(report: &Report<'_>) -> Markup {
+fn sections(view: &View<'_>) -> Markup {
     maud::html! {
-        (overview::section(report))
-        (ranking::section(report))
-        (lists::names(report))
-        (lists::feeds(report))
-        (lists::known_good(report))
-        @for (index, alert) in report.pages().iter().enumerate() {
-            (finding::section(report, index, alert))
-        }
+        (overview::section(view))
+        (ranking::section(view))
+        (lists::names(view))
+        (lists::feeds(view))
+        (lists::known_good(view))
+        @for (index, alert) in view.pages.iter().enumerate() { (finding::section(view, index, alert)) }
     }
 }
 

@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 use sonde_common::alert::{Alert, Class};
 use sonde_common::encode::native;
-use sonde_common::explain::facts::{destination_text, is_alert, seconds};
+use sonde_common::explain::facts::{is_alert, seconds};
 use sonde_common::human::{self, counted};
 use sonde_common::process::image_name;
 
 use crate::told::Told;
-use crate::{MAX_PAGES, Report, anchor, shell};
+use crate::{View, shell};
 
 /// Rows of each list, at most.
 const MAX_LISTED: usize = 500;
 
 /// Findings about names.
-pub(crate) fn about_names<'a>(report: &Report<'a>) -> impl Iterator<Item = (usize, &'a Alert)> {
-    report.findings.iter().enumerate().filter(|(_, alert)| {
+pub(crate) fn about_names<'a>(report: &View<'a>) -> impl Iterator<Item = &'a Alert> {
+    report.findings.iter().filter(|alert| {
         let regular =
             matches!(alert.class, Class::DnsCallback) && alert.severity > sonde_common::alert::Severity::Info;
         alert.dns.is_some() || regular
@@ -25,17 +25,17 @@ pub(crate) fn about_names<'a>(report: &Report<'a>) -> impl Iterator<Item = (usiz
 }
 
 /// Findings with an entry of a feed.
-pub(crate) fn on_feeds<'a>(report: &Report<'a>) -> impl Iterator<Item = (usize, &'a Alert)> {
-    report.findings.iter().enumerate().filter(|(_, alert)| !alert.indicators.is_empty())
+pub(crate) fn on_feeds<'a>(report: &View<'a>) -> impl Iterator<Item = &'a Alert> {
+    report.findings.iter().filter(|alert| !alert.indicators.is_empty())
 }
 
 /// Findings that an entry or a profile keeps from being alerts.
-pub(crate) fn held_back<'a>(report: &Report<'a>) -> impl Iterator<Item = (usize, &'a Alert)> {
+pub(crate) fn held_back<'a>(report: &View<'a>) -> impl Iterator<Item = &'a Alert> {
     let is_held = |alert: &Alert| {
         alert.suppressed_by.is_some()
             || alert.profile.as_ref().is_some_and(|note| note.matched && note.excused)
     };
-    report.findings.iter().enumerate().filter(move |(_, alert)| is_held(alert))
+    report.findings.iter().filter(move |alert| is_held(alert))
 }
 
 /// A section with its title and what it says when there is nothing in it.
@@ -50,12 +50,6 @@ fn frame(id: &str, title: &str, lead: &str, count: usize, nothing: &str, content
     }
 }
 
-/// A finding's destination, as a link where it has a page.
-fn link(index: usize, alert: &Alert) -> Markup {
-    let text = destination_text(alert);
-    html! { @if index < MAX_PAGES { a href={ "#" (anchor(alert)) } { (Told(&text)) } } @else { (Told(&text)) } }
-}
-
 fn scroll(label: &str, table: &Markup) -> Markup {
     html! { div.scroll.wide tabindex="0" role="region" aria-label=(label) { (table) } }
 }
@@ -64,7 +58,7 @@ fn program(alert: &Alert) -> &str {
     alert.process.as_ref().map_or("\u{2013}", |process| image_name(&process.info.image))
 }
 
-pub(crate) fn names(report: &Report<'_>) -> Markup {
+pub(crate) fn names(report: &View<'_>) -> Markup {
     let count = about_names(report).count();
     let rows = html! {
         table {
@@ -73,10 +67,10 @@ pub(crate) fn names(report: &Report<'_>) -> Markup {
                 th scope="col" { "Severity" } th scope="col" { "What" } th scope="col" { "Below or at" } th scope="col" { "Program" }
                 th.num scope="col" { "Queries" } th.num scope="col" { "Names" } th.num scope="col" { "Do not exist" } th scope="col" { "Types" } th scope="col" { "Such as" }
             } }
-            tbody { @for (index, alert) in about_names(report).take(MAX_LISTED) {
+            tbody { @for alert in about_names(report).take(MAX_LISTED) {
                 @let dns = alert.dns.clone().unwrap_or_default();
                 tr {
-                    td { (shell::badge(alert.severity)) } td { (native::rule_name(alert.class)) } td.to { (link(index, alert)) } td.by { (Told(program(alert))) }
+                    td { (shell::badge(alert.severity)) } td { (native::rule_name(alert.class)) } td.to { (report.link(alert)) } td.by { (Told(program(alert))) }
                     td.num { (human::count(dns.queries.max(alert.evidence.callbacks).into())) }
                     td.num { @if dns.names > 0 { (human::count(dns.names.into())) } }
                     td.num { @if dns.queries > 0 { (human::count(dns.nxdomain.into())) } }
@@ -96,7 +90,7 @@ pub(crate) fn names(report: &Report<'_>) -> Markup {
     )
 }
 
-pub(crate) fn feeds(report: &Report<'_>) -> Markup {
+pub(crate) fn feeds(report: &View<'_>) -> Markup {
     let count = on_feeds(report).count();
     let rows = html! {
         table {
@@ -105,11 +99,11 @@ pub(crate) fn feeds(report: &Report<'_>) -> Markup {
                 th scope="col" { "Severity" } th scope="col" { "Entry" } th scope="col" { "Kind" } th scope="col" { "Feed" } th scope="col" { "Called" }
                 th.num scope="col" { "Confidence" } th scope="col" { "Who, whom" } th scope="col" { "First" } th.num scope="col" { "Times" }
             } }
-            tbody { @for (index, alert) in on_feeds(report).take(MAX_LISTED) { @for entry in &alert.indicators {
+            tbody { @for alert in on_feeds(report).take(MAX_LISTED) { @for entry in &alert.indicators {
                 tr {
                     td { (shell::badge(alert.severity)) } td.to { (Told(&entry.value)) } td { (Told(&entry.kind)) } td { (Told(&entry.feed)) }
                     td { (Told(&entry.label)) } td.num { @if let Some(confidence) = entry.confidence { (confidence) } }
-                    td.to { (Told(program(alert))) " → " (link(index, alert)) @if entry.retrospective { " " span.tag { "looked back" } } }
+                    td.to { (Told(program(alert))) " → " (report.link(alert)) @if entry.retrospective { " " span.tag { "looked back" } } }
                     td { (seconds(alert.evidence.first_seen)) } td.num { (human::count(alert.evidence.callbacks.into())) }
                 }
             } } }
@@ -128,16 +122,16 @@ pub(crate) fn feeds(report: &Report<'_>) -> Markup {
 /// What holds findings back: its kind, its name, and why.
 type Holder = (&'static str, String, String);
 
-pub(crate) fn known_good(report: &Report<'_>) -> Markup {
+pub(crate) fn known_good(report: &View<'_>) -> Markup {
     let count = held_back(report).count();
-    let mut holders: BTreeMap<Holder, Vec<(usize, &Alert)>> = BTreeMap::new();
-    for (index, alert) in held_back(report) {
+    let mut holders: BTreeMap<Holder, Vec<&Alert>> = BTreeMap::new();
+    for alert in held_back(report) {
         let holder = match (&alert.suppressed_by, &alert.profile) {
             (Some(entry), _) => ("allow rule", entry.entry.to_string(), entry.reason.clone()),
             (None, Some(note)) => ("profile", note.name.clone(), note.class.replace('_', " ")),
             (None, None) => continue,
         };
-        holders.entry(holder).or_default().push((index, alert));
+        holders.entry(holder).or_default().push(alert);
     }
     let rows = html! {
         table {
@@ -149,9 +143,9 @@ pub(crate) fn known_good(report: &Report<'_>) -> Markup {
             tbody { @for ((kind, name, why), held) in holders.iter().take(MAX_LISTED) {
                 tr {
                     td { (kind) } td.to { (Told(name)) } td { (Told(why)) } td.num { (held.len()) }
-                    td.num { (held.iter().filter(|(_, alert)| is_alert(alert)).count()) }
-                    td.num { (human::count(held.iter().map(|(_, alert)| u64::from(alert.evidence.callbacks)).sum())) }
-                    td.to { @for (index, alert) in held.iter().take(3) { div { (Told(program(alert))) " → " (link(*index, alert)) } }
+                    td.num { (held.iter().filter(|alert| is_alert(alert)).count()) }
+                    td.num { (human::count(held.iter().map(|alert| u64::from(alert.evidence.callbacks)).sum())) }
+                    td.to { @for alert in held.iter().take(3) { div { (Told(program(alert))) " → " (report.link(alert)) } }
                         @if held.len() > 3 { span.soft { "and " (counted(held.len() as u64 - 3, "other", "others")) } } }
                 }
             } }

@@ -11,7 +11,7 @@ use sonde_common::process::image_name;
 
 use crate::picture::{gauge, intervals};
 use crate::told::Told;
-use crate::{Report, activity, anchor, shell};
+use crate::{View, activity, anchor, shell};
 
 /// Findings that are shown as cards.
 const CARDS: usize = 6;
@@ -21,7 +21,7 @@ const MAX_MISSING: usize = 8;
 pub(crate) const SEVERITIES: [Severity; 5] =
     [Severity::Critical, Severity::High, Severity::Medium, Severity::Low, Severity::Info];
 
-pub(crate) fn section(report: &Report<'_>) -> Markup {
+pub(crate) fn section(report: &View<'_>) -> Markup {
     let alerts =
         report.findings.iter().filter(|alert| is_alert(alert) && alert.suppressed_by.is_none()).count();
     html! {
@@ -35,10 +35,10 @@ pub(crate) fn section(report: &Report<'_>) -> Markup {
                 "."
             }
             (severities(report))
-            @if !report.findings.is_empty() {
+            @if !report.pages.is_empty() {
                 h2 { "What speaks loudest" }
-                ol.cards { @for alert in report.findings.iter().take(CARDS) { li { (card(alert)) } } }
-                p.more { a href="#findings" { "All findings, to sort and filter" } }
+                ol.cards { @for alert in report.pages.iter().take(CARDS) { li { (card(alert)) } } }
+                p.onward { a href="#findings" { "All findings, to sort and filter" } }
             }
             @if let Some(activity) = report.activity { (activity::figure(activity)) }
             div.pair {
@@ -58,7 +58,7 @@ fn headline(alerts: usize) -> String {
 }
 
 /// How many of each severity: a bar in proportion, and the counts.
-fn severities(report: &Report<'_>) -> Markup {
+fn severities(report: &View<'_>) -> Markup {
     html! {
         ul.tiles {
             @for severity in SEVERITIES {
@@ -108,7 +108,7 @@ fn rhythm(alert: &Alert) -> String {
     }
 }
 
-fn seen(report: &Report<'_>) -> Markup {
+fn seen(report: &View<'_>) -> Markup {
     html! {
         p { (Told(&report.seen)) }
         @if !report.inputs.is_empty() {
@@ -121,7 +121,7 @@ fn seen(report: &Report<'_>) -> Markup {
     }
 }
 
-fn missing(report: &Report<'_>) -> Markup {
+fn missing(report: &View<'_>) -> Markup {
     let all = report.findings.len();
     let mut facts: BTreeMap<&str, usize> = BTreeMap::new();
     for what in report.findings.iter().flat_map(|alert| &alert.missing) {

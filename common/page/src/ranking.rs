@@ -5,26 +5,27 @@ use std::collections::BTreeSet;
 use maud::{Markup, html};
 use sonde_common::alert::Alert;
 use sonde_common::encode::native;
-use sonde_common::explain::facts::{cut, destination_text, whole_secs};
+use sonde_common::explain::facts::{cut, whole_secs};
 use sonde_common::human::{self, counted};
 use sonde_common::process::image_name;
 
 use crate::overview::SEVERITIES;
 use crate::picture::intervals;
 use crate::told::Told;
-use crate::{MAX_PAGES, MAX_ROWS, Report, anchor, shell};
+use crate::{MAX_PAGES, MAX_ROWS, View, shell};
 
 /// Classes and hosts that can be chosen from, at most.
 const MAX_CHOICES: usize = 200;
 
-pub(crate) fn section(report: &Report<'_>) -> Markup {
+pub(crate) fn section(report: &View<'_>) -> Markup {
     let rows = report.findings.get(..MAX_ROWS).unwrap_or(report.findings);
     html! {
         section #findings aria-labelledby="findings-title" {
             h1 #findings-title tabindex="-1" { "Findings" }
             p.lead {
-                "Highest score first. " (counted(rows.len() as u64, "finding", "findings")) "; the first "
-                (report.pages().len()) " have a page of their own."
+                "Highest score first. " (counted(rows.len() as u64, "finding", "findings")) "; "
+                (report.pages.len()) " have a page of their own: what is regular or counted, at most "
+                (MAX_PAGES) "."
                 @if report.findings.len() > rows.len() {
                     " " b { (human::count((report.findings.len() - rows.len()) as u64)) " more are left out" } ": "
                     code { "sonde replay --all --format csv" } " lists them."
@@ -35,7 +36,7 @@ pub(crate) fn section(report: &Report<'_>) -> Markup {
                     times." }
             } @else {
                 (controls(rows))
-                div.scroll.wide tabindex="0" role="region" aria-labelledby="findings-title" {
+                div.scroll.wide tabindex="0" role="region" aria-label="Ranking" {
                     table #ranking {
                         caption.vh { "Findings, highest score first" }
                         thead { tr {
@@ -50,7 +51,7 @@ pub(crate) fn section(report: &Report<'_>) -> Markup {
                             th scope="col" { "Class" }
                             th scope="col" { "Host" }
                         } }
-                        tbody { @for (index, alert) in rows.iter().enumerate() { (row(alert, index < MAX_PAGES)) } }
+                        tbody { @for alert in rows { (row(report, alert)) } }
                     }
                 }
                 p #none .panel hidden { "No finding is like that. " button type="button" data-do="reset" { "Show all" } }
@@ -61,7 +62,7 @@ pub(crate) fn section(report: &Report<'_>) -> Markup {
 
 /// What the script works with; without it there is nothing to click on.
 fn controls(rows: &[Alert]) -> Markup {
-    let classes: BTreeSet<_> = rows.iter().map(|alert| native::rule_name(alert.class)).collect();
+    let classes: BTreeSet<_> = rows.iter().map(short).collect();
     let hosts: BTreeSet<_> = rows.iter().map(|alert| alert.host.as_str()).take(MAX_ROWS).collect();
     html! {
         form.controls #controls hidden {
@@ -85,16 +86,15 @@ fn controls(rows: &[Alert]) -> Markup {
     }
 }
 
-fn row(alert: &Alert, has_page: bool) -> Markup {
+fn row(report: &View<'_>, alert: &Alert) -> Markup {
     let evidence = &alert.evidence;
     let image = alert.process.as_ref().map_or("", |process| process.info.image.as_str());
     let median = evidence.interval_median_secs;
-    let destination = destination_text(alert);
     html! {
         tr class={ "s-" (alert.severity) } {
             td { (shell::badge(alert.severity)) @if alert.suppressed_by.is_some() || alert.profile.as_ref().is_some_and(|note| note.excused) { " " span.tag { "held back" } } }
             td.num { (format!("{:.2}", cut(alert.score))) }
-            td.to { @if has_page { a href={ "#" (anchor(alert)) } { (Told(&destination)) } } @else { (Told(&destination)) }
+            td.to { (report.link(alert))
                 @if alert.destination.group.len() > 1 { " " span.tag { "+" (alert.destination.group.len() - 1) } } }
             td.by { @if image.is_empty() { "\u{2013}" } @else { (Told(image_name(image))) } }
             td.num data-v=[(median > 0.0).then(|| format!("{median:.1}"))] {
@@ -102,8 +102,13 @@ fn row(alert: &Alert, has_page: bool) -> Markup {
             td { (intervals::small(&evidence.histogram)) }
             td.num data-v=(evidence.callbacks) { (human::count(evidence.callbacks.into())) }
             td.num data-v=(whole_secs(native::dwell_secs(evidence))) { (human::span(whole_secs(native::dwell_secs(evidence)))) }
-            td { (native::rule_name(alert.class)) }
+            td { (short(alert)) }
             td { (Told(&alert.host)) }
         }
     }
+}
+
+/// A class as a column has room for it.
+fn short(alert: &Alert) -> String {
+    alert.class.as_str().replace('_', " ")
 }

@@ -22,7 +22,7 @@
 
   // Which page is shown; the focus follows, so that a screen reader reads on there.
   const show = () => {
-    const shown = one("main > section:target") || one("#overview");
+    const shown = document.getElementById(location.hash.slice(1)) || one("#overview");
     const owner = shown.classList.contains("finding") ? "findings" : shown.id;
     for (const link of all("header nav a")) {
       if (link.hash === "#" + owner) link.setAttribute("aria-current", "page");

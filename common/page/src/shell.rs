@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use sonde_common::alert::Severity;
 
 use crate::told::Told;
-use crate::{Report, lists};
+use crate::{View, lists};
 
 /// Looks.
 const STYLE: &str = include_str!("style.css");
@@ -27,7 +27,7 @@ fn policy() -> String {
 }
 
 /// What was read, in short.
-pub(crate) fn inputs(report: &Report<'_>) -> String {
+pub(crate) fn inputs(report: &View<'_>) -> String {
     let named: Vec<_> = report.inputs.iter().take(NAMED_INPUTS).map(String::as_str).collect();
     match report.inputs.len().saturating_sub(NAMED_INPUTS) {
         0 => named.join(", "),
@@ -36,7 +36,7 @@ pub(crate) fn inputs(report: &Report<'_>) -> String {
 }
 
 /// The whole document.
-pub(crate) fn document(report: &Report<'_>, sections: &Markup) -> Markup {
+pub(crate) fn document(report: &View<'_>, sections: &Markup) -> Markup {
     let inputs = inputs(report);
     html! {
         (DOCTYPE)
@@ -76,7 +76,7 @@ fn mark() -> Markup {
     }
 }
 
-fn links(report: &Report<'_>) -> Markup {
+fn links(report: &View<'_>) -> Markup {
     let link = |to: &str, name: &str, count: Option<usize>| {
         html! { a href={ "#" (to) } { (name) @if let Some(count) = count { " " span.count { (count) } } } }
     };

@@ -16,8 +16,10 @@ const PROGRAM: [&str; 5] = ["location", "unsigned", "masquerade", "parent", "scr
 pub struct Change {
     /// What would have to be so, as the end of "if …".
     pub if_so: &'static str,
-    /// Parts that would fall away, or come.
-    pub parts: Vec<String>,
+    /// Parts that would fall away.
+    pub without: Vec<String>,
+    /// The part that would come.
+    pub with: Option<&'static str>,
     /// What the points would be.
     pub points: f64,
     /// The score of them.
@@ -48,27 +50,26 @@ pub fn changes(alert: &Alert) -> Vec<Change> {
     let mut changes = Vec::new();
     for (if_so, lists, for_long) in wishes {
         let mut points = alert.points;
-        let mut parts = Vec::new();
+        let mut without = Vec::new();
         for part in &alert.parts {
             let falls = lists.iter().any(|list| list.contains(&part.name.as_ref())) && part.points > 0.0;
             // What was not known is known then, and speaks neither way.
             let known = for_long && part.name == "unknown" && part.points > 0.0;
             if falls || known {
                 points -= part.points;
-                parts.push(part.name.replace('_', " "));
+                without.push(part.name.replace('_', " "));
             }
         }
-        if let Some(weight) = established.filter(|_| for_long) {
-            points += weight.points;
-            parts.push(weight.name.to_owned());
-        }
-        if !parts.is_empty() {
+        let more = established.filter(|_| for_long);
+        points += more.map_or(0.0, |weight| weight.points);
+        if !without.is_empty() {
             let severity = score::severity_of(points).min(alert.severity);
-            changes.push(Change { if_so, parts, points, score: score::scale(points), severity });
+            let with = more.map(|weight| weight.name);
+            changes.push(Change { if_so, without, with, points, score: score::scale(points), severity });
         }
     }
     // Where only one of the two speaks, the first line says all of it.
-    changes.dedup_by(|next, before| next.parts == before.parts);
+    changes.dedup_by(|next, before| (&next.without, next.with) == (&before.without, before.with));
     changes
 }
 
@@ -85,7 +86,7 @@ mod tests {
         assert!((program.points - (alert.points - 3.75)).abs() < 1e-9, "{program:?}");
         assert!((both.points - (alert.points - 5.5 - 1.25)).abs() < 1e-9, "{both:?}");
         assert_eq!(both.severity, Severity::Low);
-        assert_eq!(both.parts.last().map(String::as_str), Some("established"));
+        assert_eq!((both.with, both.without.len()), (Some("established"), 4));
     }
 
     #[test]

@@ -18,14 +18,13 @@ use sonde_common::score;
 /// Width of every plane.
 pub(crate) const WIDTH: f64 = 1000.0;
 
-/// A coordinate: a tenth is finer than any screen, and a number that is none is drawn at nought.
+/// A coordinate: a thousandth of the width is about what a screen can show. A number that is none is drawn at nought.
 #[derive(Clone, Copy)]
 pub(crate) struct Px(pub(crate) f64);
 
 impl std::fmt::Display for Px {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let tenths = if self.0.is_finite() { (self.0 * 10.0).round() / 10.0 + 0.0 } else { 0.0 };
-        write!(f, "{tenths}")
+        write!(f, "{}", if self.0.is_finite() { self.0.round() + 0.0 } else { 0.0 })
     }
 }
 
@@ -113,8 +112,7 @@ mod tests {
 
     #[test]
     fn coordinates_are_short_and_always_numbers() {
-        for (value, text) in [(1.04, "1"), (2.26, "2.3"), (-0.0, "0"), (f64::NAN, "0"), (f64::INFINITY, "0")]
-        {
+        for (value, text) in [(1.04, "1"), (2.6, "3"), (-0.2, "0"), (f64::NAN, "0"), (f64::INFINITY, "0")] {
             assert_eq!(Px(value).to_string(), text, "{value}");
         }
     }

@@ -39,12 +39,11 @@ pub(crate) fn waterfall(alert: &Alert) -> Markup {
     let (low, high) = (ends().fold(0.0, f64::min), ends().fold(0.0, f64::max));
     let margin = (high - low) * MARGIN;
     let x = |points: f64| ratio(points, low - margin, high + margin) * WIDTH;
-    let ground = |shapes: Markup| {
-        html! {
-            @for (points, name) in lines { path class={ "line l-" (name) } d={ "M" (super::Px(x(points))) " 0V20" } {} }
-            (shapes)
-        }
-    };
+    let mut marks = Path::default();
+    for (points, _) in lines {
+        marks.stroke(x(points), 0.0, HEIGHT);
+    }
+    let ground = |shapes: Markup| html! { (marks.drawn("line")) (shapes) };
     let bar = |from: f64, to: f64, class: &str| {
         let (left, right) = (x(from.min(to)), x(from.max(to)));
         let (mut bar, mut step) = (Path::default(), Path::default());
@@ -80,8 +79,9 @@ pub(crate) fn waterfall(alert: &Alert) -> Markup {
             }
         }
         p.legend {
-            span.key.more { "speaks for it" } span.key.less { "speaks against it" }
-            @for (_, name) in lines { span.key.line.{ "l-" (name) } { (name) @if name == "alert" { " (above -0.5)" } } }
+            span.key.more { "speaks for it" }
+            span.key.less { "speaks against it" }
+            span.key.line { @for (index, (points, name)) in lines.iter().enumerate() { @if index > 0 { ", " } (name) " above " (signed(*points)) } }
         }
     }
 }
