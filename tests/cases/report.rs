@@ -103,7 +103,12 @@ fn the_report_of_a_capture_opens_quietly_and_everyone_can_read_it() {
     for dark in [false, true] {
         for width in [1440, 390] {
             for place in ["", "findings", "dns", "feeds", "known-good", &finding] {
-                steps.extend([open(&file, place, width, dark), js(title), js("document.documentElement.scrollWidth"), axe()]);
+                steps.extend([
+                    open(&file, place, width, dark),
+                    js(title),
+                    js("document.documentElement.scrollWidth"),
+                    axe(),
+                ]);
             }
         }
     }
@@ -128,26 +133,46 @@ fn the_ranking_is_sorted_filtered_searched_and_saved() {
         open(&file, "findings", 1440, false),
         // Sorted by callbacks: the most first, then the fewest.
         js("document.querySelectorAll('#ranking th button')[5].click()"),
-        js(&format!("{shown}.map(row => +row.cells[6].dataset.v).every((v, i, all) => !i || all[i - 1] >= v)")),
+        js(&format!(
+            "{shown}.map(row => +row.cells[6].dataset.v).every((v, i, all) => !i || all[i - 1] >= v)"
+        )),
         js("document.querySelectorAll('#ranking th button')[5].click()"),
-        js(&format!("{shown}.map(row => +row.cells[6].dataset.v).every((v, i, all) => !i || all[i - 1] <= v)")),
+        js(&format!(
+            "{shown}.map(row => +row.cells[6].dataset.v).every((v, i, all) => !i || all[i - 1] <= v)"
+        )),
         js("document.querySelector('#ranking th:nth-child(7)').getAttribute('aria-sort')"),
         // Filtered by severity, then by a word.
         js(&format!("document.querySelector('[value=info]').click(), {wait}")),
         js(&format!("{shown}.length")),
-        js(&format!("search.value = 'SERVICE1 host-1', search.dispatchEvent(new Event('input', {{bubbles: true}})), {wait}")),
-        js(&format!("{shown}.every(row => /service1/.test(row.textContent) && /host-1/.test(row.textContent)) && {shown}.length > 0")),
+        js(&format!(
+            "search.value = 'SERVICE1 host-1', search.dispatchEvent(new Event('input', {{bubbles: true}})), {wait}"
+        )),
+        js(&format!(
+            "{shown}.every(row => /service1/.test(row.textContent) && /host-1/.test(row.textContent)) && {shown}.length > 0"
+        )),
         js("document.querySelector('#shown').textContent"),
-        js(&format!("search.value = 'no such thing', search.dispatchEvent(new Event('input', {{bubbles: true}})), {wait}")),
+        js(&format!(
+            "search.value = 'no such thing', search.dispatchEvent(new Event('input', {{bubbles: true}})), {wait}"
+        )),
         js("document.querySelector('#none').offsetHeight > 0"),
-        js("document.querySelector('[data-do=reset]').click(), document.querySelectorAll('#ranking tr:not([hidden])').length"),
+        js(
+            "document.querySelector('[data-do=reset]').click(), document.querySelectorAll('#ranking tr:not([hidden])').length",
+        ),
         // Saved: what is shown, as it is sorted.
-        js("(() => { const real = URL.createObjectURL; return new Promise(done => { URL.createObjectURL = blob => (blob.text().then(done), real(blob)); document.querySelector('[data-do=export]').click(); }); })()"),
+        js(
+            "(() => { const real = URL.createObjectURL; return new Promise(done => { URL.createObjectURL = blob => (blob.text().then(done), real(blob)); document.querySelector('[data-do=export]').click(); }); })()",
+        ),
         // Opened by its link; the focus is on its title.
         js(&format!("{shown}.find(row => row.querySelector('a')).querySelector('a').click(), {wait}")),
-        js("[document.activeElement.tagName, document.querySelector('.finding:target') !== null, document.querySelector('nav [aria-current]').hash].join()"),
-        js("document.querySelector('.finding:target .enlarge').click(), document.querySelector('dialog').open"),
-        js("document.querySelector('dialog').close(), new Promise(done => setTimeout(() => done(document.querySelectorAll('dialog figure').length), 100))"),
+        js(
+            "[document.activeElement.tagName, document.querySelector('.finding:target') !== null, document.querySelector('nav [aria-current]').hash].join()",
+        ),
+        js(
+            "document.querySelector('.finding:target .enlarge').click(), document.querySelector('dialog').open",
+        ),
+        js(
+            "document.querySelector('dialog').close(), new Promise(done => setTimeout(() => done(document.querySelectorAll('dialog figure').length), 100))",
+        ),
     ];
     let seen = visit(&steps);
     assert_quiet(&seen);
@@ -181,7 +206,9 @@ fn hostile_names_stay_text() {
         let file = scratch.write(&format!("hostile-{index}.html"), text.as_bytes());
         steps.push(open(&file, "findings", 1440, false));
         // Elements, attributes and links are those that the page is made of, whatever the names are.
-        steps.push(js("[...new Set([...document.querySelectorAll('main *')].map(e => e.localName))].sort().join(' ')"));
+        steps.push(js(
+            "[...new Set([...document.querySelectorAll('main *')].map(e => e.localName))].sort().join(' ')",
+        ));
         steps.push(js("[...new Set([...document.querySelectorAll('main *')].flatMap(e => e.getAttributeNames()))].sort().join(' ')"));
         steps.push(js("[...document.querySelectorAll('main a')].every(a => /^#(findings|f-[0-9a-f]{32})$/.test(a.getAttribute('href')))"));
     }
@@ -190,14 +217,25 @@ fn hostile_names_stay_text() {
     let plain = visit(&[open(&benign, "", 1440, false), steps[1].clone(), steps[2].clone()]);
     let seen = visit(&steps);
     assert_quiet(&seen);
-    let words = |value: &Value| value.as_str().unwrap().split(' ').map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+    let words = |value: &Value| {
+        value.as_str().unwrap().split(' ').map(str::to_owned).collect::<std::collections::BTreeSet<_>>()
+    };
     for step in seen.steps.chunks(4) {
         let (elements, attributes) = (words(&step[1]), words(&step[2]));
-        let more: Vec<_> = elements.difference(&words(&plain.steps[1])).filter(|name| *name != "fieldset").cloned().collect();
+        let more: Vec<_> = elements
+            .difference(&words(&plain.steps[1]))
+            .filter(|name| *name != "fieldset")
+            .cloned()
+            .collect();
         // With several hosts, and fewer known things, there is more or less of the page's own.
         let own = ["b", "select", "option", "span", "rel", "open", "dialog", "selected"];
         assert!(more.iter().all(|name| own.contains(&name.as_str())), "{more:?}");
-        assert!(!attributes.iter().any(|name| name.starts_with("on") || ["style", "src", "srcdoc"].contains(&name.as_str())), "{attributes:?}");
+        assert!(
+            !attributes
+                .iter()
+                .any(|name| name.starts_with("on") || ["style", "src", "srcdoc"].contains(&name.as_str())),
+            "{attributes:?}"
+        );
         assert_eq!(step[3], true, "every link stays in the page");
     }
 }
@@ -211,7 +249,13 @@ fn ten_thousand_series_open_fast_and_fifty_are_small() {
     let file = scratch.write("large.html", large.as_bytes());
     let seen = visit(&[open(&file, "", 1440, false), open(&file, "findings", 1440, false)]);
     assert_quiet(&seen);
-    say(&format!("50: {} bytes; 10,000: {} bytes, open in {} ms, its ranking in {} ms", small.len(), large.len(), seen.steps[0], seen.steps[1]));
+    say(&format!(
+        "50: {} bytes; 10,000: {} bytes, open in {} ms, its ranking in {} ms",
+        small.len(),
+        large.len(),
+        seen.steps[0],
+        seen.steps[1]
+    ));
     // The promise is two seconds on an idle machine; a busy one is given thrice that before it is a failure.
     assert!(seen.steps.iter().all(|step| step.as_u64().unwrap() < 6_000), "{:?}", seen.steps);
 }

@@ -12,7 +12,7 @@ use sonde_common::live::Gap;
 use sonde_common::score;
 
 use crate::picture::points::signed;
-use crate::picture::{gauge, intervals, points, raster, sizes};
+use crate::picture::{gauge, intervals, lifeline, points, raster, sizes};
 use crate::told::Told;
 use crate::{MAX_WITH_QUERIES, View, anchor, shell};
 
@@ -35,7 +35,7 @@ pub(crate) fn section(report: &View<'_>, index: usize, alert: &Alert) -> Markup 
                 (whom(alert))
             }
             (indicators(alert))
-            (when(alert, gaps))
+            (when(report, alert, gaps))
             div.pair { (interval_panel(alert)) (size_panel(alert)) }
             div.panel { h2 { "Why this score" } (points::waterfall(alert)) (not_known(alert)) }
             @if facts::is_alert(alert) { div.pair { (would_be_benign(alert)) (allow_rule(alert)) } }
@@ -169,7 +169,7 @@ fn indicators(alert: &Alert) -> Markup {
     }
 }
 
-fn when(alert: &Alert, gaps: &[Gap]) -> Markup {
+fn when(report: &View<'_>, alert: &Alert, gaps: &[Gap]) -> Markup {
     let evidence = &alert.evidence;
     let recent = evidence.recent.len() as u64;
     html! {
@@ -179,6 +179,7 @@ fn when(alert: &Alert, gaps: &[Gap]) -> Markup {
                     p.note { "The latest " (recent) " of " (human::count(evidence.callbacks.into())) " callbacks: of earlier ones only the count is kept." }
                 }
             }
+            @if let Some(span) = report.span { (lifeline::lifeline(alert, span, gaps)) }
             @if recent == 0 {
                 p.note { "Single times are kept of what keeps a rhythm; of this, only the first and the latest." }
             } @else { (raster::raster(&evidence.recent, evidence.period_secs, gaps)) }
@@ -285,7 +286,7 @@ fn whom(alert: &Alert) -> Markup {
             h2 { "Whom it calls" }
             (fact_list(&facts::called(alert)))
             dl.facts {
-                @if destination.autonomous_system.is_none() && destination.ip.is_some() { dt { "network" } dd.soft { "not known: no database of networks was given" } }
+                @if destination.autonomous_system.is_none() && destination.ip.is_some() { dt { "network" } dd.soft { "not known" } }
                 dt { "first seen" } dd { (seconds(alert.evidence.first_seen)) " in this input"
                     @if alert.parts.iter().any(|part| part.name == "new_destination") { ", and not known on this host before" } }
                 dt { "look-ups" }

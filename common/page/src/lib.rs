@@ -26,6 +26,8 @@ pub use told::{Lines, Told};
 
 /// Findings that have a page of their own, at most.
 pub const MAX_PAGES: usize = 100;
+/// Findings that are no alerts and have a page all the same, at most: those with the highest scores.
+pub const MAX_OTHER_PAGES: usize = 20;
 /// Findings whose page has hunting queries, at most: they are long, and `sonde explain` prints them of each.
 pub const MAX_WITH_QUERIES: usize = 5;
 /// Rows of the ranking, at most.
@@ -73,8 +75,13 @@ struct View<'a> {
 impl<'a> View<'a> {
     /// What keeps no rhythm and is no alert has a row only: there is no more to say of it.
     fn new(report: &'a Report<'a>) -> Self {
-        let is_worth = |alert: &&Alert| alert.severity > Severity::Info || facts::is_alert(alert);
-        let pages: Vec<_> = report.findings.iter().filter(is_worth).take(MAX_PAGES).collect();
+        let mut others = 0;
+        let mut is_worth = |alert: &&Alert| {
+            let is_alert = facts::is_alert(alert);
+            others += usize::from(!is_alert && alert.severity > Severity::Info);
+            is_alert || alert.severity > Severity::Info && others <= MAX_OTHER_PAGES
+        };
+        let pages: Vec<_> = report.findings.iter().filter(|alert| is_worth(alert)).take(MAX_PAGES).collect();
         let paged = pages.iter().map(|alert| alert.id).collect();
         Self { report, pages, paged }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use maud::{Markup, html};
-use sonde_common::alert::Alert;
+use sonde_common::alert::{Alert, Severity};
 use sonde_common::encode::native;
 use sonde_common::explain::facts::{cut, whole_secs};
 use sonde_common::human::{self, counted};
@@ -12,8 +12,10 @@ use sonde_common::process::image_name;
 use crate::overview::SEVERITIES;
 use crate::picture::intervals;
 use crate::told::Told;
-use crate::{MAX_PAGES, MAX_ROWS, View, shell};
+use crate::{MAX_ROWS, View, shell};
 
+/// Rows that are laid out at first: a browser takes seconds for ten thousand.
+const SHOWN: usize = 300;
 /// Classes and hosts that can be chosen from, at most.
 const MAX_CHOICES: usize = 200;
 
@@ -24,8 +26,8 @@ pub(crate) fn section(report: &View<'_>) -> Markup {
             h1 #findings-title tabindex="-1" { "Findings" }
             p.lead {
                 "Highest score first. " (counted(rows.len() as u64, "finding", "findings")) "; "
-                (report.pages.len()) " have a page of their own: what is regular or counted, at most "
-                (MAX_PAGES) "."
+                (report.pages.len()) " have a page of their own: alerts, and the highest of what is regular."
+
                 @if report.findings.len() > rows.len() {
                     " " b { (human::count((report.findings.len() - rows.len()) as u64)) " more are left out" } ": "
                     code { "sonde replay --all --format csv" } " lists them."
@@ -36,6 +38,9 @@ pub(crate) fn section(report: &View<'_>) -> Markup {
                     times." }
             } @else {
                 (controls(rows))
+                @if rows.len() > SHOWN {
+                    p #unscripted { label { input #all-rows type="checkbox"; " Show all " (human::count(rows.len() as u64)) " rows, which takes a while" } }
+                }
                 div.scroll.wide tabindex="0" role="region" aria-label="Ranking" {
                     table #ranking {
                         caption.vh { "Findings, highest score first" }
@@ -51,9 +56,11 @@ pub(crate) fn section(report: &View<'_>) -> Markup {
                             th scope="col" { "Class" }
                             th scope="col" { "Host" }
                         } }
-                        tbody { @for alert in rows { (row(report, alert)) } }
+                        tbody { @for alert in rows.iter().take(SHOWN) { (row(report, alert)) } }
+                        @if rows.len() > SHOWN { tbody.rest { @for alert in rows.iter().skip(SHOWN) { (row(report, alert)) } } }
                     }
                 }
+                p { button #further type="button" hidden { "Show more" } }
                 p #none .panel hidden { "No finding is like that. " button type="button" data-do="reset" { "Show all" } }
             }
         }
@@ -99,7 +106,7 @@ fn row(report: &View<'_>, alert: &Alert) -> Markup {
             td.by { @if image.is_empty() { "\u{2013}" } @else { (Told(image_name(image))) } }
             td.num data-v=[(median > 0.0).then(|| format!("{median:.1}"))] {
                 @if median > 0.0 { (human::interval(median)) span.soft { " ±" (human::percent(evidence.jitter_mad_ratio)) "\u{202f}%" } } }
-            td { (intervals::small(&evidence.histogram)) }
+            td { @if alert.severity > Severity::Info { (intervals::small(&evidence.histogram)) } }
             td.num data-v=(evidence.callbacks) { (human::count(evidence.callbacks.into())) }
             td.num data-v=(whole_secs(native::dwell_secs(evidence))) { (human::span(whole_secs(native::dwell_secs(evidence)))) }
             td { (short(alert)) }

@@ -89,26 +89,42 @@
   const form = one("#controls");
   form.hidden = false;
   const body = table.tBodies[0];
+  // Only so many rows are laid out at a time: ten thousand take seconds.
+  const STEP = 300;
+  let limit = STEP;
+  const rest = one(".rest", table), further = one("#further");
+  if (rest) {
+    for (const row of rest.rows) row.hidden = true;
+    body.append(...rest.rows);
+    rest.remove();
+    one("#unscripted").remove();
+  }
   const cell = (row, index) => row.cells[index].textContent.trim();
   const CLASS = 8, HOST = 9;
-  let rows = [...body.rows].map((row, rank) => ({ row, rank, severity: row.className.slice(2), text: row.textContent.toLowerCase() }));
+  let rows = [...body.rows].map((row, rank) => ({ row, rank, severity: row.className.slice(2), text: null, fits: true }));
   const search = one("#search"), levels = all("[name=severity]"), kind = one("#class"), host = one("#host");
   const filter = () => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const wanted = new Set(levels.filter((level) => level.checked).map((level) => level.value));
-    let shown = 0;
-    for (const { row, severity, text } of rows) {
-      const fits = wanted.has(severity) && words.every((word) => text.includes(word)) &&
+    let found = 0;
+    for (const entry of rows) {
+      const { row, severity } = entry;
+      if (words.length) entry.text ??= row.textContent.toLowerCase();
+      entry.fits = wanted.has(severity) && words.every((word) => entry.text.includes(word)) &&
         (!kind || !kind.value || cell(row, CLASS) === kind.value) && (!host || !host.value || cell(row, HOST) === host.value);
-      if (row.hidden === fits) row.hidden = !fits;
-      shown += fits ? 1 : 0;
+      found += entry.fits ? 1 : 0;
+      const shown = entry.fits && found <= limit;
+      if (row.hidden === shown) row.hidden = !shown;
     }
     const of = rows.length.toLocaleString("en");
-    one("#shown").textContent = shown === rows.length ? of + " findings" : shown.toLocaleString("en") + " of " + of;
-    one("#none").hidden = shown > 0;
+    one("#shown").textContent = found === rows.length ? of + " findings" : found.toLocaleString("en") + " of " + of;
+    one("#none").hidden = found > 0;
+    further.hidden = found <= limit;
+    further.textContent = "Show " + Math.min(STEP, found - limit) + " more of " + (found - limit).toLocaleString("en");
   };
+  further.addEventListener("click", () => { limit += STEP; filter(); });
   let waiting = 0;
-  const soon = () => { clearTimeout(waiting); waiting = setTimeout(filter, 60); };
+  const soon = () => { clearTimeout(waiting); waiting = setTimeout(() => { limit = STEP; filter(); }, 60); };
   form.addEventListener("input", soon);
   form.addEventListener("submit", (event) => event.preventDefault());
   one("[data-do=reset]").addEventListener("click", () => { form.reset(); filter(); search.focus(); });
@@ -144,7 +160,11 @@
       return (a < b ? -order : a > b ? order : 0) || first.rank - second.rank;
     });
     rows = keyed.map(([, entry]) => entry);
+    limit = STEP;
+    // Hidden first: what moves is not laid out on the way.
+    for (const { row } of rows) row.hidden = true;
     body.append(...rows.map((entry) => entry.row));
+    filter();
   };
   heads.forEach((head, index) => {
     if (index === 5) return;
@@ -161,8 +181,8 @@
   one("[data-do=export]").addEventListener("click", () => {
     const columns = heads.map((_, index) => index).filter((index) => index !== 5);
     const lines = [columns.map((index) => field(heads[index].textContent)).join(",")];
-    for (const { row } of rows) {
-      if (row.hidden) continue;
+    for (const { row, fits } of rows) {
+      if (!fits) continue;
       lines.push(columns.map((index) => field(index === 0 ? row.className.slice(2) : row.cells[index].dataset.v ?? row.cells[index].textContent)).join(","));
     }
     const link = document.createElement("a");
@@ -171,4 +191,5 @@
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   });
+  filter();
 })();

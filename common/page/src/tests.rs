@@ -23,7 +23,8 @@ fn report(findings: &[Alert]) -> String {
 fn everything_that_is_known_is_said() {
     let alerts = samples::all();
     let page = report(&alerts);
-    for alert in &alerts {
+    // What is neither regular nor an alert has a row only.
+    for alert in alerts.iter().filter(|alert| alert.severity > Severity::Info) {
         let mut wanted = vec![alert.id.to_string(), alert.reason.clone(), alert.destination.name.clone()];
         wanted.extend(alert.parts.iter().map(|part| part.detail.clone()));
         wanted.extend(alert.techniques.iter().map(|technique| technique.name.to_string()));

@@ -82,6 +82,10 @@ class Browser:
             self.events.append(answer)
         sys.exit(f"{method}: no answer")
 
+    def gone(self, method):
+        """Forgets what came of it so far."""
+        self.events = [event for event in self.events if event.get("method") != method]
+
     def wait(self, method):
         until = time.monotonic() + PATIENCE
         while not any(event.get("method") == method for event in self.events):
@@ -105,13 +109,16 @@ class Browser:
             scheme = "dark" if step.get("dark") else "light"
             self.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
             # Another fragment of the same page would not load it again.
+            self.gone("Page.loadEventFired")
             self.ask("Page.navigate", url="about:blank")
+            self.wait("Page.loadEventFired")
             path, _, fragment = step["open"].partition("#")
             url = pathlib.Path(path).resolve().as_uri() + ("#" + fragment if fragment else "")
-            time.sleep(0.1)
-            self.events = [event for event in self.events if event.get("method") != "Page.loadEventFired"]
+            self.gone("Page.loadEventFired")
             began = time.monotonic()
-            self.ask("Page.navigate", url=url)
+            answer = self.ask("Page.navigate", url=url)
+            if "errorText" in answer:
+                sys.exit(f"{url}: {answer['errorText']}")
             self.wait("Page.loadEventFired")
             # Two frames: then it is laid out and painted.
             self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")

@@ -5,6 +5,7 @@
 //! a screen reader: the table beside it says the same.
 
 pub(crate) mod intervals;
+pub(crate) mod lifeline;
 pub(crate) mod points;
 pub(crate) mod raster;
 pub(crate) mod sizes;

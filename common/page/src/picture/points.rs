@@ -46,10 +46,9 @@ pub(crate) fn waterfall(alert: &Alert) -> Markup {
     let ground = |shapes: Markup| html! { (marks.drawn("line")) (shapes) };
     let bar = |from: f64, to: f64, class: &str| {
         let (left, right) = (x(from.min(to)), x(from.max(to)));
-        let (mut bar, mut step) = (Path::default(), Path::default());
+        let mut bar = Path::default();
         bar.bar(left, 4.0, (right - left).max(2.0), HEIGHT - 8.0);
-        step.stroke(x(to), HEIGHT - 4.0, HEIGHT);
-        plane("fall", WIDTH, HEIGHT, &ground(html! { (bar.drawn(class)) (step.drawn("step")) }))
+        plane("fall", WIDTH, HEIGHT, &ground(bar.drawn(class)))
     };
     let mut total = Path::default();
     total.stroke(x(alert.points), 0.0, HEIGHT);
@@ -97,7 +96,7 @@ mod tests {
     use crate::samples;
 
     #[test]
-    fn every_part_has_its_row_and_the_bars_join() {
+    fn every_part_has_its_row_and_its_bar() {
         let alert = samples::implant();
         let text = waterfall(&alert).into_string();
         for part in &alert.parts {
@@ -106,7 +105,10 @@ mod tests {
                 "{text}"
             );
         }
-        assert_eq!(text.matches("class=\"step\"").count(), alert.parts.len());
+        assert_eq!(
+            text.matches("class=\"more\" d=").count() + text.matches("class=\"less\" d=").count(),
+            alert.parts.len()
+        );
         assert!(text.contains("+2.44") && text.contains("a score of 0.93"), "{text}");
     }
 
