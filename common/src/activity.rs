@@ -20,6 +20,15 @@ pub struct Slot {
     pub attributed: u64,
 }
 
+/// A time in which the sensor of one host was blind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostGap {
+    /// The host, as alerts name it.
+    pub host: String,
+    /// When, and why.
+    pub gap: Gap,
+}
+
 /// What was seen over time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Activity {
@@ -28,7 +37,7 @@ pub struct Activity {
     /// Width of a slot, in nanoseconds.
     width: i64,
     slots: Vec<Slot>,
-    gaps: Vec<Gap>,
+    gaps: Vec<HostGap>,
     /// Gaps beyond [`MAX_GAPS`].
     gaps_left_out: u64,
 }
@@ -50,13 +59,13 @@ impl Activity {
                 connection.process.is_some() || connection.program.is_some()
             }
             Event::Dns(dns) => dns.process.is_some() || dns.program.is_some(),
-            Event::Gap(gap) => return self.gap(*gap),
+            Event::Gap(gap) => return self.gap(HostGap { host: observation.host.to_string(), gap: *gap }),
             _ => return,
         };
         self.add(observation.time, Slot { events: 1, attributed: u64::from(attributed) });
     }
 
-    fn gap(&mut self, gap: Gap) {
+    fn gap(&mut self, gap: HostGap) {
         if self.gaps.len() < MAX_GAPS {
             self.gaps.push(gap);
         } else {
@@ -125,8 +134,12 @@ impl Activity {
         for (index, slot) in (other.first..).zip(&other.slots).filter(|(_, slot)| slot.events > 0) {
             self.add(Timestamp::from_nanos(index.saturating_mul(other.width)), *slot);
         }
-        other.gaps.iter().for_each(|gap| self.gap(*gap));
-        self.gaps_left_out += other.gaps_left_out;
+        // The earliest are kept, in whatever order parts are put together.
+        self.gaps.extend_from_slice(&other.gaps);
+        self.gaps
+            .sort_by(|a, b| (a.gap.since, &a.host, a.gap.until).cmp(&(b.gap.since, &b.host, b.gap.until)));
+        self.gaps_left_out += other.gaps_left_out + self.gaps.len().saturating_sub(MAX_GAPS) as u64;
+        self.gaps.truncate(MAX_GAPS);
     }
 
     /// When the first slot begins.
@@ -149,7 +162,7 @@ impl Activity {
 
     /// The first gaps, and how many more there were.
     #[must_use]
-    pub fn gaps(&self) -> (&[Gap], u64) {
+    pub fn gaps(&self) -> (&[HostGap], u64) {
         (&self.gaps, self.gaps_left_out)
     }
 
@@ -186,6 +199,24 @@ mod tests {
         assert_eq!(activity.begins(), Timestamp::ZERO);
         let counts: Vec<u64> = of(&[10, 10, 12, 8]).slots().iter().map(|slot| slot.events).collect();
         assert_eq!(counts, [1, 0, 2, 0, 1]);
+    }
+
+    #[test]
+    fn the_earliest_gaps_are_kept_whatever_is_merged_first() {
+        let blind = |host: &str, secs: i64| {
+            let since = Timestamp::from_secs_nanos(secs, 0);
+            let gap = Gap { since, until: since, cause: crate::live::GapCause::Suspended, lost: 0 };
+            HostGap { host: host.to_owned(), gap }
+        };
+        let (mut one, mut other) = (Activity::default(), Activity::default());
+        (0..50).for_each(|at| one.gap(blind("a", at * 2)));
+        (0..70).for_each(|at| other.gap(blind("b", at * 2 + 1)));
+        let (mut first, mut second) = (one.clone(), other.clone());
+        first.merge(&other);
+        second.merge(&one);
+        assert_eq!(first.gaps(), second.gaps());
+        assert_eq!((first.gaps().0.len(), first.gaps().1), (MAX_GAPS, 120 - MAX_GAPS as u64));
+        assert_eq!(first.gaps().0[MAX_GAPS - 1], blind("b", 63));
     }
 
     proptest! {

@@ -268,6 +268,8 @@ fn a_report_that_cannot_be_written_is_said_before_anything_is_read() {
     assert!(ran.stdout.is_empty() && ran.stderr.contains("its folder cannot be opened"), "{}", ran.stderr);
     let ran = replay(scratch.path(), &[]).expect(74);
     assert!(ran.stderr.contains("is a folder"), "{}", ran.stderr);
+    let ran = replay(Path::new("-"), &[]).expect(64);
+    assert!(ran.stderr.contains("name it"), "{}", ran.stderr);
     let input = demo();
     let ran = run(["replay", input.to_str().unwrap(), "--report", input.to_str().unwrap()], b"").expect(64);
     assert!(ran.stderr.contains("is an input of this replay"), "{}", ran.stderr);

@@ -1,7 +1,7 @@
 //! How much happened when, and of how much of it the program is known.
 
 use maud::{Markup, html};
-use sonde_common::activity::{Activity, Slot};
+use sonde_common::activity::{Activity, HostGap, Slot};
 use sonde_common::explain::facts::seconds;
 use sonde_common::human;
 use sonde_common::live::Gap;
@@ -37,7 +37,7 @@ pub(crate) fn figure(activity: &Activity) -> Markup {
         }
     }
     let (gaps, more) = activity.gaps();
-    for gap in gaps {
+    for HostGap { gap, .. } in gaps {
         shade(activity, gap, &mut blind);
     }
     let total = activity.total();

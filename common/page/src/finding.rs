@@ -24,6 +24,8 @@ const REASON: &str = "why it is ours, and the ticket";
 
 pub(crate) fn section(report: &View<'_>, index: usize, alert: &Alert) -> Markup {
     let gaps = report.activity.map(|activity| activity.gaps().0).unwrap_or_default();
+    let own = gaps.iter().filter(|blind| blind.host == alert.host);
+    let gaps: Vec<Gap> = own.map(|blind| blind.gap).collect();
     let id = anchor(alert);
     let title = format!("{id}-t");
     html! {
@@ -36,7 +38,7 @@ pub(crate) fn section(report: &View<'_>, index: usize, alert: &Alert) -> Markup 
                 (whom(alert))
             }
             (indicators(alert))
-            (when(report, alert, gaps))
+            (when(report, alert, &gaps))
             div.pair { (interval_panel(alert)) (size_panel(alert)) }
             div.panel { h2 { "Why this score" } (points::waterfall(alert)) (not_known(alert)) }
             @if facts::is_alert(alert) { div.pair { (would_be_benign(alert)) (allow_rule(alert)) } }

@@ -145,7 +145,7 @@ fn missing(report: &View<'_>) -> Markup {
             }
             @if !gaps.is_empty() {
                 li { b { "Blind times. " } "The sensor was blind " (counted(gaps.len() as u64 + more_gaps, "time", "times")) ", first from "
-                    (gaps.first().map(|gap| seconds(gap.since)).unwrap_or_default()) ": intervals over such a time do not count." }
+                    (gaps.first().map(|first| seconds(first.gap.since)).unwrap_or_default()) ": intervals over such a time do not count." }
             }
             @if let Some(lost) = &report.lost { li { b { "Losses. " } (Told(lost)) } }
             @for left_out in &report.left_out { li { (Told(left_out)) } }

@@ -59,7 +59,11 @@
   document.body.append(dialog);
   let place = null;
   dialog.addEventListener("close", () => {
-    if (place) { place.after(dialog.firstChild); place.remove(); place = null; }
+    if (!place) return;
+    one(".enlarge", dialog).textContent = "Enlarge";
+    place.after(dialog.firstChild);
+    place.remove();
+    place = null;
   });
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   for (const figure of all("figure")) {
@@ -67,6 +71,9 @@
     const button = make("button", "Enlarge", () => {
       if (dialog.open) { dialog.close(); return; }
       place = document.createElement("span");
+      button.textContent = "Close";
+      // Colours of the severity come from the section that the figure leaves.
+      dialog.className = (figure.closest("section").className.match(/s-\w+/) || [""])[0];
       figure.before(place);
       dialog.append(figure);
       dialog.showModal();

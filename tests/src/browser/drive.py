@@ -1,7 +1,7 @@
 """Drives a headless Chromium through its DevTools pipe: steps as JSON on stdin, what each gave as JSON on stdout.
 
 Needs nothing but Python and Chromium. The browser has no network: a namespace without any where that is allowed, and no
-name that resolves in any case. Steps: {"open": file, "width", "height", "dark"}, {"js": expression}, {"key": text},
+name that resolves in any case. Steps: {"open": file, "width", "height", "dark", "paper"}, {"js": expression}, {"key": text},
 {"shot": file, "whole": bool}, {"axe": script}, {"print": file}. The answer has "steps", "requests" (all but the page itself),
 "console" and "errors".
 """
@@ -107,7 +107,8 @@ class Browser:
                 deviceScaleFactor=step.get("scale", 1), mobile=False,
             )
             scheme = "dark" if step.get("dark") else "light"
-            self.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+            media = "print" if step.get("paper") else ""
+            self.ask("Emulation.setEmulatedMedia", media=media, features=[{"name": "prefers-color-scheme", "value": scheme}])
             # Another fragment of the same page would not load it again.
             self.gone("Page.loadEventFired")
             self.ask("Page.navigate", url="about:blank")

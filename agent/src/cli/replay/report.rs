@@ -17,6 +17,12 @@ const MAX_INPUTS: usize = 1_000;
 /// Whether a report can be written there at all: asked before an hour is spent on reading.
 pub(super) fn check(path: &Path) -> Result<(), Failure> {
     let fail = |why: &str| Err(Failure(Exit::Output, format!("--report {}: {why}", path.display())));
+    if path.as_os_str() == "-" {
+        return Err(Failure(
+            Exit::Usage,
+            "--report -: a page is a file; name it, such as report.html".to_owned(),
+        ));
+    }
     match folder(path).metadata() {
         Ok(folder) if !folder.is_dir() => fail("its folder is none"),
         Ok(_) if path.is_dir() => fail("is a folder; name a file, such as report.html"),
