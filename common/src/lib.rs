@@ -11,6 +11,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod activity;
 pub mod alert;
 pub mod assemble;
 pub mod attribute;

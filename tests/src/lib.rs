@@ -7,10 +7,12 @@
 //! as other tools log them, [`pack`] packs files, [`feeds`] makes feeds, [`golden`] holds outputs against files, and
 //! [`words`] tells whether they are safe to look at. [`generated`] makes up names as malware does, [`hostile`] names that
 //! break readers. [`servers`] starts the
-//! servers that alerts are shipped to, and [`mod@fleet`] makes up what many sensors publish.
+//! servers that alerts are shipped to, [`browser`] opens pages, and [`mod@fleet`] makes up what many sensors publish.
 // Only `emulate::raw` may: system calls that have no safe form.
 #![deny(unsafe_code)]
 
+#[cfg(feature = "linux")]
+pub mod browser;
 pub mod capture;
 pub mod certificates;
 pub mod conversation;

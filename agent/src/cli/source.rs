@@ -115,6 +115,7 @@ impl Source {
             detect: true,
             all: true,
             stream: false,
+            activity: false,
             tap: None,
         };
         let mut ignore = |_| ControlFlow::Continue(());

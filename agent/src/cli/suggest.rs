@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 use sonde_common::alert::{Alert, Class, Severity};
+use sonde_common::explain::allow;
 use sonde_common::human;
 use sonde_common::process::{ImageLocation, image_name};
-use sonde_common::text::is_plain;
 use sonde_common::time::NANOS_PER_SEC;
 
 use super::explain::TextOrJson;
@@ -69,26 +69,9 @@ fn suggestion(row: &Alert) -> Option<Suggestion> {
     if !(harmless && established && trusted && lasting && named && row.points > NEAR_POINTS) {
         return None;
     }
-    let package = info.package.split(' ').next().unwrap_or_default();
-    let program = if !package.is_empty() {
-        ["--package", package]
-    } else if !info.sha256.is_empty() {
-        ["--sha256", &info.sha256]
-    } else {
-        ["--program", &info.image]
-    };
     let reason = format!("{} calls {}, regularly for {days} days", image_name(&info.image), destination.name);
-    let texts = [program[1], &destination.name, &reason];
     // What could steer a terminal or is no name is not put into a command.
-    if texts.iter().any(|text| text.is_empty() || !text.chars().all(is_plain)) {
-        return None;
-    }
-    let mut command = format!("sonde allow {} {}", program[0], quoted(program[1]));
-    let _ = write!(command, " --destination {}", quoted(&destination.name));
-    if destination.port != 0 {
-        let _ = write!(command, " --port {}", destination.port);
-    }
-    let _ = write!(command, " --reason {} --expires {EXPIRES}", quoted(&reason));
+    let command = allow::command(row, &reason, EXPIRES).ok()?;
     let alert = row.severity >= Severity::Medium;
     let verdict = if alert { "an alert of medium severity" } else { "just below an alert" };
     let why = format!(
@@ -98,15 +81,6 @@ fn suggestion(row: &Alert) -> Option<Suggestion> {
         human::interval(evidence.period_secs),
     );
     Some(Suggestion { finding: row.id.to_string(), alert, command, why })
-}
-
-/// A text as one word of a POSIX shell.
-fn quoted(text: &str) -> String {
-    let is_bare = |b: u8| b.is_ascii_alphanumeric() || b"-_./:+@%".contains(&b);
-    if !text.is_empty() && text.bytes().all(is_bare) && !text.starts_with('-') {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// Suggestions as they are printed.
@@ -199,9 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_name_stays_one_word_of_the_shell() {
-        assert_eq!(quoted("a'; rm -rf /; '"), r"'a'\''; rm -rf /; '\'''");
-        assert_eq!((quoted("-x"), quoted("$(id)")), ("'-x'".into(), "'$(id)'".into()));
+    fn a_name_that_steers_a_terminal_is_not_suggested() {
         let mut row = row();
         row.process.as_mut().unwrap().info.package = "evil\u{1b}[2J 1".into();
         assert_eq!(of(&[row]), []);

@@ -18,6 +18,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sonde_common::activity::Activity;
 use sonde_common::alert::{Alert, Severity};
 use sonde_common::assemble::AssembleCounters;
 use sonde_common::attribute::{AttributionCounters, Attributor, ProcessMap};
@@ -75,6 +76,8 @@ pub struct Replay<'a> {
     pub all: bool,
     /// Whether the alerts are wanted as the live sensor would have sent them, and not only in their final state.
     pub stream: bool,
+    /// Whether it is wanted how much happened when.
+    pub activity: bool,
     /// Sees every row and every observation, in the order of time.
     pub tap: Option<&'a mut (dyn Tap + 'a)>,
 }
@@ -209,6 +212,8 @@ pub struct Totals {
     pub worst: Option<Severity>,
     /// First and latest data time.
     pub span: Option<(Timestamp, Timestamp)>,
+    /// How much happened when, if that was asked for.
+    pub activity: Option<Box<Activity>>,
 }
 
 impl Totals {
@@ -220,6 +225,7 @@ impl Totals {
         self.memory_bytes = outcome.memory_bytes;
         self.span = outcome.span;
         self.worst = outcome.worst;
+        self.activity = outcome.activity;
         (outcome.findings, outcome.emitted)
     }
 }
@@ -314,6 +320,10 @@ impl Walk {
 }
 
 impl Replay<'_> {
+    const fn wish(&self) -> Wish {
+        Wish { all: self.all, stream: self.stream, activity: self.activity }
+    }
+
     /// Replays the inputs to their end. `emit` gets the alerts as the live sensor would have sent them, and may end the
     /// replay; `tick` is called now and then.
     ///
@@ -405,15 +415,9 @@ impl Replay<'_> {
         if !self.detect {
             return Ok((Findings::default(), totals));
         }
-        let outcome = shards::run(
-            (self.config, &self.knowledge),
-            spool,
-            hosts,
-            self.threads,
-            Wish { all: self.all, stream: self.stream },
-            &mut ticked,
-        )
-        .map_err(ReplayError::Spool)?;
+        let outcome =
+            shards::run((self.config, &self.knowledge), spool, hosts, self.threads, self.wish(), &mut ticked)
+                .map_err(ReplayError::Spool)?;
         let (findings, emitted) = totals.take(outcome);
         // What nobody wants any more is not told.
         let _ = emitted.into_iter().try_for_each(emit);
@@ -446,7 +450,7 @@ impl Replay<'_> {
         let mut stream = Stream {
             tracker,
             attributor: Attributor::new(self.process_map.take(), memory.tracking_bytes() / ATTRIBUTION_SHARE),
-            shard: Shard::new(self.config, &self.knowledge, 1, self.stream),
+            shard: Shard::new(self.config, &self.knowledge, 1, self.wish()),
             detect: self.detect,
             events: EventsWriter::new(self.events.take()),
             tap: self.tap.take(),

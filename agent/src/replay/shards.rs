@@ -7,6 +7,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sonde_common::activity::Activity;
 use sonde_common::alert::{Alert, Severity};
 use sonde_common::assemble::{AssembleCounters, Assembler};
 use sonde_common::config::Config;
@@ -35,6 +36,8 @@ pub(super) struct Shard {
     worst: Option<Severity>,
     span: Option<(Timestamp, Timestamp)>,
     observations: u64,
+    /// How much happened when, if anyone asks.
+    activity: Option<Box<Activity>>,
 }
 
 /// What is wanted beside the final state of the findings.
@@ -44,6 +47,8 @@ pub(super) struct Wish {
     pub(super) all: bool,
     /// The alerts as they are emitted.
     pub(super) stream: bool,
+    /// How much happened when.
+    pub(super) activity: bool,
 }
 
 /// What a replay found.
@@ -69,11 +74,12 @@ pub(super) struct Outcome {
     pub(super) memory_bytes: usize,
     pub(super) worst: Option<Severity>,
     pub(super) span: Option<(Timestamp, Timestamp)>,
+    pub(super) activity: Option<Box<Activity>>,
 }
 
 impl Shard {
     /// With one of so many parts of the memory.
-    pub(super) fn new(config: &Config, knowledge: &Arc<Knowledge>, parts: usize, stream: bool) -> Self {
+    pub(super) fn new(config: &Config, knowledge: &Arc<Knowledge>, parts: usize, wish: Wish) -> Self {
         let memory = config.limits.memory;
         let parts = parts.max(1);
         let mut engines = Engines::with_memory(memory.detection_bytes() / parts, SEED);
@@ -83,19 +89,20 @@ impl Shard {
             assembler: Assembler::new(memory.tracking_bytes() / parts),
             engines,
             alerts: Vec::new(),
-            stream,
+            stream: wish.stream,
             worst: None,
             span: None,
             observations: 0,
+            activity: wish.activity.then(Box::default),
         }
     }
 
     /// Takes a row; `seen` gets what it tells, besides the engines.
     pub(super) fn take(&mut self, row: &Row<'_>, seen: &mut dyn FnMut(&Observation<'_>)) {
-        let Self { assembler, engines, alerts, stream, worst, span, observations } = self;
+        let Self { assembler, engines, alerts, stream, worst, span, observations, activity } = self;
         assembler.take(row, &mut |observation| {
             seen(observation);
-            note(observation, span, observations);
+            note(observation, span, observations, activity.as_deref_mut());
             engines.observe(observation, &mut |alert| keep(alert, *stream, alerts, worst));
         });
     }
@@ -103,8 +110,8 @@ impl Shard {
     /// Takes an observation.
     #[inline]
     pub(super) fn observe(&mut self, observation: &Observation<'_>) {
-        let Self { engines, alerts, stream, worst, span, observations, .. } = self;
-        note(observation, span, observations);
+        let Self { engines, alerts, stream, worst, span, observations, activity, .. } = self;
+        note(observation, span, observations, activity.as_deref_mut());
         engines.observe(observation, &mut |alert| keep(alert, *stream, alerts, worst));
     }
 
@@ -138,6 +145,7 @@ impl Shard {
             memory_bytes: self.engines.memory_bytes(),
             worst: self.worst,
             span: self.span,
+            activity: self.activity,
         }
     }
 }
@@ -151,7 +159,15 @@ fn keep(alert: Alert, stream: bool, alerts: &mut Vec<Alert>, worst: &mut Option<
 }
 
 #[inline]
-fn note(observation: &Observation<'_>, span: &mut Option<(Timestamp, Timestamp)>, observations: &mut u64) {
+fn note(
+    observation: &Observation<'_>,
+    span: &mut Option<(Timestamp, Timestamp)>,
+    observations: &mut u64,
+    activity: Option<&mut Activity>,
+) {
+    if let Some(activity) = activity {
+        activity.observe(observation);
+    }
     let (first, last) = span.unwrap_or((observation.time, observation.time));
     *span = Some((first.min(observation.time), last.max(observation.time)));
     *observations += 1;
@@ -174,6 +190,10 @@ fn join(outcomes: Vec<Outcome>) -> Outcome {
             (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
             (one, other) => one.or(other),
         };
+        match (&mut all.activity, outcome.activity) {
+            (Some(all), Some(more)) => all.merge(&more),
+            (all, more) => *all = all.take().or(more),
+        }
     }
     rank(&mut all.findings.alerts);
     rank(&mut all.findings.series);
@@ -198,7 +218,7 @@ pub(super) fn run(
     let rows = AtomicU64::new(0);
     let work = |tick: &mut dyn FnMut(u64)| -> io::Result<()> {
         while let Some(&bucket) = buckets.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let mut shard = Shard::new(config, knowledge, lanes, wish.stream);
+            let mut shard = Shard::new(config, knowledge, lanes, wish);
             let mut sorted = spool.rows(bucket..bucket + 1)?;
             let mut taken = 0u64;
             while let Some((_, _, bytes)) = sorted.next_row()? {

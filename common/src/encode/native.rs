@@ -899,6 +899,7 @@ impl<'a> Measured<'a> {
             bytes_in,
             refused,
             unanswered,
+            recent_sizes: _,
         } = evidence;
         let found = !test.is_empty();
         let measured = *interval_median_secs > 0.0;

@@ -1,6 +1,9 @@
 //! Finding -> [`Alert`]: puts together who, whom, the parts of the score, the sentence that explains them, and the
 //! [techniques] that the evidence supports.
 
+pub mod allow;
+pub mod benign;
+pub mod facts;
 mod sentence;
 pub mod techniques;
 

@@ -6,6 +6,7 @@
 
 use sonde_common::alert::{Alert, Change, HISTOGRAM_BINS, Level, Severity};
 use sonde_common::encode::native;
+use sonde_common::explain::facts::{cut, push_port, whole_secs};
 use sonde_common::net::Transport;
 use sonde_common::process::image_name;
 use sonde_common::text::escape;
@@ -553,33 +554,9 @@ fn interval_width(interval: usize, jitter: usize, style: Style) -> usize {
     text.max("INTERVAL".len())
 }
 
-pub(super) fn push_port(out: &mut String, port: u16, transport: Transport) {
-    if port != 0 {
-        out.push_str(&format!(":{port}"));
-    }
-    if transport != Transport::Tcp {
-        out.push_str(&format!("/{transport}"));
-    }
-}
-
 fn push_line(out: &mut String, line: &str) {
     out.push_str(line.trim_end());
     out.push('\n');
-}
-
-/// Two decimals, cut: 0.7999 is not yet 0.80, which is the severity above.
-pub(super) fn cut(score: f64) -> f64 {
-    // A score of 0.29 is a little less in binary.
-    ((score * 100.0) + 1e-6).floor() / 100.0
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "saturates; a dwell is never negative"
-)]
-pub(super) const fn whole_secs(secs: f64) -> u64 {
-    secs as u64
 }
 
 /// The intervals as bars on their logarithmic axis; a bin with any interval shows at least the lowest bar.

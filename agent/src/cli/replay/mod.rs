@@ -1,5 +1,6 @@
 //! `sonde replay`: captures, logs and event files in, explained beacons out; or what other rules say of them.
 
+mod report;
 mod rules;
 mod summary;
 
@@ -32,6 +33,7 @@ Examples:
   sonde replay capture.pcapng.gz                   a table of what calls on a schedule, and why it matters
   sonde replay day1.pcap day2.pcap --all           every scored series, merged by time
   tcpdump -w - | sonde replay - --stream           alerts as they come
+  sonde replay capture.pcap --report report.html   the same and more as a page for a browser, in one file
   sonde replay x.pcap --format ndjson | jq .message
   sonde replay x.pcap --events x.events.ndjson     keep what was seen; replaying that file gives the same alerts
   sonde replay zeek/2026-11-*                      folders of Zeek logs, rotated, as one stream
@@ -71,6 +73,10 @@ pub(super) struct Arguments {
     /// Exit with 1 if there is an alert at least so severe
     #[arg(long, value_name = "SEVERITY")]
     exit_on: Option<Level>,
+    /// Write a page with every scored series, its pictures and what to do about it: one HTML file that loads nothing
+    /// (docs/report.md)
+    #[arg(long, value_name = "FILE.html", conflicts_with_all = ["rule", "compare"])]
+    report: Option<PathBuf>,
     /// Write the normalised events to this file (`-` is stdout, then no alerts are printed)
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
@@ -230,6 +236,14 @@ impl Arguments {
                     .map_err(|error| Failure(Exit::Output, format!("{}: {error}", path.display())))?,
             )),
         };
+        if let Some(path) = &self.report {
+            if files.iter().any(|file| same_file(file, path)) {
+                let path = path.display();
+                return Err(Failure(Exit::Usage, format!("--report {path}: is an input of this replay")));
+            }
+            report::check(path)?;
+        }
+        let names: Vec<String> = inputs.iter().map(|input| input.name().to_owned()).collect();
         let style = Style::of_stdout();
         let format = self.format.unwrap_or_else(|| Format::by_default(io::stdout().is_terminal()));
         let mut out =
@@ -251,8 +265,9 @@ impl Arguments {
             process_map,
             threads: self.threads(),
             detect: true,
-            all: self.all,
+            all: self.all || self.report.is_some(),
             stream: self.stream,
+            activity: self.report.is_some(),
             tap: None,
         };
         let mut emit = |alert: Alert| {
@@ -272,6 +287,9 @@ impl Arguments {
             }
             done => done?,
         };
+        if let Some(path) = &self.report {
+            report::write(path, &names, &findings.series, findings.scored, &totals)?;
+        }
         if !events_to_stdout {
             let written = if self.stream {
                 // A CSV has its header even without an alert.

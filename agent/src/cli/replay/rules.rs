@@ -88,6 +88,7 @@ impl Arguments {
             detect: asked == Asked::Compare,
             all: true,
             stream: false,
+            activity: false,
             tap: Some(&mut feed),
         };
         let done = replay.run(inputs, &mut |_| ControlFlow::Continue(()), &mut |at| {

@@ -19,9 +19,25 @@ pub(super) fn tell(totals: &Totals, all: bool) {
 /// What was seen, in a few lines on stderr.
 #[expect(clippy::print_stderr, reason = "the summary belongs beside the table, not in it")]
 fn summary(totals: &Totals) {
-    let n = human::count;
-    let tracking = &totals.tracking;
-    let (engine, assembled) = (&totals.engine, &totals.assembled);
+    let mut text = seen(totals);
+    text.push('\n');
+    if let Some(known) = known(totals) {
+        text.push_str(&format!("{known}\n"));
+    }
+    let ignored = ignored(totals);
+    if !ignored.is_empty() {
+        text.push_str(&format!("Left out: {}.\n", ignored.join(", ")));
+    }
+    if let Some(lost) = lost(totals) {
+        text.push_str(&lost);
+        text.push('\n');
+    }
+    eprint!("{text}");
+}
+
+/// What was read, in a sentence.
+pub(super) fn seen(totals: &Totals) -> String {
+    let engine = &totals.engine;
     let mut text = String::new();
     if totals.frames > 0 {
         text.push_str(&format!("{}, ", counted(totals.frames, "packet", "packets")));
@@ -31,10 +47,10 @@ fn summary(totals: &Totals) {
     }
     if totals.hosts == 0 && totals.records > 0 {
         // A rule was asked, and not the engine.
-        text.push_str(&format!("{}.\n", counted(totals.rows, "row", "rows")));
+        text.push_str(&format!("{}.", counted(totals.rows, "row", "rows")));
     } else {
         text.push_str(&format!(
-            "{}, {}, {} of {}; {}.\n",
+            "{}, {}, {} of {}; {}.",
             counted(engine.connections, "connection", "connections"),
             counted(engine.exchanges, "exchange inside an open one", "exchanges inside open ones"),
             counted(engine.queries, "DNS query", "DNS queries"),
@@ -42,6 +58,39 @@ fn summary(totals: &Totals) {
             counted(engine.beacon.series, "series", "series"),
         ));
     }
+    text
+}
+
+/// Of how many events the process is known, where a capture could tell.
+fn known(totals: &Totals) -> Option<String> {
+    let n = human::count;
+    let attribution = totals.attribution.as_ref()?;
+    let (known, all) = (attribution.attributed, attribution.attributed + attribution.unknown);
+    Some(format!("The process is known for {} of {} events.", n(known), n(all)))
+}
+
+/// What was left out, and inputs that were damaged, each in a sentence.
+pub(super) fn left_out(totals: &Totals) -> Vec<String> {
+    let mut texts = Vec::new();
+    let ignored = ignored(totals);
+    if !ignored.is_empty() {
+        texts.push(format!("Left out: {}.", ignored.join(", ")));
+    }
+    let damaged = [
+        (totals.damaged, "was damaged", "were damaged"),
+        (totals.unreadable, "could not be read", "could not be read"),
+    ];
+    for (count, one, many) in damaged.into_iter().filter(|(count, _, _)| *count > 0) {
+        let what = if count == 1 { one } else { many };
+        texts
+            .push(format!("{} {what}: the log of the replay names each.", counted(count, "input", "inputs")));
+    }
+    texts
+}
+
+/// What was ignored, by cause.
+fn ignored(totals: &Totals) -> Vec<String> {
+    let (tracking, assembled) = (&totals.tracking, &totals.assembled);
     let undecoded = &totals.undecoded;
     let ignored = [
         (undecoded.not_ip, "not IP", "not IP"),
@@ -92,28 +141,16 @@ fn summary(totals: &Totals) {
         totals.bad_rows.iter().filter(|(_, count)| **count > 0).map(|(cause, count)| {
             counted(*count, &format!("bad row ({cause})"), &format!("bad rows ({cause})"))
         });
-    let ignored: Vec<_> = ignored
+    ignored
         .iter()
         .filter(|(count, _, _)| *count > 0)
         .map(|&(count, one, many)| counted(count, one, many))
         .chain(bad)
-        .collect();
-    if let Some(attribution) = &totals.attribution {
-        let (known, all) = (attribution.attributed, attribution.attributed + attribution.unknown);
-        text.push_str(&format!("The process is known for {} of {} events.\n", n(known), n(all)));
-    }
-    if !ignored.is_empty() {
-        text.push_str(&format!("Left out: {}.\n", ignored.join(", ")));
-    }
-    if let Some(lost) = lost(totals) {
-        text.push_str(&lost);
-        text.push('\n');
-    }
-    eprint!("{text}");
+        .collect()
 }
 
 /// What had to be dropped, in a sentence.
-fn lost(totals: &Totals) -> Option<String> {
+pub(super) fn lost(totals: &Totals) -> Option<String> {
     let (tracking, engine) = (&totals.tracking, &totals.engine);
     let attribution = totals.attribution.unwrap_or_default();
     let lost = [

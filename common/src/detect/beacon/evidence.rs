@@ -16,6 +16,8 @@ pub fn of(series: &Series, label: &Label) -> Evidence {
     let mut recent = Vec::with_capacity(MAX_CALLBACKS);
     recent.extend(series.recent_callbacks());
     recent.reverse();
+    let mut recent_sizes: Vec<_> = series.recent_sizes().collect();
+    recent_sizes.reverse();
     Evidence {
         level: label.level,
         bans: timing.bans,
@@ -40,5 +42,6 @@ pub fn of(series: &Series, label: &Label) -> Evidence {
         bytes_in: label.bytes_in,
         refused: label.refused,
         unanswered: label.unanswered,
+        recent_sizes,
     }
 }

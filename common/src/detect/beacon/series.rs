@@ -453,6 +453,27 @@ impl Series {
         std::iter::once(newest).chain(earlier)
     }
 
+    /// Bytes sent and received by the open check-in and the [`MAX_SIZES`] before it, newest first, where they are known; to
+    /// the precision of [quanta](super::stats::quantise). They stand beside [`recent_callbacks`](Self::recent_callbacks).
+    pub fn recent_sizes(&self) -> impl Iterator<Item = Option<(u64, u64)>> {
+        let open = (self.open_out != UNKNOWN_BYTES).then(|| (self.open_out.into(), self.open_in.into()));
+        let bytes = |quanta: u16| match quanta {
+            0 => 0,
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a size of at most 2^32, never negative"
+            )]
+            quanta => dequantise(quanta).round() as u64,
+        };
+        let closed = (0..self.check_ins - 1).rev().take(MAX_SIZES).map(move |check_in| {
+            let index = ring_index(check_in) % MAX_SIZES;
+            let (out, into) = self.closed_out.get(index).zip(self.closed_in.get(index))?;
+            (*out != UNKNOWN_QUANTA).then(|| (bytes(*out), bytes(*into)))
+        });
+        std::iter::once(open).chain(closed)
+    }
+
     /// What the series is worth when one has to leave, from 0 to 16: callbacks so far (up to 16), less the longer it
     /// is silent in terms of its own mean interval. So a slow series that is not overdue stays (scorer specification
     /// 2.6).
@@ -643,6 +664,20 @@ mod tests {
             assert!((age - expected).abs() <= expected * QUANTISING_ERROR + 1.0, "{i}");
         }
         assert_eq!(beacon(60.0, 3).recent_callbacks().last(), Some(at(0.0)));
+    }
+
+    #[test]
+    fn recent_sizes_stand_beside_their_callbacks() {
+        let mut series = Series::new(at(0.0));
+        for call in 1..40u32 {
+            let sizes = (call % 5 != 0).then_some((u64::from(call) * 100, 0));
+            series.observe(at(f64::from(call) * 60.0), sizes);
+        }
+        let sizes: Vec<_> = series.recent_sizes().collect();
+        assert_eq!((sizes.len(), sizes[0], sizes[4]), (MAX_SIZES + 1, Some((3900, 0)), None));
+        let (out, into) = sizes[MAX_SIZES].unwrap();
+        assert!(out.abs_diff(2300) <= 2 && into == 0, "{out}");
+        assert_eq!(Series::new(at(0.0)).recent_sizes().collect::<Vec<_>>(), [None]);
     }
 
     #[test]

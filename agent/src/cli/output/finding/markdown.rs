@@ -7,14 +7,13 @@ use std::fmt::Write as _;
 
 use sonde_common::alert::Alert;
 use sonde_common::encode::native;
+use sonde_common::explain::facts::{cut, destination_text, is_alert, joined, seconds, whole_secs};
 use sonde_common::explain::techniques;
 use sonde_common::guide;
 use sonde_common::human;
 use sonde_common::text::escape;
 
-use super::super::table::{cut, whole_secs};
 use super::queries::{self, Language};
-use super::{destination_text, is_alert, joined, seconds};
 
 /// The finding, with the queries of a language if one is asked for.
 #[must_use]
