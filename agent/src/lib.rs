@@ -7,6 +7,7 @@ mod events;
 pub mod exit;
 pub mod feeds;
 pub mod fleet;
+pub mod install;
 pub mod knowledge;
 pub mod live;
 pub mod platform;
