@@ -9,6 +9,8 @@
 mod accuracy;
 #[path = "live/beacons.rs"]
 mod beacons;
+#[path = "live/hardened.rs"]
+mod hardened;
 #[path = "live/losses.rs"]
 mod losses;
 #[path = "live/own.rs"]

@@ -8,6 +8,7 @@ mod failure;
 mod feeds;
 mod findings;
 mod fleet;
+mod man;
 pub mod output;
 mod profiles;
 pub mod progress;
@@ -73,6 +74,10 @@ enum Command {
     Fleet(fleet::Arguments),
     /// List where alerts and the sensor's own words go, and test whether a server takes them
     Sinks(sinks::Arguments),
+    /// Print the manual page of a command, or write those of all
+    Man(man::Manual),
+    /// Print completions for a shell
+    Completions(man::Completions),
 }
 
 /// Runs the command that the arguments name.
@@ -114,6 +119,8 @@ pub fn run() -> Exit {
         Command::Feeds(arguments) => arguments.run(),
         Command::Fleet(arguments) => arguments.run(),
         Command::Sinks(arguments) => arguments.run(),
+        Command::Man(arguments) => arguments.run(),
+        Command::Completions(arguments) => arguments.run(),
     }
 }
 

@@ -19,14 +19,15 @@ use crate::exit::Exit;
 use crate::live::command;
 use crate::live::feeds::FeedReader;
 use crate::live::flow::{Emit, Flow};
-use crate::live::health::Health;
+use crate::live::health::{Health, Role};
 use crate::live::hints::HintReader;
 use crate::live::host::HostFacts;
 use crate::live::keep::Keeper;
 use crate::live::sensor::{Parts, Sensor};
 use crate::live::sources::{Sources, Wanted};
+use crate::platform::privileges::Needs;
 use crate::platform::service::{self, Notice};
-use crate::platform::{self, privileges};
+use crate::platform::{self, privileges, sandbox};
 use crate::sensor_id::sensor_id;
 use crate::sink;
 use crate::sink::own::OwnSockets;
@@ -121,11 +122,13 @@ impl Arguments {
         health.config.path = path.map(|path| path.display().to_string());
         health.config.loaded = clocks.wall;
         sources.tell(&mut health);
-        let report = privileges::reduce(sources.needs, config.run.user.get());
+        let needs = sources.needs;
+        let report = privileges::reduce(needs, config.run.user.get());
         if let Some(failure) = &report.failure {
             warn!(failure, "privileges are not dropped");
         }
         health.privileges = report.into();
+        confine(config.run.filter, needs, &mut health);
 
         // With the rights that the sensor goes on with: what it writes now it has to be able to write later.
         let own = OwnSockets::default();
@@ -168,6 +171,21 @@ impl Arguments {
             .format
             .unwrap_or_else(|| Format::by_default(std::io::IsTerminal::is_terminal(&std::io::stdout())));
         Output::new(std::io::stdout(), format, style).with_guidance(guidance)
+    }
+}
+
+/// Has the system refuse what the sensor goes on without, or says that it does not.
+fn confine(wanted: bool, needs: Needs, health: &mut Health) {
+    if !wanted {
+        return health.degraded(Role::Aid, "system call filter", "switched off (run.filter)");
+    }
+    match sandbox::confine(needs) {
+        Ok(Some(name)) => health.active(Role::Aid, name),
+        Ok(None) => {}
+        Err(lost) => {
+            warn!(lost = lost.what, reason = lost.reason, remedy = lost.remedy, "not available here");
+            health.lost(Role::Aid, &lost);
+        }
     }
 }
 

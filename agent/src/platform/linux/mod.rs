@@ -18,6 +18,7 @@ pub mod paths;
 mod private_file;
 pub mod privileges;
 mod resolvers;
+pub mod sandbox;
 pub mod service;
 pub mod sources;
 pub mod unsent;

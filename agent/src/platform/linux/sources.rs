@@ -9,6 +9,7 @@ use super::netlink::{ExchangeMeter, NetlinkLayer, NetlinkOptions, PollLayer};
 use super::packets::{PnetSource, Ring, RingOptions};
 use super::paths;
 use super::privileges::{self, Capability, Needs};
+use super::sandbox;
 use crate::live::layer::{
     Aid, Layer, LayerWay, Looked, Meter, OpenLayer, OpenPackets, PacketWay, SourceOptions, Way,
 };
@@ -117,6 +118,12 @@ pub const AIDS: &[Aid] = &[
         cost: "most are given up once the sources are open",
         without: "",
         look: capabilities,
+    },
+    Aid {
+        name: sandbox::NAME,
+        cost: "nothing that can be measured: the kernel remembers what is always allowed",
+        without: "whoever took over the sensor could start programs as its account",
+        look: sandbox::look,
     },
     Aid {
         name: "packages",

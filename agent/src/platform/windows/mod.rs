@@ -17,6 +17,7 @@ pub mod poll;
 mod private_file;
 pub mod privileges;
 mod resolvers;
+pub mod sandbox;
 mod security;
 pub mod service;
 pub mod sources;

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::num::NonZeroU64;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,7 +16,7 @@ use sonde_common::live::{FileId, Unavailable};
 use super::digest::Digests;
 use super::packages::{Algorithm, Databases};
 use super::places::as_path;
-use super::process::{file_status, is_running, proc_path, version_of};
+use super::process::{file_status, is_running, mount_namespace, of_machine, proc_path, version_of};
 use crate::live::identity::facts::{Answer, ExecutableFacts, ExecutableKey, Request, Unhashed};
 use crate::live::identity::recent::Recent;
 
@@ -57,7 +57,8 @@ struct Opened {
 /// Whose package databases may speak of an executable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Realm {
-    /// Those of this machine.
+    /// Those of this machine: the process sees the files that we see, or those that the first process sees (a sandbox may have
+    /// given us a view of our own).
     Host,
     /// Those of a container, by its mount namespace: only root can have made it.
     Container(u64),
@@ -241,14 +242,15 @@ fn version(file: &File) -> Option<(ExecutableKey, u32)> {
 }
 
 fn realm(pid: u32) -> Realm {
-    let of = |path: &Path| file_status(path).map(|status| status.stx_ino);
-    let (user, mount) = (of(&proc_path(pid, "ns/user")), of(&proc_path(pid, "ns/mnt")));
-    if user.is_none() || user != of(Path::new("/proc/self/ns/user")) {
+    let user_namespace = |pid| file_status(&proc_path(pid, "ns/user")).map(|status| status.stx_ino);
+    let (user, own) = (user_namespace(pid), std::process::id());
+    if user.is_none() || user != user_namespace(own) {
         return Realm::User;
     }
-    match mount {
+    match mount_namespace(pid) {
         None => Realm::User,
-        mount if mount == of(Path::new("/proc/self/ns/mnt")) => Realm::Host,
+        mount if mount == mount_namespace(own) => Realm::Host,
+        mount if mount == mount_namespace(1) && user == user_namespace(1) => Realm::Host,
         Some(mount) => Realm::Container(mount),
     }
 }
@@ -279,7 +281,7 @@ fn open(request: &Request) -> Result<Opened, Unhashed> {
     if request.unlinked || request.file == FileId::default() || !path.is_absolute() {
         return Err(cause);
     }
-    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+    let file = match rustix::fs::open(&of_machine(path), flags, Mode::empty()) {
         Ok(file) => File::from(file),
         Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => return Err(Unhashed::Unreadable),
         Err(_) => return Err(cause),

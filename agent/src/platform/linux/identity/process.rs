@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{AtFlags, CWD, Statx, StatxFlags};
 use sonde_common::live::{FileId, MAX_ARGUMENT_BYTES, ProcessStart};
@@ -67,6 +68,24 @@ pub(super) fn proc_path(pid: u32, file: &str) -> PathBuf {
     let mut path = String::with_capacity(24);
     let _ = write!(path, "/proc/{pid}/{file}");
     path.into()
+}
+
+/// The mount namespace of a process, by its inode.
+pub(super) fn mount_namespace(pid: u32) -> Option<u64> {
+    file_status(&proc_path(pid, "ns/mnt")).map(|status| status.stx_ino)
+}
+
+/// A path as this machine's processes mean it. A sandbox gives the sensor a view of its own, without their `/tmp` and home
+/// folders; the first process has the machine's.
+pub(super) fn of_machine(path: &Path) -> PathBuf {
+    static SANDBOXED: OnceLock<bool> = OnceLock::new();
+    let sandboxed = *SANDBOXED.get_or_init(|| {
+        mount_namespace(1).is_some_and(|machine| mount_namespace(std::process::id()) != Some(machine))
+    });
+    match path.strip_prefix("/") {
+        Ok(below) if sandboxed => Path::new("/proc/1/root").join(below),
+        _ => path.to_owned(),
+    }
 }
 
 fn stat(pid: u32) -> Option<Stat> {
@@ -185,7 +204,7 @@ pub fn executable_version(process: ProcessKey, boot: Timestamp, image: &[u8]) ->
         return Some(version_of(&status));
     }
     let path = Path::new(std::ffi::OsStr::from_bytes(image));
-    path.is_absolute().then(|| file_status(path)).flatten().map(|status| version_of(&status))
+    path.is_absolute().then(|| file_status(&of_machine(path))).flatten().map(|status| version_of(&status))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Identities with real processes of this machine.
 
+mod sandbox;
+
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 

@@ -124,7 +124,7 @@ impl PacketSocket {
         message.msg_iov = &raw mut slice;
         message.msg_iovlen = 1;
         message.msg_control = control.as_mut_ptr().cast();
-        message.msg_controllen = size_of_val(&control);
+        message.msg_controllen = control_length(size_of_val(&control));
         // SAFETY: all that the message points to lives through the call and has the size it is said to have.
         let length = unsafe { libc::recvmsg(self.raw(), &raw mut message, 0) };
         let Ok(length) = usize::try_from(length) else {
@@ -153,7 +153,7 @@ fn time_stamp(message: &libc::msghdr) -> Option<Timestamp> {
     // SAFETY: the macros give null or a header within the buffer.
     while let Some(control) = unsafe { header.as_ref() } {
         let is_time = control.cmsg_level == libc::SOL_SOCKET && control.cmsg_type == libc::SCM_TIMESTAMPNS;
-        if is_time && control.cmsg_len >= CONTROL_TIME_BYTES {
+        if is_time && control.cmsg_len >= control_length(CONTROL_TIME_BYTES) {
             // SAFETY: the message is of this type and long enough for it; it may stand unaligned.
             let time = unsafe { libc::CMSG_DATA(header).cast::<libc::timespec>().read_unaligned() };
             return Some(Timestamp::from_secs_nanos(time.tv_sec, time.tv_nsec));
@@ -166,6 +166,11 @@ fn time_stamp(message: &libc::msghdr) -> Option<Timestamp> {
 
 /// Length that a control message with a time has.
 const CONTROL_TIME_BYTES: usize = size_of::<libc::cmsghdr>() + size_of::<libc::timespec>();
+
+/// The length of control messages in the type that the C library has for it: another one in musl than in glibc.
+fn control_length<T: TryFrom<usize, Error: std::fmt::Debug>>(bytes: usize) -> T {
+    T::try_from(bytes).expect("some dozens of bytes fit into each of them")
+}
 
 /// The size of a type, as system calls take it.
 fn size_of_u32<T>() -> u32 {
