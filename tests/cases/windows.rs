@@ -155,10 +155,10 @@ struct Servers {
 impl Servers {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let authority = Authority::new("CA");
+        let authority = Authority::root("CA");
         let rsyslog = Rsyslog::start(folder.path(), &authority, &authority.issue(&[SERVER_NAME]));
         let nats = nats::alone(folder.path(), "");
-        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let config: stream::Config = serde_json::from_str(STREAM).unwrap();
             let config = stream::Config { num_replicas: 1, ..config };
