@@ -124,6 +124,42 @@ fn the_report_of_a_capture_opens_quietly_and_everyone_can_read_it() {
 }
 
 #[test]
+fn without_its_script_and_on_paper_the_page_reads_all_the_same() {
+    let scratch = Scratch::new("plain-report");
+    let file = scratch.write("plain.html", page(&series(400)).as_bytes());
+    let shown = "[...document.querySelectorAll('main > section')].filter(s => s.offsetHeight > 0).length";
+    let rows =
+        "[...document.querySelectorAll('#ranking tbody tr')].filter(row => row.offsetHeight > 0).length";
+    let with = |mut step: Value, what: &str| {
+        step[what] = true.into();
+        step
+    };
+    let seen = visit(&[
+        with(open(&file, "findings", 1440, false), "scriptless"),
+        js(shown),
+        js(rows),
+        js(
+            "document.querySelector('#controls').offsetHeight + document.querySelectorAll('th button, .enlarge, button.copy').length",
+        ),
+        // What a click on its label does.
+        js("document.querySelector('#all-rows').click()"),
+        js(rows),
+        with(open(&file, "", 800, false), "paper"),
+        js(shown),
+        js("document.documentElement.scrollWidth"),
+    ]);
+    assert_quiet(&seen);
+    let got = &seen.steps;
+    assert_eq!(
+        [&got[1], &got[2], &got[3], &got[5]],
+        [1, 300, 0, 400],
+        "one page, and no button that does nothing"
+    );
+    let pages = 5 + 40 + sonde_page::MAX_OTHER_PAGES;
+    assert_eq!([&got[7], &got[8]], [pages, 800], "all pages are printed, and none is wider than paper");
+}
+
+#[test]
 fn the_ranking_is_sorted_filtered_searched_and_saved() {
     let scratch = Scratch::new("ranking");
     let file = scratch.write("ranking.html", page(&series(60)).as_bytes());
