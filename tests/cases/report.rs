@@ -1,7 +1,7 @@
 //! `sonde replay --report`: one page that opens without a word in a real browser, asks for nothing, can be sorted, filtered and
 //! read by everyone, and in which no name from the wire is more than text.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a panic is a failed test here")]
+#![expect(clippy::unwrap_used, reason = "a panic is a failed test here")]
 
 use std::path::{Path, PathBuf};
 
