@@ -1,7 +1,7 @@
 //! `sonde replay --report`: one page that opens without a word in a real browser, asks for nothing, can be sorted, filtered and
 //! read by everyone, and in which no name from the wire is more than text.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a panic is a failed test here")]
+#![expect(clippy::unwrap_used, reason = "a panic is a failed test here")]
 
 use std::path::{Path, PathBuf};
 
@@ -121,6 +121,42 @@ fn the_report_of_a_capture_opens_quietly_and_everyone_can_read_it() {
         assert_eq!(step[2], asked[0]["width"], "{what}: nothing stands out to the right");
         assert_accessible(&step[3], &what);
     }
+}
+
+#[test]
+fn without_its_script_and_on_paper_the_page_reads_all_the_same() {
+    let scratch = Scratch::new("plain-report");
+    let file = scratch.write("plain.html", page(&series(400)).as_bytes());
+    let shown = "[...document.querySelectorAll('main > section')].filter(s => s.offsetHeight > 0).length";
+    let rows =
+        "[...document.querySelectorAll('#ranking tbody tr')].filter(row => row.offsetHeight > 0).length";
+    let with = |mut step: Value, what: &str| {
+        step[what] = true.into();
+        step
+    };
+    let seen = visit(&[
+        with(open(&file, "findings", 1440, false), "scriptless"),
+        js(shown),
+        js(rows),
+        js(
+            "document.querySelector('#controls').offsetHeight + document.querySelectorAll('th button, .enlarge, button.copy').length",
+        ),
+        // What a click on its label does.
+        js("document.querySelector('#all-rows').click()"),
+        js(rows),
+        with(open(&file, "", 800, false), "paper"),
+        js(shown),
+        js("document.documentElement.scrollWidth"),
+    ]);
+    assert_quiet(&seen);
+    let got = &seen.steps;
+    assert_eq!(
+        [&got[1], &got[2], &got[3], &got[5]],
+        [1, 300, 0, 400],
+        "one page, and no button that does nothing"
+    );
+    let pages = 5 + 40 + sonde_page::MAX_OTHER_PAGES;
+    assert_eq!([&got[7], &got[8]], [pages, 800], "all pages are printed, and none is wider than paper");
 }
 
 #[test]

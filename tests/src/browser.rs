@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::program::target;
@@ -16,7 +17,7 @@ use crate::servers::binary;
 const DRIVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/browser/drive.py");
 
 /// What a visit gave.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Visit {
     /// What each step gave: milliseconds of an opening, the value of a script, the violations that axe-core found.
     pub steps: Vec<Value>,
@@ -75,13 +76,7 @@ pub fn visit(steps: &[Value]) -> Visit {
     let done = child.wait_with_output().expect("the driver ends");
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "the driver failed: {said}");
-    let mut value: Value = serde_json::from_slice(&done.stdout).expect("the driver answers in JSON");
-    let texts = |value: Value| serde_json::from_value(value).expect("a list of texts");
-    Visit {
-        steps: serde_json::from_value(value["steps"].take()).expect("a list"),
-        requests: texts(value["requests"].take()),
-        console: texts(value["console"].take()),
-    }
+    serde_json::from_slice(&done.stdout).expect("the driver answers in JSON")
 }
 
 fn chromium() -> PathBuf {

@@ -325,7 +325,7 @@ fn attack(alert: &Alert) -> Markup {
             div.panel { h2 { "Techniques that the evidence supports (MITRE ATT&CK)" }
                 dl.facts { @for technique in &alert.techniques {
                     dt { code { (Told(&technique.id)) } }
-                    dd { (Told(&technique.name)) @if let Some(why) = techniques::reason(alert, &technique.id) { span.soft { ": " (Told(&why)) } } }
+                    dd { (Told(&technique.name)) @if let Some(why) = techniques::reason(alert, &technique.id) { span.soft { ": " (Told(why)) } } }
                 } }
             }
         }

@@ -29,13 +29,14 @@ pub(crate) fn on_feeds<'a>(report: &View<'a>) -> impl Iterator<Item = &'a Alert>
     report.findings.iter().filter(|alert| !alert.indicators.is_empty())
 }
 
-/// Findings that an entry or a profile keeps from being alerts.
+/// Whether an entry or a profile keeps it from being an alert.
+pub(crate) fn is_held(alert: &Alert) -> bool {
+    alert.suppressed_by.is_some() || alert.profile.as_ref().is_some_and(|note| note.matched && note.excused)
+}
+
+/// Findings that are held back.
 pub(crate) fn held_back<'a>(report: &View<'a>) -> impl Iterator<Item = &'a Alert> {
-    let is_held = |alert: &Alert| {
-        alert.suppressed_by.is_some()
-            || alert.profile.as_ref().is_some_and(|note| note.matched && note.excused)
-    };
-    report.findings.iter().filter(move |alert| is_held(alert))
+    report.findings.iter().filter(|alert| is_held(alert))
 }
 
 /// A section with its title and what it says when there is nothing in it.
@@ -74,7 +75,7 @@ pub(crate) fn names(report: &View<'_>) -> Markup {
                     td.num { (human::count(dns.queries.max(alert.evidence.callbacks).into())) }
                     td.num { @if dns.names > 0 { (human::count(dns.names.into())) } }
                     td.num { @if dns.queries > 0 { (human::count(dns.nxdomain.into())) } }
-                    td { @for (kind, count) in &dns.types { (Told(kind)) " " (count) " " } }
+                    td { @for (index, (kind, count)) in dns.types.iter().enumerate() { @if index > 0 { ", " } (Told(kind)) " " (human::count((*count).into())) } }
                     td.to { @for name in dns.samples.iter().take(3) { div { (Told(name)) } } }
                 }
             } }

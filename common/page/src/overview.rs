@@ -11,7 +11,7 @@ use sonde_common::process::image_name;
 
 use crate::picture::{gauge, intervals};
 use crate::told::Told;
-use crate::{View, activity, anchor, shell};
+use crate::{View, activity, anchor, lists, shell};
 
 /// Findings that are shown as cards.
 const CARDS: usize = 6;
@@ -22,8 +22,7 @@ pub(crate) const SEVERITIES: [Severity; 5] =
     [Severity::Critical, Severity::High, Severity::Medium, Severity::Low, Severity::Info];
 
 pub(crate) fn section(report: &View<'_>) -> Markup {
-    let alerts =
-        report.findings.iter().filter(|alert| is_alert(alert) && alert.suppressed_by.is_none()).count();
+    let alerts = report.findings.iter().filter(|alert| is_alert(alert) && !lists::is_held(alert)).count();
     html! {
         section #overview aria-labelledby="overview-title" {
             h1 #overview-title tabindex="-1" { (headline(alerts)) }
@@ -53,7 +52,7 @@ fn headline(alerts: usize) -> String {
     match alerts {
         0 => "Nothing here calls home in a way that alarms.".to_owned(),
         1 => "One finding calls home in a way that alarms.".to_owned(),
-        many => format!("{many} findings call home in a way that alarms."),
+        many => format!("{} findings call home in a way that alarms.", human::count(many as u64)),
     }
 }
 

@@ -12,7 +12,7 @@ use sonde_common::process::image_name;
 use crate::overview::SEVERITIES;
 use crate::picture::intervals;
 use crate::told::Told;
-use crate::{MAX_ROWS, View, shell};
+use crate::{MAX_ROWS, View, lists, shell};
 
 /// Rows that are laid out at first: a browser takes seconds for ten thousand.
 const SHOWN: usize = 300;
@@ -99,7 +99,7 @@ fn row(report: &View<'_>, alert: &Alert) -> Markup {
     let median = evidence.interval_median_secs;
     html! {
         tr class={ "s-" (alert.severity) } {
-            td { (shell::badge(alert.severity)) @if alert.suppressed_by.is_some() || alert.profile.as_ref().is_some_and(|note| note.excused) { " " span.tag { "held back" } } }
+            td { (shell::badge(alert.severity)) @if lists::is_held(alert) { " " span.tag { "held back" } } }
             td.num { (format!("{:.2}", cut(alert.score))) }
             td.to { (report.link(alert))
                 @if alert.destination.group.len() > 1 { " " span.tag { "+" (alert.destination.group.len() - 1) } } }

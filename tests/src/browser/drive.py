@@ -1,9 +1,9 @@
 """Drives a headless Chromium through its DevTools pipe: steps as JSON on stdin, what each gave as JSON on stdout.
 
 Needs nothing but Python and Chromium. The browser has no network: a namespace without any where that is allowed, and no
-name that resolves in any case. Steps: {"open": file, "width", "height", "dark", "paper"}, {"js": expression}, {"key": text},
-{"shot": file, "whole": bool}, {"axe": script}, {"print": file}. The answer has "steps", "requests" (all but the page itself),
-"console" and "errors".
+name that resolves in any case. Steps: {"open": file, "width", "height", "dark", "paper", "scriptless"}, {"js": expression},
+{"shot": file, "whole", "most"}, {"axe": script}. The answer has "steps", what each gave; "requests", all but the page itself;
+and "console", errors and exceptions among it.
 """
 
 import base64
@@ -110,6 +110,7 @@ class Browser:
             media = "print" if step.get("paper") else ""
             self.ask("Emulation.setEmulatedMedia", media=media, features=[{"name": "prefers-color-scheme", "value": scheme}])
             # Another fragment of the same page would not load it again.
+            self.ask("Emulation.setScriptExecutionDisabled", value=bool(step.get("scriptless")))
             self.gone("Page.loadEventFired")
             self.ask("Page.navigate", url="about:blank")
             self.wait("Page.loadEventFired")
@@ -121,15 +122,14 @@ class Browser:
             if "errorText" in answer:
                 sys.exit(f"{url}: {answer['errorText']}")
             self.wait("Page.loadEventFired")
-            # Two frames: then it is laid out and painted.
-            self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            if step.get("scriptless"):
+                time.sleep(0.3)
+            else:
+                # Two frames: then it is laid out and painted.
+                self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
             return round((time.monotonic() - began) * 1000)
         if "js" in step:
             return self.run(step["js"])
-        if "key" in step:
-            for kind in ["keyDown", "keyUp"]:
-                self.ask("Input.dispatchKeyEvent", type=kind, key=step["key"], text=step["key"] if kind == "keyDown" else "")
-            return None
         if "shot" in step:
             clip = {}
             if step.get("whole"):
@@ -138,9 +138,6 @@ class Browser:
                 clip = {"clip": {"x": 0, "y": 0, "width": size["width"], "height": height, "scale": 1}, "captureBeyondViewport": True}
             data = self.ask("Page.captureScreenshot", format="png", **clip)["data"]
             return pathlib.Path(step["shot"]).write_bytes(base64.b64decode(data))
-        if "print" in step:
-            data = self.ask("Page.printToPDF", printBackground=True)["data"]
-            return pathlib.Path(step["print"]).write_bytes(base64.b64decode(data))
         if "axe" in step:
             self.run(pathlib.Path(step["axe"]).read_text(encoding="utf-8") + "; true")
             return self.run(
