@@ -21,4 +21,6 @@ make_tree() {
     fi
     mkdir -p "$1"
     tar -C "$1" -xf "$kept"
+    # The root of a system, and no longer a private folder.
+    chmod 755 "$1"
 }
