@@ -47,6 +47,13 @@ pub(super) unsafe fn text_at(place: *const u16) -> String {
     String::from_utf16_lossy(&units)
 }
 
+/// How long a structure is, as the system wants to be told.
+#[expect(clippy::cast_possible_truncation, reason = "no structure is that long")]
+#[must_use]
+pub(super) const fn length_of<T>() -> u32 {
+    size_of::<T>() as u32
+}
+
 /// Whether a call of the system worked; else what it says.
 ///
 /// # Errors

@@ -23,7 +23,7 @@ use windows_sys::Win32::System::Performance::{QueryPerformanceCounter, QueryPerf
 use windows_sys::core::GUID;
 
 use super::super::poll::now;
-use super::super::wide::wide;
+use super::super::wide::{length_of, wide};
 
 /// The timer that has buffers handed out counts milliseconds (evntrace.h: `EVENT_TRACE_USE_MS_FLUSH_TIMER`).
 const USE_MS_FLUSH_TIMER: u32 = 0x10;
@@ -33,6 +33,9 @@ const QPC: u32 = 1;
 pub(super) const BUFFER_KB: u32 = 256;
 /// Units for the session's name, behind its properties.
 const NAME_UNITS: usize = 128;
+/// How much providers tell.
+#[expect(clippy::cast_possible_truncation, reason = "it is 4, and a byte where it is asked for")]
+const LEVEL: u8 = TRACE_LEVEL_INFORMATION as u8;
 /// What `OpenTrace` gives when it fails.
 const NO_TRACE: u64 = u64::MAX;
 
@@ -162,8 +165,8 @@ struct Properties {
 impl Properties {
     fn new() -> Self {
         let mut this = Self { properties: EVENT_TRACE_PROPERTIES::default(), name: [0; NAME_UNITS] };
-        this.properties.Wnode.BufferSize = size_of::<Self>() as u32;
-        this.properties.LoggerNameOffset = std::mem::offset_of!(Self, name) as u32;
+        this.properties.Wnode.BufferSize = length_of::<Self>();
+        this.properties.LoggerNameOffset = length_of::<EVENT_TRACE_PROPERTIES>();
         this
     }
 }
@@ -270,8 +273,8 @@ fn enable(handle: CONTROLTRACE_HANDLE, providers: &[Wanted]) -> io::Result<()> {
             EnableTraceEx2(
                 handle,
                 &raw const id,
-                EVENT_CONTROL_CODE_ENABLE_PROVIDER as u32,
-                TRACE_LEVEL_INFORMATION as u8,
+                EVENT_CONTROL_CODE_ENABLE_PROVIDER,
+                LEVEL,
                 wanted.keywords,
                 0,
                 0,

@@ -29,7 +29,7 @@ use windows_sys::Win32::System::Threading::{
     GetProcessTimes, OpenProcess, PROCESS_QUERY_LIMITED_INFORMATION, QueryFullProcessImageNameW,
 };
 
-use super::super::wide::{check, text, wide};
+use super::super::wide::{check, length_of, text, wide};
 use super::token;
 use crate::live::identity::facts::{ExecutableKey, Found};
 
@@ -226,7 +226,7 @@ fn listed() -> impl Iterator<Item = PROCESSENTRY32W> {
     // SAFETY: the call gave the handle to us alone.
     let snapshot =
         (snapshot != INVALID_HANDLE_VALUE).then(|| unsafe { OwnedHandle::from_raw_handle(snapshot) });
-    let mut entry = PROCESSENTRY32W { dwSize: size_of::<PROCESSENTRY32W>() as u32, ..Default::default() };
+    let mut entry = PROCESSENTRY32W { dwSize: length_of::<PROCESSENTRY32W>(), ..Default::default() };
     let mut first = true;
     let next = move || {
         let snapshot = snapshot.as_ref()?;
@@ -281,7 +281,7 @@ pub(super) fn version(file: &File) -> Option<ExecutableKey> {
             file.as_raw_handle(),
             FileBasicInfo,
             (&raw mut basic).cast(),
-            size_of::<FILE_BASIC_INFO>() as u32,
+            length_of::<FILE_BASIC_INFO>(),
         )
     };
     check(worked).ok()?;

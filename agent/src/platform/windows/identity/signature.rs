@@ -24,7 +24,7 @@ use windows_sys::Win32::Security::WinTrust::{
     WinVerifyTrust,
 };
 
-use super::super::wide::{text, wide};
+use super::super::wide::{length_of, text, wide};
 
 /// Longest hash of a catalogue's member.
 const MAX_HASH: usize = 64;
@@ -46,7 +46,7 @@ pub fn signature(file: &File, path: &str) -> Signature {
     let Ok(path) = wide(path) else { return Signature::default() };
     let handle = file.as_raw_handle();
     let mut embedded = WINTRUST_FILE_INFO {
-        cbStruct: size_of::<WINTRUST_FILE_INFO>() as u32,
+        cbStruct: length_of::<WINTRUST_FILE_INFO>(),
         pcwszFilePath: path.as_ptr(),
         hFile: handle,
         ..Default::default()
@@ -64,7 +64,7 @@ pub fn signature(file: &File, path: &str) -> Signature {
 /// The system's verdict, and the name of who signed first.
 fn verify(choice: u32, what: WINTRUST_DATA_0) -> (i32, String) {
     let mut data = WINTRUST_DATA {
-        cbStruct: size_of::<WINTRUST_DATA>() as u32,
+        cbStruct: length_of::<WINTRUST_DATA>(),
         dwUIChoice: WTD_UI_NONE,
         fdwRevocationChecks: WTD_REVOKE_NONE,
         dwUnionChoice: choice,
@@ -146,7 +146,7 @@ impl Catalogues {
     /// The file's hash as catalogues list it: that of what does not change by signing.
     fn hash(&self, file: HANDLE) -> Option<Vec<u8>> {
         let mut hash = vec![0u8; MAX_HASH];
-        let mut length = MAX_HASH as u32;
+        let mut length = u32::try_from(MAX_HASH).unwrap_or(0);
         // SAFETY: both handles are open, and `length` bytes are ours.
         let worked = unsafe {
             match calculate().filter(|_| self.new) {
@@ -196,14 +196,14 @@ fn listed(file: HANDLE, path: &[u16]) -> Option<Signature> {
     if found == 0 {
         return Some(Signature { trusted: Some(false), ..Signature::default() });
     }
-    let mut information = CATALOG_INFO { cbStruct: size_of::<CATALOG_INFO>() as u32, ..Default::default() };
+    let mut information = CATALOG_INFO { cbStruct: length_of::<CATALOG_INFO>(), ..Default::default() };
     // SAFETY: the catalogue was just found, and the structure is ours.
     let told = unsafe { CryptCATCatalogInfoFromContext(found, &raw mut information, 0) };
     let verdict = (told != 0).then(|| {
         let tag: String = hash.iter().map(|byte| format!("{byte:02X}")).collect();
         let tag = wide(tag).unwrap_or_else(|_| vec![0]);
         let mut member = WINTRUST_CATALOG_INFO {
-            cbStruct: size_of::<WINTRUST_CATALOG_INFO>() as u32,
+            cbStruct: length_of::<WINTRUST_CATALOG_INFO>(),
             pcwszCatalogFilePath: information.wszCatalogFile.as_ptr(),
             pcwszMemberTag: tag.as_ptr(),
             pcwszMemberFilePath: path.as_ptr(),

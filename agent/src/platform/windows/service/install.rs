@@ -282,7 +282,12 @@ fn stop_and_wait(service: &Service) -> Result<(), InstallError> {
 }
 
 fn query(service: &Service) -> Result<ServiceStatus, InstallError> {
-    service.query_status().map_err(|error| failed("asking for the service", error))
+    let mut status = service.query_status().map_err(|error| failed("asking for the service", error))?;
+    // Wine goes on to call a service running whose process was killed.
+    if status.process_id == Some(0) {
+        status.current_state = ServiceState::Stopped;
+    }
+    Ok(status)
 }
 
 fn open(access: ServiceAccess) -> Result<Service, InstallError> {

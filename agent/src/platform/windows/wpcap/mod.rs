@@ -234,9 +234,9 @@ impl WpcapSource {
 
     fn listen(&self, pcap: &Arc<Pcap>, name: &CStr, at: usize) -> io::Result<JoinHandle<()>> {
         let mut error: [c_char; ERROR_BYTES] = [0; ERROR_BYTES];
+        let snap = c_int::try_from(SNAP).unwrap_or(c_int::MAX);
         // SAFETY: name and room for words are ours; not promiscuous.
-        let handle =
-            unsafe { (pcap.open_live)(name.as_ptr(), SNAP as c_int, 0, WAKE_MS, error.as_mut_ptr()) };
+        let handle = unsafe { (pcap.open_live)(name.as_ptr(), snap, 0, WAKE_MS, error.as_mut_ptr()) };
         if handle.is_null() {
             return Err(words(&error));
         }
