@@ -281,7 +281,7 @@ fn open(request: &Request) -> Result<Opened, Unhashed> {
     if request.unlinked || request.file == FileId::default() || !path.is_absolute() {
         return Err(cause);
     }
-    let file = match rustix::fs::open(&of_machine(path), flags, Mode::empty()) {
+    let file = match rustix::fs::open(of_machine(path), flags, Mode::empty()) {
         Ok(file) => File::from(file),
         Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => return Err(Unhashed::Unreadable),
         Err(_) => return Err(cause),
