@@ -192,17 +192,21 @@ impl Servers {
     }
 }
 
+fn at<'a>(record: &'a Value, place: &str) -> &'a Value {
+    record.pointer(place).unwrap_or(&Value::Null)
+}
+
 fn is_alert(record: &Value) -> bool {
-    record["event"]["kind"] == "alert"
+    at(record, "/event/kind") == "alert"
 }
 
 /// Whether one tells that this very process called this port of the server, by its whole path.
 fn names(alerts: &[Value], beacon: &Beacon, to: SocketAddr) -> bool {
     alerts.iter().any(|alert| {
-        alert["process"]["executable"] == CALLER
-            && alert["process"]["pid"] == beacon.pid
-            && alert["destination"]["ip"] == to.ip().to_string()
-            && alert["destination"]["port"] == to.port()
+        at(alert, "/process/executable") == CALLER
+            && at(alert, "/process/pid") == beacon.pid
+            && at(alert, "/destination/ip") == to.ip().to_string()
+            && at(alert, "/destination/port") == to.port()
     })
 }
 
@@ -248,7 +252,7 @@ fn a_service_under_wine_names_the_caller_and_loses_nothing() {
 
     // The configuration is taken up anew when the service manager says that it changed.
     std::fs::write(data.join("sonde.toml"), format!("{config}[log]\nlevel = \"debug\"\n")).unwrap();
-    let told = wine.command(&wine.programs.join("paramchange.exe").to_str().unwrap()).status().unwrap();
+    let told = wine.command(wine.programs.join("paramchange.exe").to_str().unwrap()).status().unwrap();
     assert!(told.success());
     wine.until("the configuration is taken up", || wine.log().contains("the configuration is reloaded"));
 

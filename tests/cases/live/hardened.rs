@@ -2,7 +2,7 @@
 //! mount namespace in which `/tmp` is not the machine's. It has to see all the same. What the service manager filters
 //! besides is tried by `scripts/try-service`, which boots one.
 
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
