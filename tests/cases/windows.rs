@@ -205,7 +205,7 @@ fn names(alerts: &[Value], beacon: &Beacon, to: SocketAddr) -> bool {
     alerts.iter().any(|alert| {
         at(alert, "/process/executable") == CALLER
             && at(alert, "/process/pid") == beacon.pid
-            && at(alert, "/destination/ip") == to.ip().to_string()
+            && at(alert, "/destination/ip") == to.ip().to_string().as_str()
             && at(alert, "/destination/port") == to.port()
     })
 }

@@ -18,8 +18,8 @@ const NOBODY: u32 = 65_534;
 
 /// The capabilities that a unit gives, as setpriv wants them.
 fn capabilities(unit: &str) -> String {
-    let lines = unit.lines().filter_map(|line| line.strip_prefix("AmbientCapabilities="));
-    let names = lines.last().unwrap();
+    let mut lines = unit.lines().filter_map(|line| line.strip_prefix("AmbientCapabilities="));
+    let names = lines.next_back().unwrap();
     names.split(' ').map(|name| format!(",+{}", name.trim_start_matches("CAP_").to_lowercase())).collect()
 }
 
