@@ -515,7 +515,7 @@ pub struct Evidence {
     pub unanswered: u32,
     /// Payload bytes sent and received by the latest of [`recent`](Self::recent), oldest first, where they are known: at most
     /// [`MAX_SIZES`](crate::detect::beacon::series::MAX_SIZES) and the open one. For a picture on the machine that measured
-    /// them: neither told on the wire nor kept in a state.
+    /// them: neither told on the wire nor kept in a state, nor of a series that has left its table.
     #[serde(skip)]
     pub recent_sizes: Vec<Option<(u64, u64)>>,
 }

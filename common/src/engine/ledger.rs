@@ -312,8 +312,12 @@ impl Ledger {
     /// Keeps the alert as it is now, for when its series has left the table.
     pub(super) fn keep(&mut self, id: FindingId, alert: &Alert) {
         if let Some(entry) = self.entries.get_mut(&id) {
-            let before = entry.snapshot.replace(Box::new(alert.clone()));
-            self.bytes = self.bytes + weight(alert) - before.map_or(0, |alert| weight(&alert));
+            let mut alert = Box::new(alert.clone());
+            // Sizes of single callbacks are not saved: what outlives its series tells the same with a restart or without.
+            alert.evidence.recent_sizes = Vec::new();
+            self.bytes += weight(&alert);
+            let before = entry.snapshot.replace(alert);
+            self.bytes -= before.map_or(0, |alert| weight(&alert));
             self.make_room();
         }
     }
