@@ -1,6 +1,6 @@
 //! Findings as HTML: the report of a replay, and the parts that a live page is made of.
 //!
-//! Pure: values in, text out. Markup is escaped by construction, names of others pass through [`told`] besides, pictures are
+//! Pure: values in, text out. Markup is escaped by construction, names of others pass through [`Told`] besides, pictures are
 //! SVG that is drawn here, so that the page works without its script, and prints. Nothing is loaded from anywhere: the content
 //! security policy names the digests of the one style sheet and the one script.
 #![forbid(unsafe_code)]
