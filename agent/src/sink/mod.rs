@@ -24,6 +24,7 @@ mod hec;
 pub mod http;
 mod kafka;
 #[cfg(test)]
+#[cfg(feature = "linux-tests")]
 mod lab;
 pub mod nats;
 mod notice;

@@ -113,6 +113,7 @@ impl Identity {
 
     /// Takes files of challenges from this folder instead.
     #[cfg(test)]
+    #[cfg(feature = "linux-tests")]
     pub(super) fn with_keys(&mut self, folder: &Path) {
         self.keys = vec![folder.to_owned()];
     }

@@ -112,6 +112,7 @@ impl Tokens {
 
     /// Takes files of Arc's challenges from this folder instead.
     #[cfg(test)]
+    #[cfg(feature = "linux-tests")]
     pub(super) fn with_keys(&mut self, folder: &std::path::Path) {
         if let Way::Identity(identity) = &mut self.way {
             identity.with_keys(folder);
