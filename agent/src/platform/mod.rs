@@ -5,6 +5,7 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
+mod neutral;
 #[cfg(target_os = "windows")]
 mod windows;
 

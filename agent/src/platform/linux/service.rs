@@ -10,15 +10,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 use crate::exit::Exit;
-
-/// What the sensor is told by a signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// Take up the configuration anew (SIGHUP).
-    Reload,
-    /// End (SIGTERM, SIGINT).
-    Stop,
-}
+pub use crate::platform::neutral::{Notice, Signal};
 
 /// The signals that are listened to.
 #[derive(Debug)]
@@ -49,21 +41,6 @@ impl Signals {
             _ = self.interrupt.recv() => Signal::Stop,
         }
     }
-}
-
-/// What the service manager is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice<'a> {
-    /// The sensor works.
-    Ready,
-    /// It takes up a new configuration; [`Notice::Ready`] follows.
-    Reloading,
-    /// It ends.
-    Stopping,
-    /// It lives.
-    Alive,
-    /// One line for `systemctl status`.
-    Status(&'a str),
 }
 
 /// Tells the service manager; without one, nobody.

@@ -11,6 +11,7 @@ use windows_sys::Win32::NetworkManagement::Ndis::IfOperStatusUp;
 use windows_sys::Win32::Networking::WinSock::{AF_INET, AF_INET6, AF_UNSPEC, SOCKADDR_IN, SOCKADDR_IN6};
 
 use super::wide::text_at;
+use crate::platform::neutral::Interface;
 
 /// Interfaces that are listed, and addresses of each.
 const MAX: usize = 1024;
@@ -18,21 +19,6 @@ const MAX: usize = 1024;
 const MAX_BYTES: u32 = 4 << 20;
 /// The list may grow between the question for its length and the one for it.
 const TRIES: usize = 4;
-
-/// A network interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interface {
-    /// Its name.
-    pub name: String,
-    /// Its number.
-    pub index: u32,
-    /// Its addresses, each with the length of its prefix.
-    pub addresses: Vec<(IpAddr, u8)>,
-    /// Whether it is switched on.
-    pub up: bool,
-    /// Whether it leads back to this host.
-    pub loopback: bool,
-}
 
 /// The interfaces, in the system's order.
 #[must_use]

@@ -12,7 +12,8 @@ use crate::live::layer::{
     Aid, Layer, LayerWay, Looked, OpenLayer, OpenPackets, PacketWay, SourceOptions, Way,
 };
 
-pub use super::interfaces::{Interface, interfaces};
+pub use super::interfaces::interfaces;
+pub use crate::platform::neutral::Interface;
 
 /// The ways to sockets and processes.
 #[must_use]

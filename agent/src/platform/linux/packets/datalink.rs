@@ -5,7 +5,6 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -16,6 +15,7 @@ use sonde_common::live::Unavailable;
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
 
 use crate::live::layer::{LivePacket, PacketSource};
+use crate::platform::neutral::Interface;
 
 use super::bpf::{Instruction, meta};
 use super::interpret::{Meta, run};
@@ -36,21 +36,6 @@ const READ_BYTES: usize = 65_536;
 const WHAT: &str = "packets through pnet";
 /// What is unavailable through pnet on every system: one thing.
 const ALWAYS_UNAVAILABLE: usize = 1;
-
-/// A network interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interface {
-    /// Its name.
-    pub name: String,
-    /// Its number.
-    pub index: u32,
-    /// Its addresses, each with the length of its prefix.
-    pub addresses: Vec<(IpAddr, u8)>,
-    /// Whether it is switched on.
-    pub up: bool,
-    /// Whether it leads back to this host.
-    pub loopback: bool,
-}
 
 /// The interfaces of this network namespace, in the system's order.
 #[must_use]

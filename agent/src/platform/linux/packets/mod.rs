@@ -15,7 +15,8 @@ mod self_test;
 mod socket;
 mod syn;
 
-pub use datalink::{Interface, PnetSource, interfaces};
+pub use crate::platform::neutral::Interface;
+pub use datalink::{PnetSource, interfaces};
 pub use ring::{Ring, RingOptions};
 pub use syn::{Syn, SynWatch};
 

@@ -14,15 +14,7 @@ use tokio::signal::windows::{
 };
 
 pub use self::host::{Work, host, last_words, log_file};
-
-/// What the sensor is told from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// Take up the configuration anew (Ctrl-Break, the service manager's "parameters have changed").
-    Reload,
-    /// End (Ctrl-C, the window is closed, the machine shuts down, the service is stopped).
-    Stop,
-}
+pub use crate::platform::neutral::{Notice, Signal};
 
 /// What is listened to.
 #[derive(Debug)]
@@ -58,21 +50,6 @@ impl Signals {
             () = host::stopped() => Signal::Stop,
         }
     }
-}
-
-/// What the service manager is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice<'a> {
-    /// The sensor works.
-    Ready,
-    /// It takes up a new configuration; [`Notice::Ready`] follows.
-    Reloading,
-    /// It ends.
-    Stopping,
-    /// It lives.
-    Alive,
-    /// One line on how it is.
-    Status(&'a str),
 }
 
 /// Tells the service manager; in a terminal, nobody.
