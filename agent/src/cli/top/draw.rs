@@ -22,7 +22,7 @@ use crate::live::health::{Health, Verdict};
 
 /// Lines that the table keeps beside a detail: its header and some rows.
 const LEAST_TABLE: usize = 5;
-/// Lines below which a detail is not worth a pane of its own: then it takes the table's place.
+/// Lines below which a detail is not worth a pane of its own: then it is shown in the table's place, and only when asked for.
 const LEAST_DETAIL: usize = 8;
 /// Between two columns.
 const GAP: usize = 2;
@@ -49,6 +49,8 @@ const KEYS: [(&str, &str); 12] = [
 pub(super) struct Drawn {
     /// Lines of the detail that do not fit into its pane.
     pub(super) most_scroll: usize,
+    /// Whether it is shown at all.
+    pub(super) detail: bool,
 }
 
 /// How things look on this terminal.
@@ -94,15 +96,23 @@ pub(super) fn draw(state: &State, frame: &mut Frame<'_>) -> Drawn {
         lines.extend(help(look).into_iter().take(room));
     } else {
         let detail = match state.chosen() {
-            Some(row) if state.detail => detail::lines(row, state.style, wide.saturating_sub(MARGIN)),
+            Some(row) if state.detail != Some(false) => {
+                detail::lines(row, state.style, wide.saturating_sub(MARGIN))
+            }
             _ => Vec::new(),
         };
         // A rule parts them. The table gives way, down to its least, where there are more rows than room.
         let wanted = detail.len() + 1;
         let most = room.saturating_sub(LEAST_TABLE.max(room / 3));
-        let below = if detail.is_empty() || most < LEAST_DETAIL { 0 } else { wanted.min(most) };
         // What a few rows leave free is the detail's.
-        let below = below.max(wanted.min(room.saturating_sub(state.count() + 1))) * usize::from(below > 0);
+        let free = wanted.min(room.saturating_sub(state.count() + 1));
+        let below = match (detail.is_empty(), most >= LEAST_DETAIL) {
+            (true, _) => 0,
+            (false, true) => wanted.min(most).max(free),
+            (false, false) if state.detail == Some(true) => room,
+            (false, false) => 0,
+        };
+        drawn.detail = below > 0;
         lines.extend(table(state, wide, room - below, look));
         if below > 0 {
             // Right below the last row, where rows leave room.
@@ -165,10 +175,8 @@ fn put(buffer: &mut Buffer, area: Rect, lines: &[Line<'_>]) {
 /// What runs, and what it saw.
 fn head(snapshot: &Snapshot, stale: Option<&str>, paused: bool, look: Look) -> Vec<Line<'static>> {
     let health = &snapshot.health;
-    let headline = look.0.clean(&status::headline(health));
-    let headline =
-        if health.verdict == Verdict::Ok { look.bold() } else { look.severity(Severity::Critical) }
-            .patch_line(headline);
+    let paint = if health.verdict == Verdict::Ok { look.bold() } else { look.severity(Severity::Critical) };
+    let headline = Line::styled(look.0.clean(&status::headline(health)), paint);
     let mut lines = vec![headline, Line::styled(counts(snapshot, health), look.dim())];
     let note = match (stale, health.reasons.first()) {
         _ if paused => Some("the picture stands still: space lets it go on".to_owned()),
@@ -179,17 +187,6 @@ fn head(snapshot: &Snapshot, stale: Option<&str>, paused: bool, look: Look) -> V
     lines.extend(note.map(|note| Line::styled(look.0.clean(&note), look.severity(Severity::Medium))));
     lines.push(Line::default());
     lines
-}
-
-/// A line in one paint.
-trait PatchLine {
-    fn patch_line(self, text: String) -> Line<'static>;
-}
-
-impl PatchLine for Paint {
-    fn patch_line(self, text: String) -> Line<'static> {
-        Line::styled(text, self)
-    }
 }
 
 fn counts(snapshot: &Snapshot, health: &Health) -> String {

@@ -61,8 +61,8 @@ pub(super) struct State {
     pub(super) alerts_only: bool,
     /// What the sensor says is not taken.
     pub(super) paused: bool,
-    /// Whether what is known of the chosen series is shown.
-    pub(super) detail: bool,
+    /// Whether what is known of the chosen series is shown; `None`: where there is room for it.
+    pub(super) detail: Option<bool>,
     /// Lines of it that are above its pane.
     pub(super) scroll: usize,
     /// Rows shown, in their order, by their place in the snapshot.
@@ -86,7 +86,7 @@ impl State {
             filter: String::new(),
             alerts_only: false,
             paused: false,
-            detail: true,
+            detail: None,
             scroll: 0,
             order: Vec::new(),
             chosen: None,
@@ -170,7 +170,7 @@ impl State {
                 self.chosen = None;
             }
             KeyCode::End | KeyCode::Char('G') => self.choose(usize::MAX),
-            KeyCode::Enter => self.detail = !self.detail,
+            KeyCode::Enter => self.detail = Some(!self.drawn.detail),
             KeyCode::Char('J' | ']') => {
                 self.scroll = self.scroll.saturating_add(1).min(self.drawn.most_scroll)
             }

@@ -246,6 +246,14 @@ fn the_detail_scrolls_to_its_end_and_no_further() {
     assert_eq!(state.scroll, before - 1, "and the way back begins at once");
     press(&mut state, "\n");
     assert!(!text(&drawn(&mut state, 80, 24)).contains("sonde explain"));
+    // Where both have no room, it comes when asked for, and takes the table's place.
+    let mut short = self::state();
+    assert!(text(&drawn(&mut short, 80, 12)).contains("DESTINATION"));
+    press(&mut short, "\n");
+    let frame = text(&drawn(&mut short, 80, 12));
+    assert!(frame.contains("CRITICAL") && !frame.contains("DESTINATION"), "{frame}");
+    press(&mut short, "\n");
+    assert!(text(&drawn(&mut short, 80, 12)).contains("DESTINATION"));
 }
 
 #[test]
