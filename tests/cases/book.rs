@@ -141,7 +141,9 @@ fn what_is_not_run_is_little_and_exists() {
 
 /// Whether a command of ours is one, and has the options that it is given.
 fn exists(line: &str) -> Result<(), String> {
-    let line = line.split(" #").next().unwrap_or_default().split(" | ").next().unwrap_or_default().trim();
+    // Up to a comment, a pipe, or what is quoted: another program's.
+    let line =
+        ["#", "|", "'"].iter().fold(line, |line, end| line.split(&format!(" {end}")).next().unwrap_or(line));
     let mut words = line.split_whitespace().filter(|word| *word != "sudo" && !word.contains('='));
     let Some(program) = words.next() else { return Ok(()) };
     let is_name =
