@@ -12,6 +12,7 @@
 #![deny(unsafe_code)]
 
 #[cfg(feature = "linux")]
+pub mod book;
 pub mod browser;
 pub mod capture;
 pub mod certificates;
@@ -36,6 +37,8 @@ pub mod rng;
 pub mod scenario;
 #[cfg(feature = "linux")]
 pub mod servers;
+#[cfg(feature = "linux")]
+pub mod tmux;
 pub mod truth;
 pub mod wire;
 pub mod words;

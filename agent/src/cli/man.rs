@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::{Command, CommandFactory as _};
+use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
@@ -53,7 +53,7 @@ impl Manual {
     }
 
     fn done(self) -> Result<Exit, Failure> {
-        let mut sonde = super::Arguments::command();
+        let mut sonde = super::tasks::command();
         sonde.build();
         if let Some(folder) = &self.all {
             for command in all(&sonde) {
@@ -75,7 +75,7 @@ impl Manual {
 impl Completions {
     pub(super) fn run(self) -> Exit {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut super::Arguments::command(), "sonde", &mut script);
+        clap_complete::generate(self.shell, &mut super::tasks::command(), "sonde", &mut script);
         Failure::tell(print(&script))
     }
 }
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn every_command_has_a_page_with_a_name_of_its_own() {
-        let mut sonde = super::super::Arguments::command();
+        let mut sonde = super::super::tasks::command();
         sonde.build();
         let commands = all(&sonde);
         let mut names: Vec<_> = commands.iter().map(|command| name(command)).collect();

@@ -14,6 +14,7 @@ mod profiles;
 pub mod progress;
 mod replay;
 mod run;
+pub mod screen;
 mod service;
 mod settings;
 mod severity;
@@ -21,9 +22,10 @@ mod sinks;
 mod source;
 mod status;
 mod suggest;
+mod tasks;
 mod top;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches as _, Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::telemetry;
@@ -83,7 +85,8 @@ enum Command {
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn run() -> Exit {
-    let arguments = match Arguments::try_parse() {
+    let parsed = tasks::command().try_get_matches();
+    let arguments = match parsed.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are results, and clap writes them to stdout; everything else is a usage error.

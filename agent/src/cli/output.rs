@@ -6,7 +6,7 @@
 pub mod columns;
 pub mod finding;
 mod table;
-mod text;
+pub(in crate::cli) mod text;
 
 use std::io::{self, Write};
 

@@ -9,6 +9,7 @@ use crate::encode::native;
 use crate::human::{self, counted};
 use crate::net::Transport;
 use crate::process::{Attribution, Method, Quality, image_name};
+use crate::score::severity_of;
 use crate::time::Timestamp;
 
 /// One thing that is known.
@@ -44,6 +45,25 @@ impl Facts {
 #[must_use]
 pub fn is_alert(alert: &Alert) -> bool {
     alert.severity >= Severity::Medium || alert.detected.is_some()
+}
+
+/// Why the severity is milder than the score by itself would make it, in half a sentence; `None` where it is not.
+///
+/// An alert does not carry its ceiling, so this is told from what sets it: [`context::ceiling`](crate::context::ceiling) for
+/// beacons, and their like for what is counted.
+#[must_use]
+pub fn held_at(alert: &Alert) -> Option<String> {
+    let severity = alert.severity;
+    // Without a rhythm it is no alert, whatever its context.
+    if severity == Severity::Info || severity >= severity_of(alert.points) {
+        return None;
+    }
+    let why = if alert.process.is_none() {
+        "which program calls is not known, and ordinary software can look the same"
+    } else {
+        "evidence of this kind alone supports no more"
+    };
+    Some(format!("{severity} at most: {why}"))
 }
 
 /// An entry of a feed that it matches.

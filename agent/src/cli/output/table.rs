@@ -6,7 +6,7 @@
 
 use sonde_common::alert::{Alert, Change, HISTOGRAM_BINS, Level, Severity};
 use sonde_common::encode::native;
-use sonde_common::explain::facts::{cut, push_port, whole_secs};
+use sonde_common::explain::facts::{self, cut, push_port, whole_secs};
 use sonde_common::net::Transport;
 use sonde_common::process::image_name;
 use sonde_common::text::escape;
@@ -322,7 +322,7 @@ impl Row {
             callbacks: human::count(evidence.callbacks.into()),
             dwell: human::span(whole_secs(native::dwell_secs(evidence))),
             counts: evidence.histogram.counts,
-            reason: clean(&format!("{}{}", alert.reason, profile(alert))),
+            reason: clean(&format!("{}{}{}", alert.reason, held(alert), profile(alert))),
             group: destination.group.iter().map(|member| clean(member)).collect(),
             news: format!(
                 "{}Z {}",
@@ -485,7 +485,7 @@ impl Layout {
 
 impl Style {
     /// A text from the wire as this terminal may show it.
-    pub(super) fn clean(self, text: &str) -> String {
+    pub(in crate::cli) fn clean(self, text: &str) -> String {
         let text = escape(text);
         if self.unicode || text.is_ascii() {
             return text.into_owned();
@@ -501,20 +501,20 @@ impl Style {
         out
     }
 
-    const fn ellipsis(self) -> &'static str {
+    pub(in crate::cli) const fn ellipsis(self) -> &'static str {
         if self.unicode { "…" } else { "..." }
     }
 
-    pub(super) const fn plus_minus(self) -> &'static str {
+    pub(in crate::cli) const fn plus_minus(self) -> &'static str {
         if self.unicode { " ± " } else { " +/- " }
     }
 
-    pub(super) const fn frame(self) -> char {
+    pub(in crate::cli) const fn frame(self) -> char {
         if self.unicode { '│' } else { '|' }
     }
 
     /// A severity told without colour.
-    pub(super) const fn mark(self, severity: Severity) -> char {
+    pub(in crate::cli) const fn mark(self, severity: Severity) -> char {
         match (severity, self.unicode) {
             (Severity::Critical, true) => '◆',
             (Severity::High, true) => '▲',
@@ -578,6 +578,14 @@ pub(super) fn sparkline(counts: &[u16; HISTOGRAM_BINS], bins: usize, style: Styl
         })
         .collect();
     text.trim_end().to_owned()
+}
+
+/// Why it is milder than its score, as a sentence behind its reason.
+fn held(alert: &Alert) -> String {
+    let Some(why) = facts::held_at(alert) else { return String::new() };
+    let mut letters = why.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.map_or_else(String::new, |first| format!(" {first}{}.", letters.as_str()))
 }
 
 /// The profile that an alert falls under, as a sentence behind its reason.

@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthChar;
 const UNITS: [&str; 7] = ["ms", "s", "min", "h", "d", "%", "bytes"];
 
 /// Columns that a text takes.
-pub(super) fn width(text: &str) -> usize {
+pub(in crate::cli) fn width(text: &str) -> usize {
     text.chars().map(char_width).sum()
 }
 
@@ -20,7 +20,7 @@ fn char_width(c: char) -> usize {
 
 /// The text in at most `columns`: what is too long loses its middle, a little more of its head than of its tail, since
 /// the tail of a name or path tells the most.
-pub(super) fn elide<'a>(text: &'a str, columns: usize, ellipsis: &str) -> Cow<'a, str> {
+pub(in crate::cli) fn elide<'a>(text: &'a str, columns: usize, ellipsis: &str) -> Cow<'a, str> {
     if width(text) <= columns {
         return text.into();
     }
@@ -71,7 +71,7 @@ fn take_tail(text: &str, columns: usize) -> &str {
 }
 
 /// Puts the text and then spaces, so that it takes at least so many columns.
-pub(super) fn push_left(out: &mut String, text: &str, columns: usize) {
+pub(in crate::cli) fn push_left(out: &mut String, text: &str, columns: usize) {
     out.push_str(text);
     push_spaces(out, columns.saturating_sub(width(text)));
 }
@@ -106,7 +106,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The text in lines of at most so many columns, broken at white space; a word that is longer than a line is cut.
-pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
+pub(in crate::cli) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(1);
     let mut lines = Vec::new();
     let mut line = String::new();

@@ -11,14 +11,14 @@ const LEVELS: [char; 4] = ['·', '▪', '■', '█'];
 const ASCII_LEVELS: [char; 4] = ['.', ':', '+', '#'];
 
 /// A ratio of 0 to 1 as a bar of so many columns, full or empty.
-pub(super) fn gauge(ratio: f64, columns: usize, style: Style) -> String {
+pub(in crate::cli) fn gauge(ratio: f64, columns: usize, style: Style) -> String {
     let (full, empty) = if style.unicode { ('█', '░') } else { ('#', '.') };
     let filled = eighths(ratio, columns) / 8;
     (0..columns).map(|column| if column < filled { full } else { empty }).collect()
 }
 
 /// A ratio of 0 to 1 as a bar of at most so many columns; to an eighth of a column where the terminal can show it.
-pub(super) fn bar(ratio: f64, columns: usize, style: Style) -> String {
+pub(in crate::cli) fn bar(ratio: f64, columns: usize, style: Style) -> String {
     let eighths = eighths(ratio, columns);
     if !style.unicode {
         return "#".repeat(eighths.div_ceil(8));
@@ -39,7 +39,7 @@ fn eighths(ratio: f64, columns: usize) -> usize {
 }
 
 /// Moments on an axis of so many columns from the first to the last: how many fall into each.
-pub(super) fn timeline(times: &[Timestamp], columns: usize, style: Style) -> String {
+pub(in crate::cli) fn timeline(times: &[Timestamp], columns: usize, style: Style) -> String {
     let (Some(first), Some(last)) = (times.iter().min(), times.iter().max()) else { return String::new() };
     let span = u128::from(last.since(*first).unsigned_abs());
     if span == 0 || columns == 0 {
@@ -52,12 +52,16 @@ pub(super) fn timeline(times: &[Timestamp], columns: usize, style: Style) -> Str
             *count += 1;
         }
     }
+    counts.into_iter().map(|count| level(count, style)).collect()
+}
+
+/// What stands for so many moments in one column.
+pub(in crate::cli) fn level(count: usize, style: Style) -> char {
     let levels = if style.unicode { LEVELS } else { ASCII_LEVELS };
-    let level = |count: usize| match count {
+    match count {
         0 => ' ',
         count => levels.get(count - 1).or(levels.last()).copied().unwrap_or(' '),
-    };
-    counts.into_iter().map(level).collect()
+    }
 }
 
 #[cfg(test)]

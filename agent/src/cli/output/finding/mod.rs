@@ -1,7 +1,7 @@
 //! Everything that is known of one finding, as a page of text: the verdict first, then why, who, whom and how, and last what
 //! to do, so that the next step stands right above the prompt.
 
-mod bars;
+pub(in crate::cli) mod bars;
 pub mod markdown;
 pub mod queries;
 
@@ -85,7 +85,11 @@ fn why(page: &mut Page, alert: &Alert) {
         page.folded(&line, &part.detail);
     }
     let points = format!("{:+6.2} = ", alert.points);
-    let verdict = if is_alert(alert) { "" } else { ": no alert (that takes more than -0.50)" };
+    let verdict = match facts::held_at(alert) {
+        Some(why) => format!("; {why}"),
+        None if is_alert(alert) => String::new(),
+        None => ": no alert (that takes more than -0.50)".to_owned(),
+    };
     page.folded(&points, &format!("a score of {:.2}{verdict}", cut(alert.score)));
     if !alert.missing.is_empty() {
         page.row("not known", &alert.missing.join(", "));
