@@ -238,9 +238,11 @@ mod tests {
     #[test]
     fn a_name_full_of_brackets_hides_no_field() {
         let stat = Stat::parse(LINE).unwrap();
-        assert_eq!(stat, Stat { parent: 17, kernel: false, copy: true, start: 123_456 });
+        assert_eq!(stat, Stat { parent: 17, kernel: false, copy: false, start: 123_456 });
         let kernel = b"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 7 0";
         assert!(Stat::parse(kernel).unwrap().kernel);
+        let worker = b"9 (nginx) S 8 8 8 0 -1 4194624 0 0 0 0 0 0 0 0 20 0 1 0 7 0";
+        assert!(Stat::parse(worker).unwrap().copy);
     }
 
     #[test]
