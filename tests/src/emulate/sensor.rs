@@ -164,10 +164,10 @@ impl Sensor {
         let text = line.find('{').zip(line.rfind('}')).and_then(|(from, to)| line.get(from..=to));
         let account: Value = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         for name in ["records", "observations"] {
-            let ledger = &account[name];
-            let count = |key: &str| ledger[key].as_u64();
-            let ignored: Option<u64> =
-                ledger["ignored"].as_object().map(|reasons| reasons.values().filter_map(Value::as_u64).sum());
+            let ledger = account.get(name);
+            let count = |key: &str| ledger?.get(key)?.as_u64();
+            let reasons = ledger.and_then(|ledger| ledger.get("ignored")?.as_object());
+            let ignored = reasons.map(|reasons| reasons.values().filter_map(Value::as_u64).sum::<u64>());
             let parts = [count("aggregated"), count("evicted"), count("waiting"), ignored];
             let sum = parts.into_iter().try_fold(0, |sum, part| Some(sum + part?));
             assert!(sum.is_some() && sum == count("seen"), "{name} are not accounted for: {line}");
