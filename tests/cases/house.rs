@@ -4,6 +4,8 @@
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a panic is a failed test here")]
 
+#[path = "house/security.rs"]
+mod security;
 #[path = "house/source.rs"]
 mod source;
 

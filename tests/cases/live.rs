@@ -13,6 +13,8 @@ mod beacons;
 mod hardened;
 #[path = "live/losses.rs"]
 mod losses;
+#[path = "live/metrics.rs"]
+mod metrics;
 #[path = "live/own.rs"]
 mod own;
 #[path = "live/profiles.rs"]

@@ -9,6 +9,7 @@ mod feeds;
 mod findings;
 mod fleet;
 mod man;
+mod metrics;
 pub mod output;
 mod profiles;
 pub mod progress;
@@ -50,6 +51,8 @@ enum Command {
     Run(run::Arguments),
     /// Say how the running sensor is, what is lost, and how to mend it
     Status(status::Arguments),
+    /// Print the running sensor's figures as Prometheus reads them
+    Metrics(metrics::Arguments),
     /// List every series that the running sensor has scored, or those of files
     Beacons(findings::Arguments),
     /// List the alerts of the running sensor, or those of files
@@ -109,6 +112,7 @@ pub fn run() -> Exit {
         Command::Replay(arguments) => arguments.run(),
         Command::Run(sensor) => sensor.run(arguments.verbose),
         Command::Status(arguments) => arguments.run(),
+        Command::Metrics(arguments) => arguments.run(),
         Command::Beacons(arguments) => arguments.run(true),
         Command::Alerts(arguments) => arguments.run(false),
         Command::Explain(arguments) => arguments.run(),

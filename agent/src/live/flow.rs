@@ -18,6 +18,7 @@ use sonde_common::net::FiveTuple;
 use sonde_common::program::Program;
 use sonde_common::time::Timestamp;
 
+use super::account::{Ledger, OWN, RELAYED};
 use super::layer::LivePacket;
 use super::own::Own;
 use super::relay::Relay;
@@ -46,6 +47,9 @@ struct Ends {
     /// Connections of which all was told.
     closed: Vec<(FiveTuple, Timestamp)>,
     told: Told,
+    account: Ledger,
+    /// What an engine that was restored had taken before.
+    taken_before: u64,
 }
 
 /// What was told since the sensor began.
@@ -65,8 +69,10 @@ pub struct Told {
 
 impl Ends {
     fn take(&mut self, owners: &SocketOwners, observation: &Observation<'_>) {
+        self.account.seen += 1;
         let observation = owners.attribute(observation);
         if self.own.takes(&observation) {
+            self.account.ignore(OWN);
             // Its owner is forgotten as others are.
             if let Event::Connection(event) = &observation.event
                 && matches!(event.phase, Phase::Closed(_))
@@ -79,6 +85,7 @@ impl Ends {
         match &observation.event {
             Event::Dns(question) => {
                 if self.relay.is_relayed(question) {
+                    self.account.ignore(RELAYED);
                     return;
                 }
                 told.queries += 1;
@@ -127,6 +134,8 @@ impl Flow {
             ends: Ends {
                 relay: Relay::default(),
                 own: Own::default(),
+                taken_before: engine.counters().events,
+                account: Ledger::default(),
                 engine,
                 events: EventsWriter::new(events),
                 emit,
@@ -163,6 +172,7 @@ impl Flow {
 
     /// Tells the engine something by itself.
     pub fn tell(&mut self, time: Timestamp, event: Event<'_>) {
+        self.ends.account.seen += 1;
         self.ends.tell(&Observation { time, host: HostId::Name(&self.host), event });
     }
 
@@ -175,17 +185,18 @@ impl Flow {
         self.tell(gap.until, Event::Gap(gap));
     }
 
-    /// A packet.
-    pub fn packet(&mut self, packet: &LivePacket<'_>) {
+    /// A packet; whether it could be read.
+    pub fn packet(&mut self, packet: &LivePacket<'_>) -> bool {
         let frame =
             Frame { time: packet.time, link: LinkType::RawIp, data: packet.bytes, wire_len: packet.length };
         let Ok(packet) = packet::decode(&frame) else {
             self.undecoded += 1;
-            return;
+            return false;
         };
         let Self { tracker, owners, ends, .. } = self;
         tracker.packet(&packet, &mut |observation| ends.take(owners, observation));
         self.forget();
+        true
     }
 
     /// News of a socket; `opener`: who opened it, if that is the news.
@@ -286,6 +297,14 @@ impl Flow {
     #[must_use]
     pub const fn told(&self) -> Told {
         self.ends.told
+    }
+
+    /// What became of the observations: all that came, what the engine says that it took, and what was left out before it.
+    #[must_use]
+    pub fn account(&self) -> Ledger {
+        let Ends { engine, account, taken_before, .. } = &self.ends;
+        let aggregated = engine.counters().events.saturating_sub(*taken_before);
+        Ledger { aggregated, ..account.clone() }
     }
 
     /// Packets that could not be decoded, and questions that were only passed on.

@@ -10,6 +10,7 @@ use sonde_common::human;
 use sonde_common::live::{Gap, GapCause, Unavailable};
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
 
+use super::account::Account;
 use super::own::OwnTraffic;
 use crate::sink::health::SinkHealth;
 
@@ -38,6 +39,8 @@ pub struct Health {
     pub parts: Vec<Part>,
     /// What it counted since it began.
     pub counters: Counters,
+    /// What became of all that was seen.
+    pub account: Account,
     /// What was lost since it began, by what it was; only what was lost at all.
     pub lost: BTreeMap<String, u64>,
     /// Times in which it was blind.
@@ -450,6 +453,7 @@ impl Health {
         for (what, count) in &self.lost {
             reasons.push(format!("{} {what} lost", human::count(*count)));
         }
+        reasons.extend(self.account.complaints());
         if let Some(failure) = &self.state.failure {
             reasons.push(format!("the state cannot be kept: {}", failure.reason));
         }

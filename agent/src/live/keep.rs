@@ -261,4 +261,63 @@ mod tests {
         let (keeper, _) = Keeper::open(&config(&folder.path().join("file")), "h", &clocks(3));
         assert!(keeper.health.failure.is_some() && keeper.health.path.is_none());
     }
+
+    #[test]
+    fn series_that_collide_under_one_key_do_not_under_another() {
+        use std::collections::BTreeMap;
+
+        use sonde_common::alert::Level;
+        use sonde_common::detect::beacon::BeaconDetector;
+        use sonde_common::detect::{Seen, What};
+        use sonde_common::event::{AppProtocol, ConnectionEvent, Names, Phase};
+        use sonde_common::net::{FiveTuple, Transport};
+        use sonde_common::process::Attribution;
+
+        const BUCKETS: u64 = 1 << 10;
+        let place = |seed: (u64, u64)| -> Vec<u64> {
+            let mut detector = BeaconDetector::new(32 << 20, seed);
+            for port in 0..4_000_u16 {
+                for call in 0..2 {
+                    let start = Timestamp::from_secs_nanos(1_700_000_000 + call * 60, 0);
+                    let (local, remote) =
+                        (([192, 0, 2, 1], 40_000).into(), ([203, 0, 113, 5], port + 1).into());
+                    let event = ConnectionEvent {
+                        tuple: FiveTuple { transport: Transport::Tcp, local, remote },
+                        start,
+                        process: None,
+                        program: None,
+                        attribution: Attribution::default(),
+                        names: Names::default(),
+                        protocol: AppProtocol::default(),
+                        ja4: None,
+                        phase: Phase::Opened,
+                    };
+                    let what = What::Connection(&event);
+                    let seen = Seen {
+                        time: start,
+                        process: None,
+                        program: None,
+                        name: "",
+                        fqdn: "",
+                        registrable: "",
+                        what,
+                    };
+                    detector.observe(&seen, |_, _| {});
+                }
+            }
+            let series = detector.iter().filter(|(_, _, label)| label.level == Level::Connection);
+            series.map(|(key, ..)| key % BUCKETS).collect()
+        };
+        let ours = seed();
+        assert_ne!(ours, seed(), "each start draws another");
+        // What an attacker knows: which destinations lie at one place, under a key of his own.
+        let (known, real) = (place((1, 2)), place(ours));
+        assert!(known.len() >= 3_900 && known.len() == real.len(), "{} {}", known.len(), real.len());
+        let mut together: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+        known.iter().enumerate().for_each(|(at, bucket)| together.entry(*bucket).or_default().push(at));
+        let aimed = together.values().max_by_key(|all| all.len()).unwrap();
+        let hit: std::collections::BTreeSet<u64> = aimed.iter().map(|at| real[*at]).collect();
+        // By chance two of a dozen may lie together again, in one of sixteen cases; four never do.
+        assert!(aimed.len() >= 9 && hit.len() + 3 >= aimed.len(), "{} of {} apart", hit.len(), aimed.len());
+    }
 }

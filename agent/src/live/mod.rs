@@ -1,5 +1,6 @@
 //! The live sensor: layers and packets in, in order of time; through the tracker, the attributor and the engine; alerts out.
 
+pub mod account;
 pub mod budget;
 pub mod clock;
 pub mod command;
@@ -13,6 +14,7 @@ pub mod identity;
 pub mod keep;
 pub mod known_good;
 pub mod layer;
+pub mod metrics;
 pub mod own;
 pub mod queue;
 pub mod relay;

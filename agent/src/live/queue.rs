@@ -75,8 +75,8 @@ impl Queue {
     }
 
     /// Hands out, in order of time, what happened until then, and what there is no room to hold; `Break` leaves it and all that
-    /// follows for the next time.
-    pub fn take(&mut self, until: Timestamp, each: &mut dyn FnMut(Next<'_>) -> ControlFlow<()>) {
+    /// follows for the next time. `each` is told whether it can: what there is no room to hold is not asked for again.
+    pub fn take(&mut self, until: Timestamp, each: &mut dyn FnMut(Next<'_>, bool) -> ControlFlow<()>) {
         if !self.sorted {
             // Sources tell in order for themselves, so this is a merge of a few runs; equal times keep the order they came in.
             self.items.sort_by_key(|item| item.time);
@@ -97,7 +97,7 @@ impl Queue {
                     Next::Packet(LivePacket { time: item.time, interface, bytes, length })
                 }
             };
-            if each(next).is_break() && !early {
+            if each(next, !early).is_break() && !early {
                 break;
             }
             self.early += u64::from(item.time > until);
@@ -177,7 +177,7 @@ mod tests {
 
     fn take(queue: &mut Queue, until: i64) -> Vec<(i64, Vec<u8>)> {
         let mut taken = Vec::new();
-        queue.take(at(until), &mut |next| {
+        queue.take(at(until), &mut |next, _| {
             taken.push(match next {
                 Next::Packet(packet) => (packet.time.nanos() / 1_000_000, packet.bytes.to_vec()),
                 Next::Event(event) => (event.time().nanos() / 1_000_000, Vec::new()),
@@ -206,7 +206,8 @@ mod tests {
         queue.event(gap(1));
         queue.event(gap(2));
         let mut seen = 0;
-        queue.take(at(9), &mut |_| {
+        queue.take(at(9), &mut |_, may_wait| {
+            assert!(may_wait);
             seen += 1;
             if seen == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -223,6 +224,20 @@ mod tests {
         assert_eq!((taken.len(), queue.early()), (100, 100));
         assert_eq!(taken[99].1, 99_i64.to_le_bytes());
         assert_eq!(take(&mut queue, 100)[0].1, 100_i64.to_le_bytes());
+    }
+
+    #[test]
+    fn what_there_is_no_room_to_hold_is_told_that_it_may_not_wait() {
+        let mut queue = Queue::new(2);
+        (0..5).for_each(|n| queue.event(gap(n)));
+        let mut asked = Vec::new();
+        queue.take(at(9), &mut |next, may_wait| {
+            let Next::Event(event) = next else { panic!("a packet") };
+            asked.push((event.time(), may_wait));
+            if may_wait { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert_eq!(asked, [(at(0), false), (at(1), false), (at(2), false), (at(3), true)]);
+        assert_eq!(take(&mut queue, 9).len(), 2);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use sonde_common::program::Program;
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
 use tracing::{error, info, warn};
 
+use super::account::{Account, OTHER_INTERFACE, UNDECODABLE};
 use super::budget::{Budget, Shift, Work};
 use super::clock::Clocks;
 use super::command::{Answer, Command};
@@ -78,6 +79,7 @@ pub struct Sensor {
     /// The clocks at the latest round.
     clocks: Clocks,
     lost: Lost,
+    account: Account,
     /// Those that the host is set up to ask, as last read.
     resolvers: Option<Result<Vec<std::net::IpAddr>, String>>,
     interfaces: Interfaces,
@@ -137,7 +139,9 @@ impl Sensor {
         let words =
             outbox.as_ref().map(|outbox| Words::new(Arc::clone(outbox), config, flow.engine(), clocks.wall));
         let mut queue = Queue::new(config.limits.held_events.get() as usize);
+        let mut account = Account::default();
         for event in sources.seed.drain(..) {
+            account.records.seen += 1;
             queue.event(event);
         }
         let mut sensor = Self {
@@ -158,6 +162,7 @@ impl Sensor {
             began: Instant::now(),
             clocks,
             lost: Lost::default(),
+            account,
             resolvers: None,
             interfaces: Interfaces::look(&config.capture.interfaces),
             drained: Vec::new(),
@@ -380,7 +385,8 @@ impl Sensor {
     }
 
     fn drain(&mut self, now: Timestamp) {
-        let Self { sources, queue, identities, drained, health, interfaces, budget, .. } = self;
+        let Self { sources, queue, identities, drained, health, interfaces, budget, account, .. } = self;
+        let records = &mut account.records;
         if let Some(layer) = &mut sources.layer {
             layer.drain(now, drained);
         }
@@ -390,6 +396,7 @@ impl Sensor {
             meter.drain(now, drained);
         }
         for event in drained.drain(..) {
+            records.seen += 1;
             if let (LiveEvent::Socket(event), Some(meter)) = (&event, &mut sources.meter)
                 && matches!(event.news, SocketNews::Opened(_))
             {
@@ -399,6 +406,7 @@ impl Sensor {
                 // Who a process is can be looked up at once: it may be gone soon.
                 LiveEvent::Process(event) => {
                     health.counters.process_events += 1;
+                    records.aggregated += 1;
                     identities.process(&event);
                 }
                 event => queue.event(event),
@@ -406,9 +414,12 @@ impl Sensor {
         }
         if let Some(packets) = &mut sources.packets {
             packets.drain(now, &mut |packet| {
+                records.seen += 1;
                 if interfaces.wanted.as_ref().is_none_or(|wanted| wanted.contains(&packet.interface)) {
                     health.counters.packets += 1;
                     queue.packet(packet);
+                } else {
+                    records.ignore(OTHER_INTERFACE);
                 }
             });
         }
@@ -429,6 +440,8 @@ impl Sensor {
             (GapCause::PacketsLost, lost.packets.saturating_sub(self.lost.packets)),
         ] {
             if count > 0 {
+                self.account.records.seen += count;
+                self.account.records.evicted += count;
                 self.blind(Gap { since, until, cause, lost: count });
             }
         }
@@ -438,6 +451,7 @@ impl Sensor {
     /// Notes that the sensor was blind, in its order among the events.
     fn blind(&mut self, gap: Gap) {
         self.note(gap);
+        self.account.records.seen += 1;
         self.queue.event(LiveEvent::Gap(gap));
     }
 
@@ -462,11 +476,19 @@ impl Sensor {
     /// Hands on what happened until then; returns whether something waits for its program to be looked at. `now`: how late it
     /// is, for who waits.
     fn hand_on(&mut self, until: Timestamp, now: Timestamp) -> bool {
-        let Self { queue, identities, flow, health, .. } = self;
+        let Self { queue, identities, flow, health, account, .. } = self;
+        let records = &mut account.records;
         let mut waiting = false;
-        queue.take(until, &mut |next| {
+        queue.take(until, &mut |next, may_wait| {
+            // Where there is no room to wait, what is known of the program by now has to do.
+            let now = if may_wait { now } else { Timestamp::from_nanos(i64::MAX) };
             match next {
-                Next::Packet(packet) => flow.packet(&packet),
+                Next::Packet(packet) => {
+                    if !flow.packet(&packet) {
+                        records.ignore(UNDECODABLE);
+                        return ControlFlow::Continue(());
+                    }
+                }
                 Next::Event(LiveEvent::Socket(event)) => {
                     let opener = match opener(identities, event, now) {
                         Ok(opener) => opener,
@@ -489,6 +511,7 @@ impl Sensor {
                 Next::Event(LiveEvent::Gap(gap)) => flow.gap(*gap, 0),
                 Next::Event(LiveEvent::Process(event)) => identities.process(event),
             }
+            records.aggregated += 1;
             ControlFlow::Continue(())
         });
         waiting
@@ -543,6 +566,9 @@ impl Sensor {
         for lost in identities.unavailable().iter().chain(&sources.unavailable) {
             health.lost(Role::Aid, lost);
         }
+        self.account.records.waiting = queued;
+        self.account.observations = flow.account();
+        health.account = self.account.clone();
         health.judge();
     }
 
@@ -570,6 +596,9 @@ impl Sensor {
             words.stopped(self.flow.engine(), self.clocks.wall);
         }
         self.keeper.save(self.flow.engine(), self.clocks.wall);
+        self.update_health();
+        let account = serde_json::to_string(&self.health.account).unwrap_or_default();
+        info!(%account, "what became of all that was seen");
         info!("the sensor stops");
         if let Some(outbox) = &self.outbox {
             outbox.stop();

@@ -84,10 +84,45 @@ fn under_its_unit_it_sees_and_keeps_two_capabilities() {
     assert!(sensor.stop().is_some_and(|status| status.success()));
 }
 
+/// Without CAP_NET_ADMIN the kernel does not tell of processes: whoever calls is read from `/proc` at that moment, and the
+/// sensor says so.
 #[test]
 fn without_kernel_programs_its_unit_leaves_enough_to_see() {
     let Some(stage) = Stage::new("hardened-plain", &[("http", 8080)]) else { return };
     let mut sensor = start(&stage, WITHOUT_EBPF, &["--attribution", "netlink"]);
+    assert!(
+        !capabilities(WITHOUT_EBPF).contains("net_admin"),
+        "the drop-in gives it: this case tries nothing"
+    );
     knows_curl(&stage, &sensor);
+    // Each call is a curl of its own that lives for some milliseconds.
+    let calls = |sensor: &Sensor| {
+        let opened = |event: &Value| {
+            event["type"] == "connection"
+                && event["remote_port"] == 8080
+                && matches!(event["phase"].as_str(), Some("opened" | "whole"))
+        };
+        sensor.events().into_iter().filter(opened).collect::<Vec<_>>()
+    };
+    let _calls = stage.dressed("curl", &stage.folder("more"), "beacon", 8080, 0.3);
+    let until = Instant::now() + Duration::from_secs(30);
+    while calls(&sensor).len() < 20 && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let all = calls(&sensor);
+    // A process stands with a call only where its program is known.
+    let named = |event: &&Value| event["process"]["pid"].is_u64();
+    let known = all.iter().filter(named).count();
+    assert!(
+        all.len() >= 20 && known * 2 >= all.len(),
+        "{known} of {} have their program: {all:#?}",
+        all.len()
+    );
+    let health = sensor.health();
+    let parts = health["parts"].as_array().unwrap();
+    let connector = parts.iter().find(|part| part["name"] == "events of processes (proc connector)");
+    let lost = &connector.unwrap_or_else(|| panic!("{health:#}"))["state"]["lost"];
+    assert!(lost["reason"].as_str().unwrap().contains("is read from /proc instead"), "{lost}");
+    assert!(lost["remedy"].as_str().unwrap().contains("CAP_NET_ADMIN"), "{lost}");
     assert!(sensor.stop().is_some_and(|status| status.success()));
 }

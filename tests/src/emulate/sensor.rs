@@ -26,6 +26,9 @@ pub struct Sensor {
     stdout: Lines,
     stderr: Lines,
     events: PathBuf,
+    /// The program that asks it, and where.
+    sonde: PathBuf,
+    socket: PathBuf,
 }
 
 impl Sensor {
@@ -54,7 +57,14 @@ impl Sensor {
         let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
         let stdout = child.stdout.take().map(gather).unwrap_or_default();
         let stderr = child.stderr.take().map(gather).unwrap_or_default();
-        let mut sensor = Self { child, stdout, stderr, events };
+        let mut sensor = Self {
+            child,
+            stdout,
+            stderr,
+            events,
+            sonde: crate::program::sonde(),
+            socket: folder.join("control"),
+        };
         if sensor.wait_for_log(RUNNING, PATIENCE) { Ok(sensor) } else { Err(sensor.end_of_log()) }
     }
 
@@ -111,6 +121,19 @@ impl Sensor {
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
+    /// How it says that it is.
+    ///
+    /// # Panics
+    /// If it does not say.
+    #[must_use]
+    pub fn health(&self) -> Value {
+        let mut command = Command::new(&self.sonde);
+        command.args(["status", "--format", "json", "--socket"]).arg(&self.socket);
+        let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -124,12 +147,41 @@ impl Sensor {
         }
     }
 
+    /// Holds what the sensor says at its end of all that it saw against itself: each thing went into detection, was left out by a
+    /// reason, or had no room; nothing waits any more.
+    fn accounted(&self) {
+        // The reader may be a moment behind the process.
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let line = loop {
+            let line = self.log().into_iter().find(|line| line.contains("what became of all that was seen"));
+            if line.is_some() || Instant::now() > deadline {
+                break line;
+            }
+            thread::sleep(Duration::from_millis(10));
+        };
+        // Built in front of the account, or ended in another way than by coming to its end.
+        let Some(line) = line else { return };
+        let text = line.find('{').zip(line.rfind('}')).and_then(|(from, to)| line.get(from..=to));
+        let account: Value = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        for name in ["records", "observations"] {
+            let ledger = account.get(name);
+            let count = |key: &str| ledger?.get(key)?.as_u64();
+            let reasons = ledger.and_then(|ledger| ledger.get("ignored")?.as_object());
+            let ignored = reasons.map(|reasons| reasons.values().filter_map(Value::as_u64).sum::<u64>());
+            let parts = [count("aggregated"), count("evicted"), count("waiting"), ignored];
+            let sum = parts.into_iter().try_fold(0, |sum, part| Some(sum + part?));
+            assert!(sum.is_some() && sum == count("seen"), "{name} are not accounted for: {line}");
+            assert_eq!(count("waiting"), Some(0), "{name} wait for ever: {line}");
+        }
+    }
+
     /// Asks it to end, and gives how it did; `None`: it hangs.
     pub fn stop(&mut self) -> Option<ExitStatus> {
         self.signal(Signal::TERM);
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Ok(Some(status)) = self.child.try_wait() {
+                self.accounted();
                 return Some(status);
             }
             thread::sleep(Duration::from_millis(20));

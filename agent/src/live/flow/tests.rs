@@ -241,3 +241,61 @@ fn a_gap_is_told_of_in_its_place() {
     let written = String::from_utf8(seen.events.all()).unwrap();
     assert!(written.contains("\"gap\"") && written.contains("events_lost"), "{written}");
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    /// All that is observed is taken by the engine, or left out by a reason that is counted: whatever comes, from whom, in any order.
+    #[test]
+    fn every_observation_is_accounted_for(
+        steps in proptest::collection::vec((0_u8..9, 0_u16..6, 0_u8..4, proptest::prelude::any::<[u8; 24]>()), 0..120)
+    ) {
+        let mut seen = start();
+        let us = implant(7);
+        seen.flow.own().set_process(Some(us.process));
+        let (mut time, mut read, mut packets) = (0_i64, 0_u64, 0_u64);
+        for (step, call, who, noise) in steps {
+            time += i64::from(noise[0]) * 100;
+            let flow = &mut seen.flow;
+            let news = |news| SocketEvent { time: at(time), socket: SocketId(u64::from(call)), tuple: call_tuple(call), news };
+            let opener = match who {
+                0 => None,
+                1 => Some(us.clone()),
+                other => Some(implant(u32::from(other) + 100)),
+            };
+            match step {
+                0 | 1 => flow.socket(&news(SocketNews::Opened(None)), opener),
+                2 => flow.socket(&news(SocketNews::Answered), None),
+                3 => flow.socket(&news(SocketNews::Closed(sonde_common::event::Totals { end: at(time), ..Default::default() })), None),
+                4 => {
+                    let name = format!("n{}.example.net", noise[1]);
+                    let question = Resolved {
+                        start: at(time),
+                        time: at(time),
+                        process: opener.as_ref().map(|opener| opener.process),
+                        attribution: EBPF,
+                        query: name,
+                        query_type: 1,
+                        response_code: None,
+                        addresses: Vec::new(),
+                    };
+                    flow.resolved(&question, opener.as_ref().map(|opener| &opener.program));
+                }
+                5 => {
+                    packets += 1;
+                    let packet = LivePacket { time: at(time), interface: 2, bytes: &noise, length: 24 };
+                    read += u64::from(flow.packet(&packet));
+                }
+                6 => flow.tick(at(time)),
+                7 => flow.gap(Gap { since: at(time - 10), until: at(time), cause: GapCause::EventsLost, lost: 1 }, 0),
+                _ => flow.review(at(time)),
+            }
+        }
+        seen.flow.finish();
+        let account = seen.flow.account();
+        proptest::prop_assert_eq!(account.difference(), 0, "{:?}", account);
+        proptest::prop_assert_eq!(packets - read, seen.flow.passed_over().0);
+        let own = account.ignored.get(OWN).copied().unwrap_or(0);
+        proptest::prop_assert!(own >= seen.flow.own().traffic().count);
+    }
+}

@@ -84,4 +84,23 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         assert!(private_folder(&file).is_err() && private_folder(&file.join("below")).is_err());
     }
+
+    #[test]
+    fn a_link_in_place_of_the_state_is_replaced_and_what_it_leads_to_is_left_alone() {
+        use crate::state::{Sections, StateFile};
+        let folder = tempfile::tempdir().unwrap();
+        let (victim, path) = (folder.path().join("victim"), folder.path().join("sensor.state"));
+        std::fs::write(&victim, "root:x:0:0").unwrap();
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+        let file = StateFile::new(path.clone(), 1 << 20);
+        let now = sonde_common::time::Timestamp::ZERO;
+        let loaded = file.load(now);
+        assert!(loaded.sections.is_empty() && !loaded.damage.is_empty(), "what it leads to is no state");
+        let mut sections = Sections::new();
+        sections.put("engine", vec![7; 100]);
+        file.save(&sections).unwrap();
+        assert!(std::fs::symlink_metadata(&path).unwrap().is_file(), "a file of its own");
+        assert_eq!(file.load(now).sections, sections);
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "root:x:0:0");
+    }
 }

@@ -1,6 +1,7 @@
 //! What a connection came to, by the last counters that the kernel told of it.
 
 use sonde_common::event::{Outcome, Totals};
+use sonde_common::net::Transport;
 use sonde_common::time::Timestamp;
 
 use super::diag::Row;
@@ -39,10 +40,20 @@ pub(super) fn totals(row: Option<&Row>, opened: Timestamp, now: Timestamp) -> To
     }
 }
 
+/// A destroy record.
+pub(super) fn destroyed(body: &[u8]) -> Option<Row> {
+    let transport = match Row::protocol(body)? {
+        6 => Transport::Tcp,
+        17 => Transport::Udp,
+        _ => return None,
+    };
+    Row::parse(body, transport)
+}
+
 #[cfg(test)]
 mod tests {
     use sonde_common::live::SocketId;
-    use sonde_common::net::{FiveTuple, Transport};
+    use sonde_common::net::FiveTuple;
 
     use super::super::diag::TcpInfo;
     use super::*;

@@ -5,19 +5,23 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
-use sonde_common::live::{ProcessEvent, ProcessStart};
+use sonde_common::live::{ProcessEvent, ProcessStart, Unavailable};
 use sonde_common::process::ProcessKey;
 use sonde_common::time::Timestamp;
 
 use super::cgroup::Cgroups;
 use super::clock;
-use super::diag::{ProcNews, proc_event};
+use super::diag::{ProcNews, new_thread, proc_event};
 use super::processes::{Alive, Processes};
 use super::procfs::Proc;
 use super::queue::lock;
 use super::socket::{Heard, Listener};
+
+/// How long the kernel may take to tell of a thread of our own.
+const PROOF: Duration = Duration::from_secs(1);
 
 /// What to do with each event: called in the connector's thread, so it must be quick.
 pub(super) type Take = Box<dyn FnMut(ProcessEvent) + Send>;
@@ -34,7 +38,8 @@ pub(super) struct Connector {
 impl Connector {
     /// Begins to listen, and keeps `processes` up to date.
     pub(super) fn start(boot: Timestamp, processes: Arc<Mutex<Processes>>, take: Take) -> io::Result<Self> {
-        let listener = Listener::processes()?;
+        let mut listener = Listener::processes()?;
+        prove(&mut listener)?;
         let proc = Proc::open(boot)?;
         // Listened to first and read then, so that none falls between.
         lock(&processes).refresh(&proc);
@@ -65,6 +70,37 @@ impl Drop for Connector {
             // It ends at once; had it panicked, that was said already.
             let _ = thread.join();
         }
+    }
+}
+
+/// Sees that events come, and are numbered as `/proc` numbers processes: a thread of our own has to be told of. In a process
+/// namespace of its own the kernel refuses without a word, or tells of the first namespace's numbers.
+fn prove(listener: &mut Listener) -> io::Result<()> {
+    let until = Instant::now() + PROOF;
+    let begun = thread::Builder::new().name("heard-of".into()).spawn(rustix::thread::gettid)?;
+    let thread = begun.join().map_err(|_| io::Error::other("a thread ended early"))?;
+    let wanted = u32::try_from(thread.as_raw_nonzero().get()).ok().map(|thread| (thread, std::process::id()));
+    let mut told = false;
+    while !told && Instant::now() < until {
+        if listener.hear(|message| told |= new_thread(message.body) == wanted) == Heard::Nothing {
+            thread::sleep(PROOF / 200);
+        }
+    }
+    let silent =
+        || io::Error::new(io::ErrorKind::TimedOut, "the kernel tells of no process of this namespace");
+    told.then_some(()).ok_or_else(silent)
+}
+
+/// What is lost without it.
+pub(super) fn missing(error: &io::Error) -> Unavailable {
+    let remedy = match error.kind() {
+        io::ErrorKind::PermissionDenied => "start the sensor with CAP_NET_ADMIN: it gives it up afterwards",
+        _ => "a kernel with CONFIG_PROC_EVENTS; run in the machine's first network and process namespace",
+    };
+    Unavailable {
+        what: "events of processes (proc connector)".to_owned(),
+        reason: format!("{error}; a caller is read from /proc instead, if it lives for some milliseconds"),
+        remedy: remedy.to_owned(),
     }
 }
 
@@ -183,7 +219,6 @@ impl Reader {
 mod tests {
     use std::process::Command;
     use std::sync::mpsc;
-    use std::time::{Duration, Instant};
 
     use super::*;
 

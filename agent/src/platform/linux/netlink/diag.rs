@@ -213,6 +213,16 @@ pub(super) fn proc_event(body: &[u8]) -> Option<(u64, ProcNews)> {
     Some((time, news))
 }
 
+/// Of a message of the proc connector: the thread that began, and its process.
+pub(super) fn new_thread(body: &[u8]) -> Option<(u32, u32)> {
+    /// `struct cn_msg` and the head of `struct proc_event`, with which the fields begin.
+    const FIELDS: usize = 20 + 16;
+    let field = |n: usize| u32_at(body, FIELDS + 4 * n);
+    // CN_IDX_PROC, CN_VAL_PROC, PROC_EVENT_FORK.
+    (u32_at(body, 0)? == 1 && u32_at(body, 4)? == 1 && u32_at(body, 20)? == 1).then_some(())?;
+    Some((field(2)?, field(3)?))
+}
+
 /// Asks the proc connector to begin (`PROC_CN_MCAST_LISTEN`).
 pub(super) fn listen_to_processes() -> Vec<u8> {
     let mut body = Vec::with_capacity(24);
@@ -324,6 +334,8 @@ mod tests {
         };
         assert_eq!(read(1, [11, 10, 20, 20]), Some(ProcNews::Fork { parent: 10, child: 20 }));
         assert_eq!(read(1, [11, 10, 21, 20]), None, "a new thread");
+        assert_eq!(new_thread(&connector(1, [11, 10, 21, 20])), Some((21, 20)));
+        assert_eq!(new_thread(&connector(2, [11, 10, 21, 20])), None);
         assert_eq!(read(2, [21, 20, 0, 0]), Some(ProcNews::Exec { pid: 20 }));
         assert_eq!(read(0x8000_0000, [20, 20, 0, 0]), Some(ProcNews::Exit { pid: 20 }));
         assert_eq!(read(0x8000_0000, [21, 20, 0, 0]), None, "a thread's end");
@@ -336,7 +348,7 @@ mod tests {
             let _ = Row::parse(&bytes, Transport::Tcp);
             let _ = Row::protocol(&bytes);
             let _ = TcpInfo::parse(&bytes);
-            let _ = proc_event(&bytes);
+            let _ = (proc_event(&bytes), new_thread(&bytes));
         }
 
         #[test]

@@ -19,6 +19,8 @@ use super::queue::lock;
 
 /// Longest time that one scan may take: as much as 10,000 processes need.
 const MAX_SCAN: Duration = Duration::from_millis(250);
+/// How often processes are read anew where the kernel does not tell of them, while somebody calls.
+const READ_EVERY: Duration = Duration::from_secs(1);
 /// Longest line of processes that inherit from each other.
 const MAX_LINE: usize = 8;
 
@@ -27,13 +29,14 @@ const MAX_LINE: usize = 8;
 pub(super) struct Finder {
     proc: Proc,
     processes: Arc<Mutex<Processes>>,
-    /// The connector keeps `processes` up to date; without it they are read anew for each scan.
+    /// The connector keeps `processes` up to date; without it they are read anew now and then.
     told: bool,
+    read: Option<Instant>,
 }
 
 impl Finder {
     pub(super) const fn new(proc: Proc, processes: Arc<Mutex<Processes>>, told: bool) -> Self {
-        Self { proc, processes, told }
+        Self { proc, processes, told, read: None }
     }
 
     /// The process that opened the socket of this inode, for which `uid` is the likely account. `asked` is when it called
@@ -43,21 +46,17 @@ impl Finder {
             return None;
         }
         let begun = Instant::now();
-        if !self.told {
-            lock(&self.processes).refresh(&self.proc);
-        }
-        let mut tried = lock(&self.processes).first(uid, clock::realtime());
-        let mut found = self.any(&tried, inode, begun);
-        if found.is_none() && self.told {
-            // The connector's thread may lag behind: who is in /proc and not known yet is newer than all that are.
-            let mut unknown = self.proc.pids().unwrap_or_default();
-            {
-                let processes = lock(&self.processes);
-                unknown.retain(|&pid| processes.get(pid).is_none());
+        let likely = || lock(&self.processes).first(uid, clock::realtime());
+        // Where the connector tells of those that began, they are among the likely ones; where it does not, they are not known.
+        let ways: [&dyn Fn() -> Vec<u32>; 2] =
+            if self.told { [&likely, &|| self.unknown()] } else { [&|| self.unknown(), &likely] };
+        let (mut tried, mut found) = (Vec::new(), None);
+        for way in ways {
+            if found.is_none() {
+                let pids = way();
+                found = self.any(&pids, inode, begun);
+                tried.extend(pids);
             }
-            unknown.reverse();
-            found = self.any(&unknown, inode, begun);
-            tried.extend(unknown);
         }
         if found.is_none() {
             let rest = lock(&self.processes).rest(uid, &tried);
@@ -67,6 +66,24 @@ impl Finder {
         let owner = self.opener(key, stat, inode, asked)?;
         lock(&self.processes).owned(owner.pid);
         Some(owner)
+    }
+
+    /// Who is in `/proc` and not known yet, newest first: such a process is newer than all that are.
+    fn unknown(&self) -> Vec<u32> {
+        let mut pids = self.proc.pids().unwrap_or_default();
+        let processes = lock(&self.processes);
+        pids.retain(|&pid| processes.get(pid).is_none());
+        pids.reverse();
+        pids
+    }
+
+    /// Reads all processes anew, where nothing else keeps them up to date and the last time is long ago: to be called when nobody
+    /// waits for an answer.
+    pub(super) fn keep_up(&mut self) {
+        if !self.told && self.read.is_none_or(|read| read.elapsed() >= READ_EVERY) {
+            lock(&self.processes).refresh(&self.proc);
+            self.read = Some(Instant::now());
+        }
     }
 
     fn any(&self, pids: &[u32], inode: u32, begun: Instant) -> Option<(ProcessKey, Stat)> {
@@ -89,7 +106,8 @@ impl Finder {
     }
 
     /// Looks at every process once, so that the first search knows which have sockets.
-    pub(super) fn look_at_all(&self) {
+    pub(super) fn look_at_all(&mut self) {
+        self.keep_up();
         let all = lock(&self.processes).rest(0, &[]);
         // No socket has the inode 0.
         self.any(&all, 0, Instant::now());

@@ -11,16 +11,17 @@ use sonde_common::net::{FiveTuple, Transport};
 use sonde_common::process::{Attribution, Method, ProcessKey, Quality};
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
 
-use super::closing::{Gone, totals};
+use super::closing::{Gone, destroyed, totals};
 use super::connector::Connector;
 use super::diag::{Row, state};
+use super::introduce::Introductions;
 use super::meter::{ExchangeMeter, listened, living, outgoing};
 use super::processes::Processes;
 use super::procfs::Proc;
 use super::queue::{Queue, lock};
 use super::socket::{DiagSocket, Heard, Listener};
 use super::watch::{HolderThread, Seen, Shared, SynThread, Told, process_taker, start_in};
-use super::{clock, self_test, unavailable};
+use super::{clock, connector, self_test, unavailable};
 use crate::live::layer::Layer;
 use crate::platform::linux::namespaces::Spaces;
 
@@ -117,6 +118,7 @@ impl NetlinkLayer {
             processes: Arc::clone(&processes),
             queue: Queue::new(options.queue),
             told: AtomicBool::new(true),
+            introductions: Mutex::new(Introductions::new(options.boot).map_err(failed)?),
             lost: 0.into(),
         });
         let watched = Arc::new(Mutex::new(Spaces::new().map_err(failed)?));
@@ -125,11 +127,7 @@ impl NetlinkLayer {
         let connector = take.and_then(|take| Connector::start(options.boot, processes, take));
         let connector = connector.map_err(|error| {
             shared.told.store(false, Ordering::Relaxed);
-            missing.push(unavailable(
-                "events of processes, and owners that live less than a few milliseconds",
-                &error,
-                "a kernel with CONFIG_PROC_EVENTS; run in the first network and pid namespace",
-            ));
+            missing.push(connector::missing(&error));
         });
         // The sensor's own namespace must work; the others are followed as they come.
         let first = SynThread::start(lock(&watched).own(), port, Arc::clone(&shared))?;
@@ -171,7 +169,7 @@ impl NetlinkLayer {
         self.next_namespaces = now.plus_nanos(NAMESPACE_INTERVAL);
         self.read_new_spaces(now, false);
         self.read_udp(now, false, &mut Vec::new());
-        if let Ok(finder) = self.shared.finder() {
+        if let Ok(mut finder) = self.shared.finder() {
             finder.look_at_all();
         }
         let silent = self.spaces.iter_mut().any(|(_, space)| space.destroyed.is_none());
@@ -448,14 +446,4 @@ fn due(now: Timestamp, next: Timestamp, interval: i64) -> bool {
 fn closed(socket: SocketId, known: &Known, now: Timestamp, row: Option<&Row>) -> LiveEvent {
     let news = SocketNews::Closed(totals(row, known.opened, now));
     LiveEvent::Socket(SocketEvent { time: now, socket, tuple: known.tuple, news })
-}
-
-/// A destroy record.
-fn destroyed(body: &[u8]) -> Option<Row> {
-    let transport = match Row::protocol(body)? {
-        6 => Transport::Tcp,
-        17 => Transport::Udp,
-        _ => return None,
-    };
-    Row::parse(body, transport)
 }

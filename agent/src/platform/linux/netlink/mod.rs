@@ -8,6 +8,7 @@ mod diag;
 mod exchange;
 mod finder;
 mod holders;
+mod introduce;
 mod layer;
 mod meter;
 mod poll;

@@ -19,6 +19,8 @@ use super::cgroup::Cgroups;
 const NANOS_PER_TICK: i64 = 10_000_000;
 /// `PF_KTHREAD`: holds no descriptors.
 const KERNEL_THREAD: u32 = 0x0020_0000;
+/// `PF_FORKNOEXEC`: a copy of its parent that began no program of its own.
+const COPY: u32 = 0x40;
 /// Longest path that the kernel gives out.
 const PATH_MAX: usize = 4096;
 /// Room for directory entries: those of some 1,000 descriptors.
@@ -29,6 +31,7 @@ const ENTRIES: usize = 32 << 10;
 pub(super) struct Stat {
     pub(super) parent: u32,
     pub(super) kernel: bool,
+    pub(super) copy: bool,
     /// Since boot, in ticks.
     start: u64,
 }
@@ -41,7 +44,7 @@ impl Stat {
         let parent = number(fields.nth(1)?)?;
         let flags: u32 = number(fields.nth(4)?)?;
         let start = number(fields.nth(12)?)?;
-        Some(Self { parent, kernel: flags & KERNEL_THREAD != 0, start })
+        Some(Self { parent, kernel: flags & KERNEL_THREAD != 0, copy: flags & COPY != 0, start })
     }
 }
 
@@ -235,9 +238,11 @@ mod tests {
     #[test]
     fn a_name_full_of_brackets_hides_no_field() {
         let stat = Stat::parse(LINE).unwrap();
-        assert_eq!(stat, Stat { parent: 17, kernel: false, start: 123_456 });
+        assert_eq!(stat, Stat { parent: 17, kernel: false, copy: false, start: 123_456 });
         let kernel = b"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 7 0";
         assert!(Stat::parse(kernel).unwrap().kernel);
+        let worker = b"9 (nginx) S 8 8 8 0 -1 4194624 0 0 0 0 0 0 0 0 20 0 1 0 7 0";
+        assert!(Stat::parse(worker).unwrap().copy);
     }
 
     #[test]

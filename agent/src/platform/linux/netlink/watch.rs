@@ -20,6 +20,7 @@ use super::clock;
 use super::connector::Take;
 use super::diag::{Row, state};
 use super::finder::Finder;
+use super::introduce::Introductions;
 use super::processes::Processes;
 use super::procfs::Proc;
 use super::queue::{Queue, lock};
@@ -79,6 +80,8 @@ pub(super) struct Shared {
     pub(super) queue: Queue<Told>,
     /// The proc connector works.
     pub(super) told: AtomicBool,
+    /// Tells of callers where the connector does not.
+    pub(super) introductions: Mutex<Introductions>,
     /// Calls that the kernel had no room for, or could not tell of.
     pub(super) lost: AtomicU64,
 }
@@ -87,6 +90,15 @@ impl Shared {
     pub(super) fn finder(&self) -> io::Result<Finder> {
         let told = self.told.load(Ordering::Relaxed);
         Ok(Finder::new(Proc::open(self.boot)?, Arc::clone(&self.processes), told))
+    }
+
+    /// Tells who an owner is, where nothing else does.
+    fn introduce(&self, owner: Option<ProcessKey>, time: Timestamp) {
+        if let Some(owner) = owner.filter(|_| !self.told.load(Ordering::Relaxed))
+            && let Some(event) = lock(&self.introductions).introduce(owner, time)
+        {
+            self.queue.push(Told::Process(event));
+        }
     }
 }
 
@@ -190,8 +202,10 @@ impl Watching {
         let row = row.filter(|row| row.state != state::TIME_WAIT);
         let owner = row.and_then(|row| self.finder.find(row.inode, row.uid, Some(time)));
         let looked = clock::realtime();
+        self.shared.introduce(owner, time);
         let seen = Seen { space: self.space, time, tuple: syn.tuple, row, owner, looked };
         self.shared.queue.push(Told::Syn(seen));
+        self.finder.keep_up();
     }
 }
 
@@ -202,11 +216,13 @@ pub(super) struct HolderThread(SyncSender<(u64, Row, Timestamp, bool)>);
 impl HolderThread {
     pub(super) fn start(shared: Arc<Shared>) -> io::Result<Self> {
         let (send, receive): (_, Receiver<(u64, Row, Timestamp, bool)>) = sync_channel(MAX_WAITING);
-        let finder = shared.finder()?;
+        let mut finder = shared.finder()?;
         thread::Builder::new().name("socket-holders".into()).spawn(move || {
             for (space, row, time, found) in receive {
                 let owner = finder.find(row.inode, row.uid, None);
+                shared.introduce(owner, time);
                 shared.queue.push(Told::Row { space, row, time, owner, found });
+                finder.keep_up();
             }
         })?;
         Ok(Self(send))

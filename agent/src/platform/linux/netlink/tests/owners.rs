@@ -127,7 +127,7 @@ fn search_costs() {
     let mut all = Processes::default();
     all.refresh(&Proc::open(boot()).unwrap());
     let processes = Arc::new(Mutex::new(all));
-    let finder = finder::Finder::new(Proc::open(boot()).unwrap(), Arc::clone(&processes), true);
+    let mut finder = finder::Finder::new(Proc::open(boot()).unwrap(), Arc::clone(&processes), true);
     let mut costs = Vec::new();
     for round in 0..3 {
         if round == 1 {
