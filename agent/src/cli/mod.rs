@@ -23,6 +23,8 @@ mod status;
 mod suggest;
 mod top;
 
+pub(crate) use sinks::lines as sink_lines;
+
 use clap::{Parser, Subcommand};
 
 use crate::exit::Exit;

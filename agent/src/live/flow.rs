@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use sonde_common::activity::Activity;
 use sonde_common::alert::Alert;
 use sonde_common::attribute::{Opener, SocketOwners};
 use sonde_common::conntrack::Tracker;
@@ -46,6 +47,8 @@ struct Ends {
     /// Connections of which all was told.
     closed: Vec<(FiveTuple, Timestamp)>,
     told: Told,
+    /// How much happened when, for the console.
+    activity: Option<Activity>,
 }
 
 /// What was told since the sensor began.
@@ -99,6 +102,9 @@ impl Ends {
 
     fn tell(&mut self, observation: &Observation<'_>) {
         self.events.write(observation);
+        if let Some(activity) = &mut self.activity {
+            activity.observe(observation);
+        }
         let Self { engine, emit, told, .. } = self;
         engine.observe(observation, &mut |alert| {
             told.alerts += 1;
@@ -132,9 +138,21 @@ impl Flow {
                 emit,
                 closed: Vec::new(),
                 told: Told::default(),
+                activity: None,
             },
             undecoded: 0,
         }
+    }
+
+    /// Has it count how much happened when, for the console.
+    pub fn keep_activity(&mut self) {
+        self.ends.activity = Some(Activity::default());
+    }
+
+    /// How much happened when, if that is counted.
+    #[must_use]
+    pub const fn activity(&self) -> Option<&Activity> {
+        self.ends.activity.as_ref()
     }
 
     /// The machine has these addresses now.
