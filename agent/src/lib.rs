@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod cli;
+pub mod console;
 pub mod control;
 mod events;
 pub mod exit;

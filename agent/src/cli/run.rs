@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use super::failure::Failure;
 use super::output::{Format, Output, Style};
 use super::settings;
+use crate::console::{self, Console, ConsoleError};
 use crate::control::{self, Heartbeat, Reread, Setup};
 use crate::exit::Exit;
 use crate::live::command;
@@ -39,6 +40,7 @@ use crate::telemetry;
 #[command(after_help = "\
 Examples:
   sudo sonde run                             everything that works here; alerts as they happen
+  sudo sonde run --console                   the same, and a live page for a browser on this machine
   sudo sonde run --attribution netlink       without kernel programs
   sudo sonde run --events seen.ndjson        keep what was seen; `sonde replay seen.ndjson` gives the same alerts
 
@@ -62,6 +64,9 @@ pub(super) struct Arguments {
     /// Lay a setting over the configuration, such as state.dir=""
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Serve a live page on this machine's loopback; the address with its token is printed [default: any free port]
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = console::DEFAULT)]
+    console: Option<String>,
     /// Started by the service manager of Windows
     #[arg(long, hide = true)]
     service: bool,
@@ -100,7 +105,8 @@ impl Arguments {
 
         // The socket first: a second sensor is to end before it touches anything.
         let (commander, commands) = command::channel();
-        let (feeds_to, hints_to) = (commander.clone(), commander.clone());
+        let console_at = self.console.as_deref().map(console::address).transpose().map_err(no_console)?;
+        let (feeds_to, hints_to, looks) = (commander.clone(), commander.clone(), commander.clone());
         let heartbeat = Heartbeat::default();
         let path = settings::file(self.config.as_deref());
         let stdout = self.stdout(config.alerts.guidance);
@@ -108,6 +114,10 @@ impl Arguments {
         let control = Setup::of(&config, commander, heartbeat.clone(), reread)
             .and_then(control::start)
             .map_err(|error| Failure(Exit::Permission, error.to_string()))?;
+
+        // Before rights are given up: a port below 1,024 takes one.
+        let console =
+            console_at.map(|address| console::start(address, looks)).transpose().map_err(no_console)?;
 
         let (keeper, kept) = Keeper::open(&config, &host, &clocks);
         let wanted = Wanted {
@@ -135,11 +145,17 @@ impl Arguments {
         let outbox = outbox(&config, &host, &own, clocks.wall)
             .map_err(|error| Failure(Exit::Internal, format!("no thread for the sinks: {error}")))?;
         let outbox = Arc::new(outbox);
-        let emit = emit(stdout, Arc::clone(&outbox));
+        let bell = console.as_ref().map(Console::bell);
+        let emit = emit(stdout, Arc::clone(&outbox), bell);
 
         let memory = config.limits.memory;
         let mut flow = Flow::new(host, memory.tracking_bytes(), kept.engine, events, emit);
         flow.own().set_sockets(own);
+        if let Some(console) = &console {
+            flow.keep_activity();
+            health.active(Role::Aid, "console");
+            tell(console, config.state.dir.get().map(Path::new));
+        }
         let feeds = FeedReader::start(config.feeds.clone(), feeds_to)
             .map_err(|error| Failure(Exit::Internal, format!("no thread to read feeds: {error}")))?;
         let state = config.state.dir.get().map(PathBuf::from);
@@ -152,6 +168,7 @@ impl Arguments {
         service::notify(Notice::Ready);
         info!("the sensor is running");
         sensor.run(&commands, &heartbeat);
+        drop(console);
         control.finish();
         Ok(Exit::Done)
     }
@@ -191,10 +208,17 @@ fn confine(wanted: bool, needs: Needs, health: &mut Health) {
 
 /// Hands alerts to the sinks, and writes them to stdout. A reader that went away or a full disk ends the output, not the
 /// sensor.
-fn emit(stdout: Output<std::io::Stdout>, outbox: Arc<Outbox>) -> Emit {
+fn emit(
+    stdout: Output<std::io::Stdout>,
+    outbox: Arc<Outbox>,
+    bell: Option<Arc<tokio::sync::Notify>>,
+) -> Emit {
     let mut out = Some(stdout);
     Box::new(move |alert: Alert| {
         outbox.alert(&alert);
+        if let Some(bell) = &bell {
+            bell.notify_one();
+        }
         if alert.severity < Severity::Medium {
             return;
         }
@@ -223,6 +247,37 @@ fn outbox(config: &Config, host: &str, own: &OwnSockets, since: Timestamp) -> st
         guidance: config.alerts.guidance,
         own: own.clone(),
     })
+}
+
+/// Says where the console is. The token is for whoever started the sensor: it goes to stderr, and where that is a log that others
+/// read, to a file that only the sensor's account can.
+#[expect(clippy::print_stderr, reason = "the log may be kept and shipped, and the token is in no log")]
+fn tell(console: &Console, state: Option<&Path>) {
+    let address = console.address();
+    if !service::stderr_is_journal() && service::log_file().is_none() {
+        eprintln!("Console: {}", console.url());
+        info!(%address, "the console is open; its token is not logged");
+        return;
+    }
+    let Some(file) = state.map(|state| state.join("console.url")) else {
+        warn!(%address, "the console's token is nowhere to be put: set state.dir, or run it in a terminal");
+        return;
+    };
+    let written =
+        crate::platform::files::private(&file).and_then(|mut file| writeln!(file, "{}", console.url()));
+    match written {
+        Ok(()) => {
+            info!(%address, file = %file.display(), "the console is open; the file has its address with the token")
+        }
+        Err(error) => {
+            warn!(%address, file = %file.display(), %error, "the console's token cannot be written")
+        }
+    }
+}
+
+fn no_console(error: ConsoleError) -> Failure {
+    let exit = if matches!(error, ConsoleError::Address { .. }) { Exit::Usage } else { Exit::Permission };
+    Failure(exit, error.to_string())
 }
 
 /// Why nothing can be seen, with what helps.

@@ -144,7 +144,7 @@ fn listed(config: &Config, running: Option<&(BTreeMap<String, SinkHealth>, Times
 }
 
 /// How a sink is, in lines for people.
-pub(super) fn lines(health: &SinkHealth, now: Timestamp) -> Vec<String> {
+pub(crate) fn lines(health: &SinkHealth, now: Timestamp) -> Vec<String> {
     let n = human::count;
     let counts = &health.counts;
     let mut lines = vec![format!(

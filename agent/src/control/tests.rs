@@ -25,7 +25,11 @@ fn pretend(commands: Receiver<Command>) -> JoinHandle<Vec<Request>> {
         while let Ok(command) = commands.recv() {
             match command {
                 Command::Stop => break,
-                Command::Reload(_) | Command::ReloadFailed(_) | Command::Feeds(_) | Command::Hints(_) => {}
+                Command::Look(_)
+                | Command::Reload(_)
+                | Command::ReloadFailed(_)
+                | Command::Feeds(_)
+                | Command::Hints(_) => {}
                 Command::Ask(request, reply) => {
                     if matches!(*request, Request::Alerts { .. }) {
                         // Never answered.

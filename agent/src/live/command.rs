@@ -6,6 +6,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use serde::{Deserialize, Serialize};
+use sonde_common::activity::Activity;
 use sonde_common::alert::{Alert, Severity};
 use sonde_common::config::Config;
 use tokio::sync::oneshot;
@@ -23,6 +24,8 @@ pub const MAX_ROWS: usize = 4_096;
 pub enum Command {
     /// Answer.
     Ask(Box<Request>, Reply),
+    /// Let the console see.
+    Look(Look),
     /// Go on with this configuration, which was parsed and checked. State is kept.
     Reload(Box<Config>),
     /// Go on with the old configuration, and say why a new one was not taken.
@@ -33,6 +36,45 @@ pub enum Command {
     Hints(Box<super::hints::News>),
     /// Save the state, say what is left to say, and end.
     Stop,
+}
+
+/// A look of the console at the sensor. It is no [`Request`]: it never comes over the control socket.
+#[derive(Debug)]
+pub struct Look {
+    /// What was seen last; with the same, findings are left out.
+    pub since: Option<Stamp>,
+    /// Findings wanted.
+    pub most: usize,
+    /// Where it arrives.
+    pub reply: oneshot::Sender<Box<Glance>>,
+}
+
+/// What the console sees.
+#[derive(Clone, Debug)]
+pub struct Glance {
+    /// How the sensor is.
+    pub health: Health,
+    /// The known-good entries.
+    pub allowed: Vec<Entry>,
+    /// What the findings come from.
+    pub stamp: Stamp,
+    /// The findings, best first; `None`: nothing they come from has changed.
+    pub findings: Option<std::sync::Arc<Rows>>,
+    /// How much happened when.
+    pub activity: Option<Activity>,
+    /// How long it took the sensor's thread.
+    pub took: std::time::Duration,
+}
+
+/// Figures that change whenever findings may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// Observations that the engine took.
+    pub observations: u64,
+    /// Alerts emitted.
+    pub alerts: u64,
+    /// Known-good entries, those that were ever made, and what they held back.
+    pub known_good: (usize, u64, u64),
 }
 
 /// What can be asked.

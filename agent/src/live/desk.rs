@@ -5,7 +5,7 @@ use sonde_common::engine::{Engine, rank};
 use sonde_common::suppress::DraftError;
 use sonde_common::time::Timestamp;
 
-use super::command::{Answer, Entry, MAX_ROWS, Refusal, RefusalCode, Request, Rows, Wish};
+use super::command::{Answer, Entry, MAX_ROWS, Refusal, RefusalCode, Request, Rows, Stamp, Wish};
 use super::health::Health;
 use super::known_good;
 
@@ -46,6 +46,25 @@ pub fn answer(
         Request::Allowed => Ok(engine.allowed().iter().map(known_good::entry).collect()),
     };
     allowed.map_or_else(Answer::Refused, Answer::Allowed)
+}
+
+/// What findings come from, in figures.
+pub fn stamp(engine: &Engine, health: &Health) -> Stamp {
+    let entries = engine.allowed();
+    let made = entries.iter().fold(0_u64, |sum, entry| sum.wrapping_add(entry.id));
+    Stamp {
+        observations: engine.counters().events,
+        alerts: health.counters.alerts_emitted,
+        known_good: (entries.len(), made, entries.iter().map(|entry| entry.suppressed).sum()),
+    }
+}
+
+/// What the console shows: each series and each alert, and of a finding that is both the row that says most.
+pub fn findings(engine: &Engine, most: usize) -> Rows {
+    let mut all = engine.series();
+    let told: std::collections::BTreeSet<_> = all.iter().map(|row| row.id).collect();
+    all.extend(engine.alerts().filter(|alert| !told.contains(&alert.id)));
+    rows(engine, all, Severity::Info, most)
 }
 
 fn allow(engine: &mut Engine, wish: &Wish, now: Timestamp) -> Result<Vec<Entry>, Refusal> {

@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use sonde_common::activity::Activity;
 use sonde_common::alert::Alert;
 use sonde_common::attribute::{Opener, SocketOwners};
 use sonde_common::conntrack::Tracker;
@@ -50,6 +51,8 @@ struct Ends {
     account: Ledger,
     /// What an engine that was restored had taken before.
     taken_before: u64,
+    /// How much happened when, for the console.
+    activity: Option<Activity>,
 }
 
 /// What was told since the sensor began.
@@ -106,6 +109,9 @@ impl Ends {
 
     fn tell(&mut self, observation: &Observation<'_>) {
         self.events.write(observation);
+        if let Some(activity) = &mut self.activity {
+            activity.observe(observation);
+        }
         let Self { engine, emit, told, .. } = self;
         engine.observe(observation, &mut |alert| {
             told.alerts += 1;
@@ -141,9 +147,21 @@ impl Flow {
                 emit,
                 closed: Vec::new(),
                 told: Told::default(),
+                activity: None,
             },
             undecoded: 0,
         }
+    }
+
+    /// Has it count how much happened when, for the console.
+    pub fn keep_activity(&mut self) {
+        self.ends.activity = Some(Activity::default());
+    }
+
+    /// How much happened when, if that is counted.
+    #[must_use]
+    pub const fn activity(&self) -> Option<&Activity> {
+        self.ends.activity.as_ref()
     }
 
     /// The machine has these addresses now.

@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use super::account::{Account, OTHER_INTERFACE, UNDECODABLE};
 use super::budget::{Budget, Shift, Work};
 use super::clock::Clocks;
-use super::command::{Answer, Command};
+use super::command::{Answer, Command, Glance, Look};
 use super::desk;
 use super::feeds::{FeedReader, News};
 use super::flow::Flow;
@@ -193,6 +193,7 @@ impl Sensor {
             match commands.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(Command::Ask(request, reply)) => reply.send(self.answer(&request)),
+                Ok(Command::Look(look)) => self.show(look),
                 Ok(Command::Reload(config)) => self.reload(*config),
                 Ok(Command::ReloadFailed(reason)) => {
                     let time = self.clocks.wall;
@@ -237,6 +238,27 @@ impl Sensor {
             words.answered(request, &answer, self.clocks.wall);
         }
         answer
+    }
+
+    /// Lets the console see.
+    fn show(&mut self, Look { since, most, reply }: Look) {
+        let began = Instant::now();
+        self.update_health();
+        let engine = self.flow.engine();
+        let stamp = desk::stamp(engine, &self.health);
+        let findings = (since != Some(stamp)).then(|| Arc::new(desk::findings(engine, most)));
+        let allowed = engine.allowed().iter().map(super::known_good::entry).collect();
+        let activity = self.flow.activity().cloned();
+        let took = began.elapsed();
+        // A page that was closed is no concern.
+        let _ = reply.send(Box::new(Glance {
+            health: self.health.clone(),
+            allowed,
+            stamp,
+            findings,
+            activity,
+            took,
+        }));
     }
 
     /// Goes on with another configuration. What the sources and tables were made with stays until a restart.

@@ -15,7 +15,7 @@ use sonde_common::time::Timestamp;
 use crate::picture::points::signed;
 use crate::picture::{gauge, intervals, lifeline, points, raster, sizes};
 use crate::told::Told;
-use crate::{MAX_WITH_QUERIES, View, anchor, shell};
+use crate::{MAX_WITH_QUERIES, View, anchor, live, shell};
 
 /// When an allow rule ends that is offered for pasting: so that it is looked at again.
 const EXPIRES: &str = "90d";
@@ -31,21 +31,21 @@ pub(crate) fn section(report: &View<'_>, index: usize, alert: &Alert) -> Markup 
     html! {
         section class={ "finding s-" (alert.severity) } id=(id) aria-labelledby=(title) {
             (steps_between(report, index))
-            (verdict(alert, &title))
+            (verdict(report, alert, &title))
             (key_figures(alert))
             div.pair {
                 (who(alert))
-                (whom(alert))
+                (whom(report, alert))
             }
             (indicators(alert))
             (when(report, alert, &gaps))
             div.pair { (interval_panel(alert)) (size_panel(alert)) }
             div.panel { h2 { "Why this score" } (points::waterfall(alert)) (not_known(alert)) }
-            @if facts::is_alert(alert) { div.pair { (would_be_benign(alert)) (allow_rule(alert)) } }
+            @if facts::is_alert(alert) { div.pair { (would_be_benign(alert)) (allow_rule(report, alert)) } }
             (names(alert))
             (profile(alert))
             (attack(alert))
-            (next::steps(alert, index < MAX_WITH_QUERIES))
+            (next::steps(alert, index < MAX_WITH_QUERIES || report.live.is_some()))
             (callbacks(alert))
         }
     }
@@ -70,7 +70,7 @@ fn steps_between(report: &View<'_>, index: usize) -> Markup {
     }
 }
 
-fn verdict(alert: &Alert, title: &str) -> Markup {
+fn verdict(report: &View<'_>, alert: &Alert, title: &str) -> Markup {
     html! {
         header.verdict {
             p.kind { (shell::badge(alert.severity)) " " (Told(native::rule_name(alert.class))) }
@@ -86,7 +86,8 @@ fn verdict(alert: &Alert, title: &str) -> Markup {
                 p.note { "By its points alone it would be " (alone) "; with what is not known of it, severity stops at " (alert.severity) "." }
             }
             @if let Some(held) = &alert.suppressed_by {
-                p.held { "Held back by known-good entry " (held.entry) ": " (Told(&held.reason)) ". Lift it with " code { "sonde unallow " (held.entry) } "." }
+                p.held { "Held back by known-good entry " (held.entry) ": " (Told(&held.reason)) ". Lift it with " code { "sonde unallow " (held.entry) } "."
+                    @if report.live.is_some() { " " (live::lift(held.entry)) } }
             }
             p.id { "Finding " code { (alert.id) } }
         }
@@ -271,10 +272,11 @@ fn would_be_benign(alert: &Alert) -> Markup {
     }
 }
 
-fn allow_rule(alert: &Alert) -> Markup {
+fn allow_rule(report: &View<'_>, alert: &Alert) -> Markup {
     html! {
         div.panel {
             h2 { "If it is yours: the allow rule" }
+            @if report.live.is_some() && alert.suppressed_by.is_none() { (live::allow_form(alert)) }
             @match allow::command(alert, REASON, EXPIRES) {
                 Ok(command) => {
                     pre.copy tabindex="0" aria-label="Command" { code { (Told(&command)) } }
@@ -287,7 +289,7 @@ fn allow_rule(alert: &Alert) -> Markup {
     }
 }
 
-fn whom(alert: &Alert) -> Markup {
+fn whom(report: &View<'_>, alert: &Alert) -> Markup {
     let destination = &alert.destination;
     let claimed = !destination.sni.is_empty() || !destination.connect_host.is_empty();
     html! {
@@ -296,7 +298,7 @@ fn whom(alert: &Alert) -> Markup {
             (fact_list(&facts::called(alert)))
             dl.facts {
                 @if destination.autonomous_system.is_none() && destination.ip.is_some() { dt { "network" } dd.soft { "not known" } }
-                dt { "first seen" } dd { (seconds(alert.evidence.first_seen)) " in this input"
+                dt { "first seen" } dd { (seconds(alert.evidence.first_seen)) (if report.live.is_some() { " by this sensor" } else { " in this input" })
                     @if alert.parts.iter().any(|part| part.name == "new_destination") { ", and not known on this host before" } }
                 dt { "look-ups" }
                 dd { @if let Some(dns) = &alert.dns { (counted(dns.queries.into(), "query", "queries")) ", see below" }

@@ -8,6 +8,7 @@
 mod activity;
 mod finding;
 mod lists;
+pub mod live;
 mod overview;
 mod picture;
 mod ranking;
@@ -56,6 +57,8 @@ pub struct Report<'a> {
     pub lost: Option<String>,
     /// How much happened when.
     pub activity: Option<&'a Activity>,
+    /// The sensor that tells of it, where the page is a live one.
+    pub live: Option<&'a live::Sensor>,
 }
 
 impl Report<'_> {
@@ -75,13 +78,21 @@ struct View<'a> {
 impl<'a> View<'a> {
     /// What keeps no rhythm and is no alert has a row only: there is no more to say of it.
     fn new(report: &'a Report<'a>) -> Self {
+        if report.live.is_some() {
+            // One page is made at a time.
+            let regular = |alert: &&Alert| facts::is_alert(alert) || alert.severity > Severity::Info;
+            return Self::of(report, report.findings.iter().filter(regular).collect());
+        }
         let mut others = 0;
         let mut is_worth = |alert: &&Alert| {
             let is_alert = facts::is_alert(alert);
             others += usize::from(!is_alert && alert.severity > Severity::Info);
             is_alert || alert.severity > Severity::Info && others <= MAX_OTHER_PAGES
         };
-        let pages: Vec<_> = report.findings.iter().filter(|alert| is_worth(alert)).take(MAX_PAGES).collect();
+        Self::of(report, report.findings.iter().filter(|alert| is_worth(alert)).take(MAX_PAGES).collect())
+    }
+
+    fn of(report: &'a Report<'a>, pages: Vec<&'a Alert>) -> Self {
         let paged = pages.iter().map(|alert| alert.id).collect();
         Self { report, pages, paged }
     }

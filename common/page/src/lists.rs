@@ -51,7 +51,7 @@ fn frame(id: &str, title: &str, lead: &str, count: usize, nothing: &str, content
     }
 }
 
-fn scroll(label: &str, table: &Markup) -> Markup {
+pub(crate) fn scroll(label: &str, table: &Markup) -> Markup {
     html! { div.scroll.wide tabindex="0" role="region" aria-label=(label) { (table) } }
 }
 
@@ -152,6 +152,17 @@ pub(crate) fn known_good(report: &View<'_>) -> Markup {
             } }
         }
     };
+    if let Some(live) = report.live {
+        let list = html! { @if count > 0 { h2 { "What they hold back" } (scroll("What holds findings back", &rows)) } };
+        return html! {
+            section #known-good aria-labelledby="known-good-title" {
+                h1 #known-good-title tabindex="-1" { "Known good" }
+                p.lead { "What people allowed and what profiles excuse, with how often each held an alert back. Either excuses a program only where it
+                    calls its own destinations." }
+                (live.rules()) (list)
+            }
+        };
+    }
     frame(
         "known-good",
         "Known good",

@@ -28,7 +28,9 @@ pub(crate) fn section(report: &View<'_>) -> Markup {
             h1 #overview-title tabindex="-1" { (headline(alerts)) }
             p.lead {
                 (counted(report.scored, "series was", "series were")) " scored on " (counted(report.hosts, "host", "hosts"))
-                @if let Some((first, last)) = report.span {
+                @if report.live.is_some() {
+                    @if let Some((first, _)) = report.span { " since the sensor began, at " (seconds(first)) }
+                } @else if let Some((first, last)) = report.span {
                     ", from " (seconds(first)) " to " (seconds(last)) " (" (human::span(last.since(first).unsigned_abs() / 1_000_000_000)) ")"
                 }
                 "."
@@ -132,6 +134,7 @@ fn missing(report: &View<'_>) -> Markup {
     let total = report.activity.map(|activity| activity.total()).unwrap_or_default();
     let (gaps, more_gaps) = report.activity.map(|activity| activity.gaps()).unwrap_or_default();
     html! {
+        @if let Some(live) = report.live { (live.complaints()) } @else {
         ul.missing {
             @if total.events > 0 && total.attributed < total.events {
                 li {
@@ -149,6 +152,7 @@ fn missing(report: &View<'_>) -> Markup {
             @if let Some(lost) = &report.lost { li { b { "Losses. " } (Told(lost)) } }
             @for left_out in &report.left_out { li { (Told(left_out)) } }
             @if report.lost.is_none() { li.fine { "Nothing was dropped to stay within bounds." } }
+        }
         }
         @if !facts.is_empty() {
             h3 { "Facts that could not be told" }

@@ -26,11 +26,12 @@ pub(crate) fn section(report: &View<'_>) -> Markup {
             h1 #findings-title tabindex="-1" { "Findings" }
             p.lead {
                 "Highest score first. " (counted(rows.len() as u64, "finding", "findings")) "; "
-                (report.pages.len()) " have a page of their own: alerts, and the highest of what is regular."
-
-                @if report.findings.len() > rows.len() {
-                    " " b { (human::count((report.findings.len() - rows.len()) as u64)) " more are left out" } ": "
-                    code { "sonde replay --all --format csv" } " lists them."
+                (report.pages.len()) " have a page of their own: "
+                (if report.live.is_some() { "alerts, and what is regular." } else { "alerts, and the highest of what is regular." })
+                @let more = (report.findings.len() - rows.len()) as u64 + report.live.map_or(0, |live| live.omitted);
+                @if more > 0 {
+                    " " b { (human::count(more)) " more are left out" } ": "
+                    code { (if report.live.is_some() { "sonde beacons" } else { "sonde replay --all --format csv" }) } " lists them."
                 }
             }
             @if rows.is_empty() {

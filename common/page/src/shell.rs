@@ -10,20 +10,24 @@ use crate::told::Told;
 use crate::{View, lists};
 
 /// Looks.
-const STYLE: &str = include_str!("style.css");
+pub(crate) const STYLE: &str = include_str!("style.css");
 /// Sorting, filtering, enlarging: the page reads without it.
-const SCRIPT: &str = include_str!("script.js");
+pub(crate) const SCRIPT: &str = include_str!("script.js");
 /// Inputs that the head of the page names.
 const NAMED_INPUTS: usize = 2;
 
 /// The policy: nothing from anywhere, and of what is in the page only this style and this script.
 fn policy() -> String {
-    let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
     format!(
-        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
-        hash(STYLE),
-        hash(SCRIPT)
+        "default-src 'none'; style-src {}; script-src {}; base-uri 'none'; form-action 'none'",
+        source(STYLE),
+        source(SCRIPT)
     )
+}
+
+/// What a policy calls a text in the page.
+pub(crate) fn source(text: &str) -> String {
+    format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)))
 }
 
 /// What was read, in short.
@@ -70,7 +74,7 @@ pub(crate) fn document(report: &View<'_>, sections: &Markup) -> Markup {
 }
 
 /// Five callbacks on a line.
-fn mark() -> Markup {
+pub(crate) fn mark() -> Markup {
     html! {
         svg.mark viewBox="0 0 28 20" aria-hidden="true" { path d="M2 10H26" {} path.beat d="M4 4v12M9 4v12M14 1v18M19 4v12M24 4v12" {} }
     }

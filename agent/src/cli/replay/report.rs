@@ -50,6 +50,7 @@ pub(super) fn write(
         left_out: summary::left_out(totals),
         lost: summary::lost(totals),
         activity: totals.activity.as_deref(),
+        live: None,
     };
     let html = sonde_page::html(&report);
     let write = || -> std::io::Result<()> {
