@@ -5,7 +5,7 @@
 //! exist all the same. `<!-- runs on -->` starts it before the others. Words that stand for something of the reader's are
 //! replaced: see [`WORDS`]. Root is needed; without it the commands are left out, said on stderr, and with `CI=true` that is a failure.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is a failed test here")]
+#![expect(clippy::unwrap_used, reason = "a panic is a failed test here")]
 
 #[path = "live/stage.rs"]
 #[expect(dead_code, reason = "the live cases need more of it")]

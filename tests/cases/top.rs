@@ -8,8 +8,10 @@
 #[path = "live/stage.rs"]
 mod stage;
 
+use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use sonde::cli::screen::Screen;
 use sonde_tests::program::{Scratch, sonde};
@@ -113,6 +115,23 @@ fn in_a_pipe_the_table_is_printed_once() {
         Command::new(sonde()).args(["top", "--socket"]).arg(stage.scratch.file("control")).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && text.starts_with("Sonde ") && !text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_it() {
+    let Some(stage) = Stage::new("top-gone", &[("http", 8080)]) else { return };
+    let _sensor = stage.sensor(&[]);
+    let terminal = Terminal::new(stage.scratch.path(), 100, 30);
+    terminal.line(&format!("{} top --socket {}", sonde().display(), stage.scratch.file("control").display()));
+    terminal.wait_until("its screen", |_| terminal.variable("alternate_on") == "1");
+    let top = children("sonde", &terminal);
+    assert!(!top.is_empty(), "it runs");
+    drop(terminal);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Path::new("/proc").join(&top).exists() {
+        assert!(Instant::now() < deadline, "process {top} goes on without a terminal");
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// The process of that name that the terminal's shell runs.

@@ -20,6 +20,7 @@ const TASKS: [(&str, &[(&str, &str)]); 6] = [
         &[
             ("run", "watch this machine and tell of what calls on a schedule"),
             ("status", "how the running sensor is, what is lost, how to mend it"),
+            ("metrics", "its figures, as Prometheus reads them"),
             ("doctor", "what would work on this machine, and what would not"),
             ("service", "have the system start the sensor by itself"),
         ],

@@ -37,6 +37,8 @@ use crate::platform::service;
 const REFRESH: Duration = Duration::from_secs(1);
 /// A key is noticed at once, an answer or a signal within so long.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long the view has to give the terminal back when it is told to end.
+const GRACE: Duration = Duration::from_secs(1);
 /// Series that are asked for: more than anyone scrolls through, and few enough for a question a second.
 const MOST_ROWS: usize = 500;
 
@@ -149,6 +151,9 @@ fn end_on_signal() -> Arc<AtomicBool> {
             if let Ok(mut signals) = service::Signals::listen() {
                 signals.next().await;
                 tell.store(true, Ordering::Relaxed);
+                // Of a terminal that is gone crossterm reads the end for ever, inside of its `poll`: nobody would look.
+                tokio::time::sleep(GRACE).await;
+                std::process::exit(Exit::Done.code().into());
             }
         });
     };

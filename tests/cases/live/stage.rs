@@ -120,5 +120,6 @@ impl Drop for Running {
 
 /// Whether an alert is about a destination address and port.
 pub(crate) fn about(alert: &Value, to: SocketAddr) -> bool {
-    alert["destination"]["ip"] == to.ip().to_string().as_str() && alert["destination"]["port"] == to.port()
+    let (ip, port) = (alert.pointer("/destination/ip"), alert.pointer("/destination/port"));
+    ip.is_some_and(|ip| ip == to.ip().to_string().as_str()) && port.is_some_and(|port| port == to.port())
 }

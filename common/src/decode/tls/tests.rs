@@ -198,7 +198,9 @@ fn any_hello() -> impl Strategy<Value = (Vec<u16>, Vec<Vec<u8>>)> {
             .prop_map(|list| alpn(&list.iter().map(String::as_bytes).collect::<Vec<_>>())),
         proptest::collection::vec(any::<u16>(), 1..20).prop_map(|list| extension(0x0d, &vec16(&u16s(&list)))),
         proptest::collection::vec(0x0300u16..0x0306, 1..6).prop_map(|list| supported_versions(&list)),
+        // Extensions that the oracle reads by their own form, and stops at where it is broken: renegotiation_info, encrypted_server_name.
         (0x4000u16.., proptest::collection::vec(any::<u8>(), 0..30))
+            .prop_filter("a form of its own", |(kind, _)| ![0xff01, 0xffce].contains(kind))
             .prop_map(|(kind, body)| extension(kind, &body)),
     ];
     (proptest::collection::vec(any::<u16>(), 0..40), proptest::collection::vec(extension, 0..12))

@@ -2,6 +2,8 @@
 
 use std::net::UdpSocket;
 
+use std::net::IpAddr;
+
 use super::super::live_tests::{ENDS, address, opened, wired};
 use super::super::ring::Ring;
 use super::*;
