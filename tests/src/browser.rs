@@ -6,6 +6,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -32,6 +33,18 @@ pub struct Visit {
 pub fn open(file: &Path, fragment: &str, width: u32, dark: bool) -> Value {
     let fragment = if fragment.is_empty() { String::new() } else { format!("#{fragment}") };
     json!({ "open": format!("{}{fragment}", file.display()), "width": width, "dark": dark })
+}
+
+/// A step that goes to a page that is served on this machine.
+#[must_use]
+pub fn go_to(address: &str, width: u32, dark: bool) -> Value {
+    json!({ "goto": address, "width": width, "dark": dark })
+}
+
+/// A step that waits until an expression holds, so long at most: gives the time of day in milliseconds, or null.
+#[must_use]
+pub fn until(expression: &str, within: Duration) -> Value {
+    json!({ "until": expression, "within": within.as_secs_f64() })
 }
 
 /// A step that evaluates a script in the page.

@@ -86,8 +86,8 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_counted_twice_is_told() {
-        let mut account = Account::default();
-        account.records = Ledger { seen: 10, aggregated: 5, evicted: 2, waiting: 1, ..Ledger::default() };
+        let records = Ledger { seen: 10, aggregated: 5, evicted: 2, waiting: 1, ..Ledger::default() };
+        let mut account = Account { records, ..Account::default() };
         account.records.ignore(OTHER_INTERFACE);
         account.records.ignore(OTHER_INTERFACE);
         assert!(account.complaints().is_empty(), "{account:?}");

@@ -142,7 +142,7 @@
   // What the sensor says when something changed.
   const heard = (data) => {
     const news = JSON.parse(data);
-    one("#host").textContent = news.host;
+    one("#where").textContent = news.host;
     document.title = (news.alerts ? "(" + news.alerts + ") " : "") + "Sonde on " + news.host;
     for (const count of all("[data-count]")) {
       const value = news.counts[count.dataset.count];

@@ -151,7 +151,10 @@ impl Sensor {
                 }
                 div.pair { @for panel in &self.panels { div.panel {
                     h2 { (panel.title) }
-                    dl.facts { @for (name, value) in &panel.rows { @if !name.is_empty() { dt { (Told(name)) } } dd { (Told(value)) } } }
+                    // A list of terms begins with a term: what has no name stands before it.
+                    @let unnamed = panel.rows.iter().take_while(|(name, _)| name.is_empty()).count();
+                    @for (_, value) in panel.rows.iter().take(unnamed) { p { (Told(value)) } }
+                    @if panel.rows.len() > unnamed { dl.facts { @for (name, value) in panel.rows.iter().skip(unnamed) { @if !name.is_empty() { dt { (Told(name)) } } dd { (Told(value)) } } } }
                 } } }
             }
         }
@@ -260,7 +263,7 @@ pub fn document() -> String {
                 a.skip href="#overview" { "To the overview" }
                 header.top {
                     a.brand href="#overview" { (shell::mark()) span { "Sonde" } }
-                    p.of { "Live on " b #host { "…" } }
+                    p.of { "Live on " b #where { "…" } }
                     nav aria-label="Pages" { @for (id, name) in SECTIONS { a href={ "#" (id) } { (name) " " span.count data-count=(id) {} } } }
                     button #live type="button" aria-pressed="false" { "Connecting" }
                 }

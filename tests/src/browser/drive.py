@@ -2,7 +2,9 @@
 
 Needs nothing but Python and Chromium. The browser has no network: a namespace without any where that is allowed, and no
 name that resolves in any case. Steps: {"open": file, "width", "height", "dark", "paper", "scriptless"}, {"js": expression},
-{"shot": file, "whole", "most"}, {"axe": script}. The answer has "steps", what each gave; "requests", all but the page itself;
+{"goto": address, "width", "height", "dark"}: a page that is served on this machine, and then the browser shares its
+network; {"until": expression, "within": seconds}: the time in milliseconds at which it held, or null;
+{"shot": file, "whole", "most"}, {"axe": script}. The answer has "steps", what each gave; "requests", all but the page itself, and to others than who serves it;
 and "console", errors and exceptions among it.
 """
 
@@ -22,7 +24,7 @@ PATIENCE = 120
 class Browser:
     """Chromium, spoken to over two pipes in messages that end with a nought."""
 
-    def __init__(self, program, profile):
+    def __init__(self, program, profile, networked):
         down, self.down = os.pipe()
         self.up, up = os.pipe()
         flags = [
@@ -30,10 +32,11 @@ class Browser:
             "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-default-apps",
             "--no-pings", "--no-default-browser-check", "--disable-dev-shm-usage", "--font-render-hinting=none",
             "--disable-features=Translate,OptimizationHints,MediaRouter,AutofillServerCommunication",
-            "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={profile}", "about:blank",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", f"--user-data-dir={profile}", "about:blank",
         ]
         alone = ["unshare", "--map-root-user", "--net"]
-        if subprocess.run(alone + ["true"], capture_output=True, check=False).returncode != 0:
+        self.own = ("file:", "about:")
+        if networked or subprocess.run(alone + ["true"], capture_output=True, check=False).returncode != 0:
             alone = []
 
         def pipes():
@@ -101,7 +104,7 @@ class Browser:
         return answer["result"].get("value")
 
     def step(self, step):
-        if "open" in step:
+        if "open" in step or "goto" in step:
             self.ask(
                 "Emulation.setDeviceMetricsOverride", width=step.get("width", 1440), height=step.get("height", 900),
                 deviceScaleFactor=step.get("scale", 1), mobile=False,
@@ -114,8 +117,12 @@ class Browser:
             self.gone("Page.loadEventFired")
             self.ask("Page.navigate", url="about:blank")
             self.wait("Page.loadEventFired")
-            path, _, fragment = step["open"].partition("#")
-            url = pathlib.Path(path).resolve().as_uri() + ("#" + fragment if fragment else "")
+            if "goto" in step:
+                url = step["goto"]
+                self.own += (url.partition("#")[0],)
+            else:
+                path, _, fragment = step["open"].partition("#")
+                url = pathlib.Path(path).resolve().as_uri() + ("#" + fragment if fragment else "")
             self.gone("Page.loadEventFired")
             began = time.monotonic()
             answer = self.ask("Page.navigate", url=url)
@@ -130,6 +137,13 @@ class Browser:
             return round((time.monotonic() - began) * 1000)
         if "js" in step:
             return self.run(step["js"])
+        if "until" in step:
+            until = time.monotonic() + step["within"]
+            while time.monotonic() < until:
+                if self.run(step["until"]) is True:
+                    return round(time.time() * 1000)
+                time.sleep(0.05)
+            return None
         if "shot" in step:
             clip = {}
             if step.get("whole"):
@@ -159,24 +173,25 @@ def console(events):
                 yield params["entry"]["level"] + ": " + params["entry"]["text"]
 
 
-def requests(events):
-    for event in events:
+def requests(browser):
+    for event in browser.events:
         if event.get("method") == "Network.requestWillBeSent":
             url = event["params"]["request"]["url"]
-            if event["params"]["type"] != "Document" or not url.startswith(("file:", "about:")):
+            served = url.startswith("http") and url.startswith(browser.own)
+            if not served and (event["params"]["type"] != "Document" or not url.startswith(browser.own)):
                 yield url
 
 
 def main():
     steps = json.load(sys.stdin)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        browser = Browser(sys.argv[1], profile)
+        browser = Browser(sys.argv[1], profile, any("goto" in step for step in steps))
         try:
             results = [browser.step(step) for step in steps]
         finally:
             browser.child.terminate()
             browser.child.wait(10)
-    json.dump({"steps": results, "requests": [*requests(browser.events)], "console": [*console(browser.events)]}, sys.stdout)
+    json.dump({"steps": results, "requests": [*requests(browser)], "console": [*console(browser.events)]}, sys.stdout)
 
 
 main()
