@@ -3,13 +3,10 @@
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-/// Domains that many hosts ask for, sorted. From `data/popular-domains.txt`, which names its source.
-static POPULAR: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-    let mut names: Vec<_> =
-        include_str!("../data/popular-domains.txt").lines().filter(|line| !line.starts_with('#')).collect();
-    names.sort_unstable();
-    names
-});
+use crate::zones::Names;
+
+/// Domains that many hosts ask for. From `data/popular-domains.txt`, which names its source.
+static POPULAR: LazyLock<Names> = LazyLock::new(|| Names::of(include_str!("../data/popular-domains.txt")));
 
 /// The registrable domain of a name: one label more than its public suffix. A name that is itself a suffix, or has no
 /// dot, is returned as it is.
@@ -64,7 +61,7 @@ pub fn is_registered_by_anyone(registrable: &str) -> bool {
 /// Whether a registrable domain is widely used.
 #[must_use]
 pub fn is_popular(registrable: &str) -> bool {
-    POPULAR.binary_search(&registrable).is_ok()
+    POPULAR.has(registrable)
 }
 
 /// The address that a "name" is, if it is none: clients put addresses where names belong.

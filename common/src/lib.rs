@@ -52,3 +52,4 @@ pub mod text;
 pub mod time;
 pub(crate) mod ways;
 pub mod windows;
+pub(crate) mod zones;

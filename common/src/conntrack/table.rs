@@ -70,24 +70,32 @@ pub(super) mod mark {
 }
 
 /// One connection, oriented: `local` is the side that opened it (or the host, for one opened from outside).
+///
+/// Two cache lines, and laid out by hand: who finds a slot and what an acknowledgement changes lie in the first.
 #[derive(Clone, Debug)]
+#[repr(C, align(128))]
 pub(super) struct Slot {
     pub(super) local: Addr,
     pub(super) remote: Addr,
-    /// Nanoseconds of the first packet.
-    pub(super) start: i64,
-    /// … of the latest packet.
+    pub(super) local_port: u16,
+    pub(super) remote_port: u16,
+    pub(super) marks: u16,
+    pub(super) transport: Transport,
+    pub(super) state: State,
+    /// Nanoseconds of the latest packet.
     pub(super) last: i64,
     /// … of the latest new payload, or of the handshake before any.
     pub(super) last_payload: i64,
+    pub(super) next_out: u32,
+    pub(super) next_in: u32,
     /// … of the first payload of the exchange under way.
     pub(super) exchange_start: i64,
     pub(super) bytes_out: u64,
     pub(super) bytes_in: u64,
     pub(super) exchange_out: u32,
     pub(super) exchange_in: u32,
-    pub(super) next_out: u32,
-    pub(super) next_in: u32,
+    /// … of the first packet.
+    pub(super) start: i64,
     /// First sequence number of the client's stream that is looked at for names.
     pub(super) stream_base: u32,
     pub(super) label: u32,
@@ -95,14 +103,11 @@ pub(super) struct Slot {
     wheel_next: u32,
     wheel_previous: u32,
     wheel_slot: u16,
-    pub(super) local_port: u16,
-    pub(super) remote_port: u16,
-    pub(super) marks: u16,
-    pub(super) transport: Transport,
-    pub(super) state: State,
 }
 
-const _: () = assert!(size_of::<Slot>() <= 128, "a slot is two cache lines");
+const _: () = assert!(size_of::<Slot>() == 128, "a slot is two cache lines");
+const _: () =
+    assert!(std::mem::offset_of!(Slot, exchange_start) == 64, "what is looked at first fills the first");
 
 impl Slot {
     pub(super) const fn is(&self, mark: u16) -> bool {
@@ -137,6 +142,8 @@ pub(super) struct Table {
     /// First time seen, in nanoseconds: ticks count from it, so that a shifted capture ticks alike.
     origin: i64,
     started: bool,
+    /// When the wheel turns next: `tick` in nanoseconds, and one step.
+    turns: i64,
     capacity: u32,
     hand: u32,
     evicted: u64,
@@ -154,6 +161,7 @@ impl Table {
             tick: 0,
             origin: 0,
             started: false,
+            turns: i64::MIN,
             capacity: capacity.max(EVICTION_SAMPLE),
             hand: 0,
             evicted: 0,
@@ -340,7 +348,11 @@ impl Table {
     /// Whether the wheel has to turn before a packet of this time.
     #[inline]
     pub(super) const fn is_due(&self, now: i64) -> bool {
-        self.ticks(now) > self.tick || !self.started
+        now >= self.turns
+    }
+
+    const fn time_at(&self, tick: i64) -> i64 {
+        self.origin.saturating_add(tick.saturating_mul(TICK))
     }
 
     /// Turns the wheel by one step towards `now` and hands out, into `due`, the connections whose timer stood there.
@@ -350,6 +362,7 @@ impl Table {
             self.started = true;
             self.origin = now;
             self.tick = 0;
+            self.turns = self.time_at(1);
             return None;
         }
         let target = self.ticks(now);
@@ -361,6 +374,7 @@ impl Table {
             // Every position is passed once more; that finds all that is due by then.
             self.tick = target - WHEEL_SPAN;
         }
+        self.turns = self.time_at(self.tick.saturating_add(1));
         let position = usize::from(wheel_position(self.tick));
         let mut at = self.heads.get_mut(position).map_or(NONE, |head| std::mem::replace(head, NONE));
         while let Some(slot) = self.slots.get_mut(at as usize) {
@@ -370,7 +384,7 @@ impl Table {
             slot.wheel_next = NONE;
             slot.wheel_previous = NONE;
         }
-        Some(self.origin.saturating_add(self.tick.saturating_mul(TICK)))
+        Some(self.time_at(self.tick))
     }
 
     const fn ticks(&self, time: i64) -> i64 {
@@ -380,6 +394,7 @@ impl Table {
     /// Moves all times, as a clock that was set moves: what waits goes on to wait as long as it had to.
     pub(super) fn shift(&mut self, nanos: i64) {
         self.origin = self.origin.saturating_add(nanos);
+        self.turns = self.turns.saturating_add(nanos);
         for slot in &mut self.slots {
             for time in [&mut slot.start, &mut slot.last, &mut slot.last_payload, &mut slot.exchange_start] {
                 *time = time.saturating_add(nanos);
@@ -394,6 +409,7 @@ impl Table {
         self.index.clear();
         self.heads = [NONE; WHEEL];
         self.started = false;
+        self.turns = i64::MIN;
     }
 }
 

@@ -55,6 +55,8 @@ struct Open {
 pub(super) struct LongConnections {
     open: HashMap<Key, Open, foldhash::fast::RandomState>,
     due: BTreeSet<(Timestamp, Key)>,
+    /// Nothing is due before; looked at with every event, where the list would be read from its root to its first leaf.
+    next: Timestamp,
     bytes: usize,
     capacity: usize,
     refused: u64,
@@ -82,7 +84,7 @@ impl LongConnections {
         }
         let due = event.start.plus_nanos(LONG);
         self.bytes += weight;
-        self.due.insert((due, key));
+        self.insert_due(due, key);
         let open = Open {
             start: event.start,
             due,
@@ -102,8 +104,16 @@ impl LongConnections {
         Some(open)
     }
 
+    fn insert_due(&mut self, due: Timestamp, key: Key) {
+        self.due.insert((due, key));
+        self.next = self.next.min(due);
+    }
+
     /// Tells of all that are due, and looks at each again once its time has doubled.
     fn tell_due(&mut self, now: Timestamp, host: &dyn Host, found: &mut dyn FnMut(Finding)) {
+        if now < self.next {
+            return;
+        }
         while let Some(&(_, key)) = self.due.first().filter(|(due, _)| *due <= now) {
             self.due.pop_first();
             let Some(open) = self.open.get_mut(&key) else { continue };
@@ -119,6 +129,7 @@ impl LongConnections {
             open.due = open.closes.map_or(next, |end| end.min(next));
             self.due.insert((open.due, key));
         }
+        self.next = self.due.first().map_or(Timestamp::MAX, |(due, _)| *due);
     }
 }
 
@@ -253,6 +264,7 @@ impl Detector for LongConnections {
             open.due = open.due.plus_nanos(nanos);
             self.due.insert((open.due, *key));
         }
+        self.next = self.due.first().map_or(Timestamp::MAX, |(due, _)| *due);
     }
 
     /// Only the books: what is open is found anew when a sensor begins, and long again four hours later.

@@ -1,5 +1,7 @@
 //! What program and destination add to something that was counted: the same facts, points and words as those of a beacon.
 
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Finding, Host, Seen};
@@ -21,17 +23,39 @@ const ESTABLISHED_DAYS: f64 = 7.0;
 /// Longest texts of a program that is kept as it is, in bytes: who opens connections chooses a command line.
 const MAX_PROGRAM_BYTES: usize = 4 << 10;
 
-/// Who calls whom, kept for when there is something to tell.
+/// Who calls whom, kept for when there is something to tell: one allocation, as nearly every connection ends untold.
 #[derive(Clone, Debug)]
 pub(super) struct Parties {
     program: Option<Arc<ProcessInfo>>,
     program_key: u64,
     process: Option<ProcessKey>,
     attribution: Attribution,
-    /// Registrable domain; empty for a bare address.
-    registrable: Box<str>,
-    destination: Box<Destination>,
+    /// The texts of [`Text`], one after the other…
+    texts: Box<str>,
+    /// …and where each ends.
+    ends: [u32; TEXTS],
+    ip: IpAddr,
+    port: u16,
+    transport: Transport,
+    protocol: AppProtocol,
+    ja4: Option<Ja4>,
 }
+
+/// The texts of a destination.
+#[derive(Clone, Copy)]
+enum Text {
+    /// Empty for a bare address.
+    Name,
+    /// Registrable domain of the name.
+    Registrable,
+    Fqdn,
+    Sni,
+    ConnectHost,
+    HttpHost,
+    UserAgent,
+}
+
+const TEXTS: usize = Text::UserAgent as usize + 1;
 
 impl Parties {
     /// Those of a connection that this host opened to somewhere outside: inside a site long connections and many of them
@@ -46,53 +70,77 @@ impl Parties {
         let name = if literal.is_some() { "" } else { seen.name };
         let registrable = if name.is_empty() { "" } else { seen.registrable };
         let names = &event.names;
-        let destination = Destination {
-            name: if name.is_empty() { ip.to_string() } else { name.to_owned() },
-            registrable_domain: registrable.to_owned(),
-            fqdn: seen.fqdn.to_owned(),
-            sni: names.sni.to_owned(),
-            connect_host: names.connect_host.to_owned(),
-            http_host: names.http_host.to_owned(),
-            user_agent: names.user_agent.to_owned(),
-            ip: Some(ip),
-            port: if names.connect_port == 0 { event.tuple.remote.port() } else { names.connect_port },
-            transport: event.tuple.transport,
-            protocol: event.protocol,
-            ja4: event.ja4,
-            certificate: Certificate::NONE,
-            autonomous_system: None,
-            group: Vec::new(),
-        };
+        let all: [&str; TEXTS] =
+            [name, registrable, seen.fqdn, names.sni, names.connect_host, names.http_host, names.user_agent];
+        let mut texts = String::with_capacity(all.iter().map(|text| text.len()).sum());
+        let ends = all.map(|text| {
+            texts.push_str(text);
+            u32::try_from(texts.len()).unwrap_or(u32::MAX)
+        });
         Some(Self {
             program: seen.program.map(|program| texts::short(&program.info, MAX_PROGRAM_BYTES)),
             program_key: seen.program.map_or(0, |program| program.key),
             process: seen.process,
             attribution: event.attribution,
-            registrable: registrable.into(),
-            destination: Box::new(destination),
+            texts: texts.into_boxed_str(),
+            ends,
+            ip,
+            port: if names.connect_port == 0 { event.tuple.remote.port() } else { names.connect_port },
+            transport: event.tuple.transport,
+            protocol: event.protocol,
+            ja4: event.ja4,
         })
+    }
+
+    fn text(&self, which: Text) -> &str {
+        let end = |at: usize| self.ends.get(at).map_or(0, |&end| end as usize);
+        let start = (which as usize).checked_sub(1).map_or(0, end);
+        self.texts.get(start..end(which as usize)).unwrap_or_default()
+    }
+
+    /// Its name, or its address where it has none.
+    fn name(&self) -> Cow<'_, str> {
+        match self.text(Text::Name) {
+            "" => self.ip.to_string().into(),
+            name => name.into(),
+        }
+    }
+
+    fn destination(&self) -> Destination {
+        let text = |which| self.text(which).to_owned();
+        Destination {
+            name: self.name().into_owned(),
+            registrable_domain: text(Text::Registrable),
+            fqdn: text(Text::Fqdn),
+            sni: text(Text::Sni),
+            connect_host: text(Text::ConnectHost),
+            http_host: text(Text::HttpHost),
+            user_agent: text(Text::UserAgent),
+            ip: Some(self.ip),
+            port: self.port,
+            transport: self.transport,
+            protocol: self.protocol,
+            ja4: self.ja4,
+            certificate: Certificate::NONE,
+            autonomous_system: None,
+            group: Vec::new(),
+        }
     }
 
     /// What it takes on the heap. Programs are shared, and counted for each who keeps them: more than they take.
     pub(super) fn heap_bytes(&self) -> usize {
-        let Destination { name, registrable_domain, fqdn, sni, connect_host, http_host, user_agent, .. } =
-            &*self.destination;
-        let texts = [name, registrable_domain, fqdn, sni, connect_host, http_host, user_agent];
-        size_of::<Destination>()
-            + self.registrable.len()
-            + texts.iter().map(|text| text.len()).sum::<usize>()
-            + self.program.as_ref().map_or(0, |info| texts::weight(info))
+        self.texts.len() + self.program.as_ref().map_or(0, |info| texts::weight(info))
     }
 
     /// Destination and port: what a finding is about.
     pub(super) fn subject(&self) -> String {
-        format!("{}:{}", self.destination.name, self.destination.port)
+        format!("{}:{}", self.name(), self.port)
     }
 
     /// Destination as a sentence has it.
     pub(super) fn whom(&self) -> String {
-        let Destination { name, port, connect_host, .. } = &*self.destination;
-        let through = if connect_host.is_empty() { "" } else { " through a proxy" };
+        let (name, port) = (self.name(), self.port);
+        let through = if self.text(Text::ConnectHost).is_empty() { "" } else { " through a proxy" };
         if name.contains(':') {
             format!("[{name}]:{port}{through}")
         } else {
@@ -115,9 +163,10 @@ impl Parties {
         let program =
             self.program.as_ref().map(|info| Program { info: Arc::clone(info), key: self.program_key });
         let program = program.as_ref();
-        let nameless = self.registrable.is_empty();
-        let unpopular = !nameless && !is_popular(&self.registrable);
-        let new = host.is_new(&self.registrable, self.destination.ip);
+        let registrable = self.text(Text::Registrable);
+        let nameless = registrable.is_empty();
+        let unpopular = !nameless && !is_popular(registrable);
+        let new = host.is_new(registrable, Some(self.ip));
         let signed = program.and_then(|program| program.info.signed);
         let old = program.and_then(|program| host.program_days(program)).map(|days| days >= ESTABLISHED_DAYS);
         let mut facts = Facts::default();
@@ -204,40 +253,40 @@ impl Parties {
             process: self.process,
             program: self.program.clone(),
             attribution: self.attribution,
-            destination: (*self.destination).clone(),
+            destination: self.destination(),
             evidence,
             dns: None,
             indicators: Vec::new(),
-            techniques: techniques(&self.destination),
+            techniques: self.techniques(),
         }
     }
 
     /// Takes over what a later event of the same connection knows.
     pub(super) fn complete(&mut self, protocol: AppProtocol, ja4: Option<Ja4>) {
         if protocol != AppProtocol::Unknown {
-            self.destination.protocol = protocol;
+            self.protocol = protocol;
         }
-        self.destination.ja4 = ja4.or(self.destination.ja4);
+        self.ja4 = ja4.or(self.ja4);
     }
-}
 
-/// Techniques that a connection by itself supports.
-fn techniques(destination: &Destination) -> Vec<Technique> {
-    let mut list = Vec::new();
-    let mut add = |id: &'static str, name: &'static str| {
-        list.push(Technique { id: id.into(), name: name.into() });
-    };
-    if matches!(destination.protocol, AppProtocol::Http | AppProtocol::Tls | AppProtocol::Quic) {
-        add("T1071.001", "Application Layer Protocol: Web Protocols");
+    /// Techniques that a connection by itself supports.
+    fn techniques(&self) -> Vec<Technique> {
+        let mut list = Vec::new();
+        let mut add = |id: &'static str, name: &'static str| {
+            list.push(Technique { id: id.into(), name: name.into() });
+        };
+        if matches!(self.protocol, AppProtocol::Http | AppProtocol::Tls | AppProtocol::Quic) {
+            add("T1071.001", "Application Layer Protocol: Web Protocols");
+        }
+        if !self.text(Text::ConnectHost).is_empty() {
+            add("T1090", "Proxy");
+        }
+        if self.transport == Transport::Icmp {
+            add("T1095", "Non-Application Layer Protocol");
+        }
+        if matches!(self.protocol, AppProtocol::Tls | AppProtocol::Quic) {
+            add("T1573", "Encrypted Channel");
+        }
+        list
     }
-    if !destination.connect_host.is_empty() {
-        add("T1090", "Proxy");
-    }
-    if destination.transport == Transport::Icmp {
-        add("T1095", "Non-Application Layer Protocol");
-    }
-    if matches!(destination.protocol, AppProtocol::Tls | AppProtocol::Quic) {
-        add("T1573", "Encrypted Channel");
-    }
-    list
 }

@@ -1,8 +1,12 @@
 //! The engines of all hosts in an input.
 
 use std::collections::BTreeMap;
+use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
 use super::{Engine, EngineCounters, is_listed, rank};
 use crate::alert::Alert;
@@ -20,7 +24,10 @@ const MIN_HOST_MEMORY: usize = 48 * 1024;
 #[derive(Debug)]
 pub struct Engines {
     engines: Vec<(HostKey, Engine)>,
-    index: BTreeMap<HostKey, usize>,
+    /// Places by the hosts' keys.
+    index: HashTable<u32>,
+    /// Who sends events chooses their hosts.
+    hasher: RandomState,
     /// Place of the host of the latest event: the next one is mostly its, too.
     latest: usize,
     memory_bytes: usize,
@@ -36,6 +43,13 @@ enum HostKey {
 }
 
 impl HostKey {
+    fn id(&self) -> HostId<'_> {
+        match self {
+            Self::Address(ip) => HostId::Address(*ip),
+            Self::Name(name) => HostId::Name(name),
+        }
+    }
+
     fn is(&self, host: HostId<'_>) -> bool {
         match (self, host) {
             (Self::Address(ours), HostId::Address(ip)) => *ours == ip,
@@ -57,16 +71,17 @@ impl From<HostId<'_>> for HostKey {
 impl Engines {
     /// No host yet. `seed` as in [`Engine::new`].
     #[must_use]
-    pub const fn new(config: &Config, seed: (u64, u64)) -> Self {
+    pub fn new(config: &Config, seed: (u64, u64)) -> Self {
         Self::with_memory(config.limits.memory.detection_bytes(), seed)
     }
 
     /// No host yet, within a part of the memory.
     #[must_use]
-    pub const fn with_memory(memory_bytes: usize, seed: (u64, u64)) -> Self {
+    pub fn with_memory(memory_bytes: usize, seed: (u64, u64)) -> Self {
         Self {
             engines: Vec::new(),
-            index: BTreeMap::new(),
+            index: HashTable::new(),
+            hasher: RandomState::default(),
             latest: 0,
             memory_bytes,
             seed,
@@ -109,9 +124,11 @@ impl Engines {
 
     /// The place of a host's engine, made if there is none.
     fn place_of(&mut self, host: HostId<'_>) -> usize {
-        let key = HostKey::from(host);
-        if let Some(&place) = self.index.get(&key) {
-            return place;
+        let hash = self.hasher.hash_one(host);
+        let is_host =
+            |&place: &u32| self.engines.get(place as usize).is_some_and(|(known, _)| known.is(host));
+        if let Some(&place) = self.index.find(hash, is_host) {
+            return place as usize;
         }
         let count = self.engines.len();
         let share = share(self.memory_bytes, count + 1);
@@ -123,11 +140,11 @@ impl Engines {
         if count >= max_hosts(self.memory_bytes) {
             let place = self.victim();
             self.hosts_evicted += 1;
+            self.unlink(place);
             if let Some(old) = self.engines.get_mut(place) {
-                self.index.remove(&old.0);
-                *old = (key.clone(), engine);
+                *old = (host.into(), engine);
             }
-            self.index.insert(key, place);
+            self.link(hash, place);
             return place;
         }
         // Shares shrink as hosts appear, at each doubling, so that the tables are not cut for every new host.
@@ -136,9 +153,25 @@ impl Engines {
                 engine.set_memory(share);
             }
         }
-        self.engines.push((key.clone(), engine));
-        self.index.insert(key, count);
+        self.engines.push((host.into(), engine));
+        self.link(hash, count);
         count
+    }
+
+    fn link(&mut self, hash: u64, place: usize) {
+        let (engines, hasher) = (&self.engines, &self.hasher);
+        let hash_at =
+            |&place: &u32| engines.get(place as usize).map_or(0, |(key, _)| hasher.hash_one(key.id()));
+        // Of hosts there are at most MAX_HOSTS.
+        self.index.insert_unique(hash, u32::try_from(place).unwrap_or(u32::MAX), hash_at);
+    }
+
+    fn unlink(&mut self, place: usize) {
+        let Some((key, _)) = self.engines.get(place) else { return };
+        let hash = self.hasher.hash_one(key.id());
+        if let Ok(found) = self.index.find_entry(hash, |&other| other as usize == place) {
+            found.remove();
+        }
     }
 
     /// The host to forget for a new one: without a finding before one with, then the one silent for longest.

@@ -91,6 +91,9 @@ pub struct Label {
     pub http_host: String,
     /// User-Agent.
     pub user_agent: String,
+    /// What these and the members' names took when they changed last.
+    #[serde(skip)]
+    weighed: u32,
     /// Latest address.
     pub ip: Option<IpAddr>,
     /// Port.
@@ -152,28 +155,31 @@ impl Label {
             }
             (None, _) => {}
         }
-        replace(&mut self.name, target.name);
+        let mut changed = replace(&mut self.name, target.name);
         self.port = target.port;
         match seen.what {
             What::Connection(event) => {
                 self.ip = Some(target.ip);
                 self.transport = event.tuple.transport;
-                replace(&mut self.fqdn, seen.fqdn);
+                changed |= replace(&mut self.fqdn, seen.fqdn);
                 // Later stages of a connection do not repeat what was said at its start.
-                keep(&mut self.sni, event.names.sni);
-                keep(&mut self.connect_host, event.names.connect_host);
-                keep(&mut self.http_host, event.names.http_host);
-                keep(&mut self.user_agent, event.names.user_agent);
+                changed |= keep(&mut self.sni, event.names.sni);
+                changed |= keep(&mut self.connect_host, event.names.connect_host);
+                changed |= keep(&mut self.http_host, event.names.http_host);
+                changed |= keep(&mut self.user_agent, event.names.user_agent);
                 if event.protocol != AppProtocol::Unknown {
                     self.protocol = event.protocol;
                 }
                 self.ja4 = event.ja4.or(self.ja4);
             }
             What::Query(query) => {
-                replace(&mut self.fqdn, query.query);
+                changed |= replace(&mut self.fqdn, query.query);
                 self.transport = Transport::Udp;
                 self.ip = query.resolver.map(|resolver| resolver.ip());
             }
+        }
+        if changed {
+            self.weigh();
         }
     }
 
@@ -199,8 +205,18 @@ impl Label {
         self.program = Some(kept);
     }
 
-    /// What its own texts take on the heap.
-    pub(super) fn text_bytes(&self) -> usize {
+    /// What its own texts take on the heap, as they were [weighed](Self::weigh) when they changed last: asked with every
+    /// event, while they change with few.
+    pub(super) const fn text_bytes(&self) -> usize {
+        self.weighed as usize
+    }
+
+    /// Weighs its texts anew.
+    pub(super) fn weigh(&mut self) {
+        self.weighed = u32::try_from(self.measure()).unwrap_or(u32::MAX);
+    }
+
+    fn measure(&self) -> usize {
         let Self { name, fqdn, sni, connect_host, http_host, user_agent, members, .. } = self;
         let texts = [name, fqdn, sni, connect_host, http_host, user_agent];
         // A list of members begins with room for four, and doubles.
@@ -220,7 +236,7 @@ impl Label {
             let Timing { bans, matched, of, period_secs, .. } = peak.timing;
             bans.is_finite() && bans >= 0.0 && period_secs.is_finite() && matched <= of
         });
-        peak && self.members.len() <= MAX_MEMBERS && self.text_bytes() <= MAX_LABEL_BYTES
+        peak && self.members.len() <= MAX_MEMBERS && self.measure() <= MAX_LABEL_BYTES
     }
 
     pub(super) fn add_bytes(&mut self, bytes_out: u64, bytes_in: u64) {
@@ -246,6 +262,7 @@ impl Label {
             } else if self.members.len() < MAX_MEMBERS {
                 let place = self.members.partition_point(|member| member.name.as_str() < name);
                 self.members.insert(place, Member { name: name.to_owned(), fingerprint, calls: 1 });
+                self.weigh();
                 1
             } else {
                 self.other_calls = self.other_calls.saturating_add(1);
@@ -310,15 +327,15 @@ impl Label {
     }
 }
 
-/// A text takes what it is weighed as: no more than its length.
-fn replace(text: &mut String, new: &str) {
-    if text != new {
+/// A text takes what it is weighed as: no more than its length. Returns whether it is another now.
+fn replace(text: &mut String, new: &str) -> bool {
+    let changes = text != new;
+    if changes {
         *text = new.to_owned();
     }
+    changes
 }
 
-fn keep(text: &mut String, new: &str) {
-    if !new.is_empty() {
-        replace(text, new);
-    }
+fn keep(text: &mut String, new: &str) -> bool {
+    !new.is_empty() && replace(text, new)
 }

@@ -404,6 +404,7 @@ impl BeaconDetector {
         );
         let Some((series, label)) = self.table.get_mut(slot) else { return };
         let before = label.text_bytes();
+        let mut described = true;
         let blind = self.gaps.blind(series.check_in_start(), start);
         let update = series.observe_behind(start, sizes, blind);
         if let Some((bytes_out, bytes_in)) = sizes {
@@ -425,10 +426,9 @@ impl BeaconDetector {
                 target.name
             };
             // A group speaks for its main destination.
-            if label.note_member(fingerprint, name) {
-                label.describe(level, seen, target, &mut self.texts);
-            }
-        } else {
+            described = label.note_member(fingerprint, name);
+        }
+        if described {
             label.describe(level, seen, target, &mut self.texts);
         }
         self.texts.changed(before, label.text_bytes());

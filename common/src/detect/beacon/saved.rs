@@ -86,6 +86,7 @@ impl BeaconDetector {
             let program = programs.get(number).ok_or(StateError::Damaged("program of a series"))?;
             label.take_back(&program.with_key(label.program_key), &mut self.texts);
         }
+        label.weigh();
         self.texts.changed(0, label.text_bytes());
         let (_, gone) = self.table.insert(u64::from_le_bytes(hash), series, label, now);
         if let Some(label) = gone {

@@ -5,57 +5,41 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use crate::process::{ImageLocation, ProcessInfo, image_name};
+use crate::zones::{Names, lines};
 
-/// Lines of a data file that say something.
-fn lines(text: &'static str) -> impl Iterator<Item = &'static str> {
-    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
-}
-
-fn sorted(text: &'static str) -> Vec<&'static str> {
-    let mut zones: Vec<_> = lines(text).collect();
-    zones.sort_unstable();
-    zones
-}
-
-static LOOKUP_ZONES: LazyLock<Vec<&'static str>> =
-    LazyLock::new(|| sorted(include_str!("../../../data/lookup-zones.txt")));
-static SHARED_ZONES: LazyLock<Vec<&'static str>> =
-    LazyLock::new(|| sorted(include_str!("../../../data/shared-zones.txt")));
-static INSIDE_ZONES: LazyLock<Vec<&'static str>> =
-    LazyLock::new(|| sorted(include_str!("../../../data/inside-zones.txt")));
-
-/// Whether a name is one of the zones or lies below one.
-fn is_in(zones: &[&str], name: &str) -> bool {
-    std::iter::successors(Some(name), |name| name.split_once('.').map(|(_, parent)| parent))
-        .any(|name| zones.binary_search(&name).is_ok())
-}
+static LOOKUP_ZONES: LazyLock<Names> =
+    LazyLock::new(|| Names::of(include_str!("../../../data/lookup-zones.txt")));
+static SHARED_ZONES: LazyLock<Names> =
+    LazyLock::new(|| Names::of(include_str!("../../../data/shared-zones.txt")));
+static INSIDE_ZONES: LazyLock<Names> =
+    LazyLock::new(|| Names::of(include_str!("../../../data/inside-zones.txt")));
 
 /// Whether a name asks a public service about something else: reputation of addresses, domains and files. Only the service's
 /// operator sees what is asked.
 pub(super) fn is_lookup(name: &str) -> bool {
-    is_in(&LOOKUP_ZONES, name)
+    LOOKUP_ZONES.has_zone_of(name)
 }
 
 /// Whether a name lies in a zone where machines and customers have names and addresses by the thousand.
 pub(super) fn is_shared(name: &str) -> bool {
-    is_in(&SHARED_ZONES, name)
+    SHARED_ZONES.has_zone_of(name)
 }
 
 /// Whether a name leads to inside addresses by design, or is no public name.
 pub(super) fn leads_inside(name: &str) -> bool {
-    is_in(&INSIDE_ZONES, name) || name.split('.').any(|label| label == "localhost")
+    INSIDE_ZONES.has_zone_of(name) || name.split('.').any(|label| label == "localhost")
 }
 
 /// Public resolvers that speak DNS over HTTPS: names and networks.
-static RESOLVERS: LazyLock<(Vec<&'static str>, Networks)> = LazyLock::new(|| {
-    let all = sorted(include_str!("../../../data/public-resolvers.txt"));
-    let (addresses, names) = all.into_iter().partition::<Vec<_>, _>(|line| line.parse::<IpAddr>().is_ok());
-    (names, Networks::of(addresses.into_iter().map(|address| (address, ""))))
+static RESOLVERS: LazyLock<(Names, Networks)> = LazyLock::new(|| {
+    let all = lines(include_str!("../../../data/public-resolvers.txt"));
+    let (addresses, names) = all.partition::<Vec<_>, _>(|line| line.parse::<IpAddr>().is_ok());
+    (names.into_iter().collect(), Networks::of(addresses.into_iter().map(|address| (address, ""))))
 });
 
 /// The public resolver that a name belongs to.
 pub(super) fn is_resolver_name(name: &str) -> bool {
-    is_in(&RESOLVERS.0, name)
+    RESOLVERS.0.has_zone_of(name)
 }
 
 /// Whether a public resolver answers at an address.
