@@ -4,6 +4,7 @@
 //! The engine resolves what an event leaves open (the name from passive DNS, the program from the process), asks the
 //! detectors, scores what they find, and keeps the ledger of findings. It has no clock: time comes with the events.
 
+mod backlog;
 mod hosts;
 mod judge;
 mod ledger;
@@ -12,7 +13,8 @@ mod scope;
 pub(crate) mod state;
 mod tally;
 
-pub use self::hosts::{Engines, MAX_HOSTS};
+pub use self::backlog::Backlog;
+pub use self::hosts::{Directory, Engines, MAX_HOSTS};
 pub use self::ledger::Standing;
 pub use self::state::{STATE_VERSION, StateError};
 

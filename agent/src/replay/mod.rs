@@ -4,6 +4,7 @@
 //! is one capture; all logs are sorted first (`spool`), and where there are only logs, hosts are shared out over threads
 //! (`shards`). What is damaged costs only itself: it is reported and the rest goes on.
 
+mod behind;
 mod events;
 mod logs;
 mod merge;
@@ -68,7 +69,7 @@ pub struct Replay<'a> {
     pub input_format: Option<InputFormat>,
     /// Whose the connections of captures are, where the captures do not say.
     pub process_map: Option<ProcessMap>,
-    /// Threads that read and follow logs.
+    /// Threads that read and follow logs; with more than one, captures are read and judged on two.
     pub threads: usize,
     /// Whether the engine is asked, too; else only the tap sees what is there.
     pub detect: bool,
@@ -450,7 +451,7 @@ impl Replay<'_> {
         let mut stream = Stream {
             tracker,
             attributor: Attributor::new(self.process_map.take(), memory.tracking_bytes() / ATTRIBUTION_SHARE),
-            shard: Shard::new(self.config, &self.knowledge, 1, self.wish()),
+            shard: Shard::new(self.config, &self.knowledge, 1, self.wish()).behind(self.threads),
             detect: self.detect,
             events: EventsWriter::new(self.events.take()),
             tap: self.tap.take(),

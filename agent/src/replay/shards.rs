@@ -18,6 +18,7 @@ use sonde_common::knowledge::Knowledge;
 use sonde_common::time::Timestamp;
 
 use super::SEED;
+use super::behind::Behind;
 use super::spool::{BUCKETS, Spool};
 
 /// Rows between two looks at the progress.
@@ -29,7 +30,7 @@ pub(super) const LANES: usize = 4;
 #[derive(Debug)]
 pub(super) struct Shard {
     assembler: Assembler,
-    engines: Engines,
+    seat: Seat,
     alerts: Vec<Alert>,
     /// Whether alerts are kept as they are emitted.
     stream: bool,
@@ -38,6 +39,15 @@ pub(super) struct Shard {
     observations: u64,
     /// How much happened when, if anyone asks.
     activity: Option<Box<Activity>>,
+}
+
+/// When the engines see an observation.
+#[derive(Debug)]
+enum Seat {
+    /// When it is taken, and their alerts come in the order of time.
+    Now(Box<Engines>),
+    /// Some time later, which takes less time.
+    Later(Behind),
 }
 
 /// What is wanted beside the final state of the findings.
@@ -87,7 +97,7 @@ impl Shard {
         engines.set_knowledge(knowledge, &mut |_| {});
         Self {
             assembler: Assembler::new(memory.tracking_bytes() / parts),
-            engines,
+            seat: Seat::Now(Box::new(engines)),
             alerts: Vec::new(),
             stream: wish.stream,
             worst: None,
@@ -97,22 +107,31 @@ impl Shard {
         }
     }
 
+    /// Lets the engines stay behind, on one of so many threads, unless the alerts are wanted as they come.
+    pub(super) fn behind(mut self, threads: usize) -> Self {
+        self.seat = match self.seat {
+            Seat::Now(engines) if !self.stream => Seat::Later(Behind::new(*engines, threads)),
+            seat => seat,
+        };
+        self
+    }
+
     /// Takes a row; `seen` gets what it tells, besides the engines.
     pub(super) fn take(&mut self, row: &Row<'_>, seen: &mut dyn FnMut(&Observation<'_>)) {
-        let Self { assembler, engines, alerts, stream, worst, span, observations, activity } = self;
+        let Self { assembler, seat, alerts, stream, worst, span, observations, activity } = self;
         assembler.take(row, &mut |observation| {
             seen(observation);
             note(observation, span, observations, activity.as_deref_mut());
-            engines.observe(observation, &mut |alert| keep(alert, *stream, alerts, worst));
+            seat.observe(observation, &mut |alert| keep(alert, *stream, alerts, worst));
         });
     }
 
     /// Takes an observation.
     #[inline]
     pub(super) fn observe(&mut self, observation: &Observation<'_>) {
-        let Self { engines, alerts, stream, worst, span, observations, activity, .. } = self;
+        let Self { seat, alerts, stream, worst, span, observations, activity, .. } = self;
         note(observation, span, observations, activity.as_deref_mut());
-        engines.observe(observation, &mut |alert| keep(alert, *stream, alerts, worst));
+        seat.observe(observation, &mut |alert| keep(alert, *stream, alerts, worst));
     }
 
     /// Observations so far.
@@ -132,20 +151,34 @@ impl Shard {
 
     /// What it came to; `all` asks for every series.
     pub(super) fn outcome(self, all: bool) -> Outcome {
+        let (engines, worst) = match self.seat {
+            Seat::Now(engines) => (*engines, self.worst),
+            Seat::Later(behind) => behind.finish(),
+        };
         Outcome {
             findings: Findings {
-                alerts: self.engines.alerts(),
-                scored: self.engines.scored(),
-                series: if all { self.engines.series() } else { Vec::new() },
+                alerts: engines.alerts(),
+                scored: engines.scored(),
+                series: if all { engines.series() } else { Vec::new() },
             },
             emitted: self.alerts,
             assembled: self.assembler.counters(),
-            engine: self.engines.counters(),
-            hosts: self.engines.len(),
-            memory_bytes: self.engines.memory_bytes(),
-            worst: self.worst,
+            engine: engines.counters(),
+            hosts: engines.len(),
+            memory_bytes: engines.memory_bytes(),
+            worst,
             span: self.span,
             activity: self.activity,
+        }
+    }
+}
+
+impl Seat {
+    #[inline]
+    fn observe(&mut self, observation: &Observation<'_>, sink: &mut impl FnMut(Alert)) {
+        match self {
+            Self::Now(engines) => engines.observe(observation, sink),
+            Self::Later(behind) => behind.observe(observation),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::{Engine, EngineCounters, is_listed, rank};
+use super::{Backlog, Engine, EngineCounters, is_listed, rank};
 use crate::alert::Alert;
 use crate::config::Config;
 use crate::event::{HostId, Observation};
@@ -23,17 +23,23 @@ const MIN_HOST_MEMORY: usize = 48 * 1024;
 /// The engines of all hosts in an input, under one memory setting that they share equally.
 #[derive(Debug)]
 pub struct Engines {
-    engines: Vec<(HostKey, Engine)>,
-    /// Places by the hosts' keys.
-    index: HashTable<u32>,
-    /// Who sends events chooses their hosts.
-    hasher: RandomState,
-    /// Place of the host of the latest event: the next one is mostly its, too.
-    latest: usize,
+    engines: Vec<Engine>,
+    directory: Directory,
     memory_bytes: usize,
     seed: (u64, u64),
     knowledge: Option<Arc<Knowledge>>,
     hosts_evicted: u64,
+}
+
+/// Where each host's engine is.
+#[derive(Debug, Default)]
+pub struct Directory {
+    hosts: Vec<HostKey>,
+    index: HashTable<u32>,
+    /// Who sends events chooses their hosts.
+    hasher: RandomState,
+    /// Place of the host that was asked for last: the next one is mostly the same.
+    latest: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +74,47 @@ impl From<HostId<'_>> for HostKey {
     }
 }
 
+impl Directory {
+    /// The place of a host, if it has one.
+    #[inline]
+    pub fn find(&mut self, host: HostId<'_>) -> Option<usize> {
+        if self.hosts.get(self.latest).is_some_and(|key| key.is(host)) {
+            return Some(self.latest);
+        }
+        let is_host = |&place: &u32| self.hosts.get(place as usize).is_some_and(|key| key.is(host));
+        let place = *self.index.find(self.hasher.hash_one(host), is_host)? as usize;
+        self.latest = place;
+        Some(place)
+    }
+
+    /// Puts a host at the next place.
+    fn push(&mut self, host: HostId<'_>) -> usize {
+        let place = self.hosts.len();
+        self.hosts.push(host.into());
+        self.link(host, place);
+        place
+    }
+
+    /// Puts a host in the place of another.
+    fn replace(&mut self, place: usize, host: HostId<'_>) {
+        let Some(old) = self.hosts.get_mut(place) else { return };
+        let old = std::mem::replace(old, host.into());
+        let is_place = |&other: &u32| other as usize == place;
+        if let Ok(found) = self.index.find_entry(self.hasher.hash_one(old.id()), is_place) {
+            found.remove();
+        }
+        self.link(host, place);
+    }
+
+    fn link(&mut self, host: HostId<'_>, place: usize) {
+        let (hosts, hasher) = (&self.hosts, &self.hasher);
+        let hash_at = |&place: &u32| hosts.get(place as usize).map_or(0, |key| hasher.hash_one(key.id()));
+        // Of hosts there are at most MAX_HOSTS.
+        let place = u32::try_from(place).unwrap_or(u32::MAX);
+        self.index.insert_unique(hasher.hash_one(host), place, hash_at);
+    }
+}
+
 impl Engines {
     /// No host yet. `seed` as in [`Engine::new`].
     #[must_use]
@@ -80,9 +127,7 @@ impl Engines {
     pub fn with_memory(memory_bytes: usize, seed: (u64, u64)) -> Self {
         Self {
             engines: Vec::new(),
-            index: HashTable::new(),
-            hasher: RandomState::default(),
-            latest: 0,
+            directory: Directory::default(),
             memory_bytes,
             seed,
             knowledge: None,
@@ -93,7 +138,7 @@ impl Engines {
     /// Puts what people told in the place of what they told before.
     /// Feeds that are new are held against all that is remembered; hands to `sink` what they bring.
     pub fn set_knowledge(&mut self, knowledge: &Arc<Knowledge>, sink: &mut impl FnMut(Alert)) {
-        for (_, engine) in &mut self.engines {
+        for engine in &mut self.engines {
             engine.set_knowledge(knowledge, sink);
         }
         self.knowledge = Some(Arc::clone(knowledge));
@@ -103,7 +148,7 @@ impl Engines {
     #[must_use]
     pub fn excused(&self) -> BTreeMap<String, Excused> {
         let mut sum: BTreeMap<String, Excused> = BTreeMap::new();
-        for (name, excused) in self.engines.iter().flat_map(|(_, engine)| engine.excused()) {
+        for (name, excused) in self.engines.iter().flat_map(|engine| engine.excused()) {
             let all = sum.entry(name.to_owned()).or_default();
             all.count = all.count.saturating_add(excused.count);
             all.last = all.last.max(excused.last);
@@ -113,22 +158,29 @@ impl Engines {
 
     /// Takes one observation.
     pub fn observe(&mut self, observation: &Observation<'_>, sink: &mut impl FnMut(Alert)) {
-        let known = self.engines.get(self.latest).is_some_and(|(key, _)| key.is(observation.host));
-        if !known {
-            self.latest = self.place_of(observation.host);
-        }
-        if let Some((_, engine)) = self.engines.get_mut(self.latest) {
+        let place = self.place_of(observation.host);
+        if let Some(engine) = self.engines.get_mut(place) {
             engine.observe(observation, sink);
         }
     }
 
+    /// Takes all that a backlog keeps, host by host: the same as to [observe](Self::observe) each, but for the order of alerts
+    /// of different hosts. The places are those of [`directory`](Self::directory).
+    pub fn catch_up(&mut self, backlog: &mut Backlog, sink: &mut impl FnMut(Alert)) {
+        backlog.drain(&mut self.engines, |engine, observation| engine.observe(observation, sink));
+    }
+
+    /// Where each host is, for whoever keeps a [`Backlog`] while the engines are elsewhere. No host may come before it is put
+    /// back.
+    #[must_use]
+    pub fn directory(&mut self) -> &mut Directory {
+        &mut self.directory
+    }
+
     /// The place of a host's engine, made if there is none.
     fn place_of(&mut self, host: HostId<'_>) -> usize {
-        let hash = self.hasher.hash_one(host);
-        let is_host =
-            |&place: &u32| self.engines.get(place as usize).is_some_and(|(known, _)| known.is(host));
-        if let Some(&place) = self.index.find(hash, is_host) {
-            return place as usize;
+        if let Some(place) = self.directory.find(host) {
+            return place;
         }
         let count = self.engines.len();
         let share = share(self.memory_bytes, count + 1);
@@ -140,45 +192,26 @@ impl Engines {
         if count >= max_hosts(self.memory_bytes) {
             let place = self.victim();
             self.hosts_evicted += 1;
-            self.unlink(place);
             if let Some(old) = self.engines.get_mut(place) {
-                *old = (host.into(), engine);
+                *old = engine;
+                self.directory.replace(place, host);
             }
-            self.link(hash, place);
             return place;
         }
         // Shares shrink as hosts appear, at each doubling, so that the tables are not cut for every new host.
         if (count + 1).is_power_of_two() {
-            for (_, engine) in &mut self.engines {
+            for engine in &mut self.engines {
                 engine.set_memory(share);
             }
         }
-        self.engines.push((host.into(), engine));
-        self.link(hash, count);
-        count
-    }
-
-    fn link(&mut self, hash: u64, place: usize) {
-        let (engines, hasher) = (&self.engines, &self.hasher);
-        let hash_at =
-            |&place: &u32| engines.get(place as usize).map_or(0, |(key, _)| hasher.hash_one(key.id()));
-        // Of hosts there are at most MAX_HOSTS.
-        self.index.insert_unique(hash, u32::try_from(place).unwrap_or(u32::MAX), hash_at);
-    }
-
-    fn unlink(&mut self, place: usize) {
-        let Some((key, _)) = self.engines.get(place) else { return };
-        let hash = self.hasher.hash_one(key.id());
-        if let Ok(found) = self.index.find_entry(hash, |&other| other as usize == place) {
-            found.remove();
-        }
+        self.engines.push(engine);
+        self.directory.push(host)
     }
 
     /// The host to forget for a new one: without a finding before one with, then the one silent for longest.
     fn victim(&self) -> usize {
-        let worth = |(_, (_, engine)): &(usize, &(HostKey, Engine))| {
-            (!engine.judge.ledger.is_empty(), engine.judge.scope.now)
-        };
+        let worth =
+            |(_, engine): &(usize, &Engine)| (!engine.judge.ledger.is_empty(), engine.judge.scope.now);
         self.engines.iter().enumerate().min_by_key(worth).map_or(0, |(place, _)| place)
     }
 
@@ -198,7 +231,7 @@ impl Engines {
     #[must_use]
     pub fn counters(&self) -> EngineCounters {
         let mut sum = EngineCounters { hosts_evicted: self.hosts_evicted, ..Default::default() };
-        for (_, engine) in &self.engines {
+        for engine in &self.engines {
             sum.add(&engine.counters());
         }
         sum
@@ -207,13 +240,13 @@ impl Engines {
     /// Memory held, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.engines.iter().map(|(_, engine)| engine.memory_bytes()).sum()
+        self.engines.iter().map(|engine| engine.memory_bytes()).sum()
     }
 
     /// The final state of each finding, highest score first; ties by host, program, destination, then id.
     #[must_use]
     pub fn alerts(&self) -> Vec<Alert> {
-        let mut alerts: Vec<_> = self.engines.iter().flat_map(|(_, engine)| engine.alerts()).collect();
+        let mut alerts: Vec<_> = self.engines.iter().flat_map(|engine| engine.alerts()).collect();
         rank(&mut alerts);
         alerts
     }
@@ -224,13 +257,13 @@ impl Engines {
         let scored = |engine: &Engine| {
             engine.beacons.iter().filter(|(_, series, label)| is_listed(series, label)).count() as u64
         };
-        self.engines.iter().map(|(_, engine)| scored(engine)).sum()
+        self.engines.iter().map(|engine| scored(engine)).sum()
     }
 
     /// A row for each series that was evaluated at least once, highest score first.
     #[must_use]
     pub fn series(&self) -> Vec<Alert> {
-        let mut rows: Vec<_> = self.engines.iter().flat_map(|(_, engine)| engine.series()).collect();
+        let mut rows: Vec<_> = self.engines.iter().flat_map(|engine| engine.series()).collect();
         rank(&mut rows);
         rows
     }
