@@ -7,6 +7,10 @@ use sonde_common::time::Timestamp;
 use super::input::Window;
 use super::{CaptureError, Progress};
 
+/// Frames handed out together at most: enough that the memory of several is fetched at a time, few enough to stay in the
+/// first cache.
+pub const BATCH: usize = 32;
+
 /// Hands out the frames of a capture in file order. After an error it has no more of them.
 pub struct FrameReader {
     window: Window,
@@ -60,6 +64,41 @@ impl FrameReader {
         let Some((span, used)) = next else { return Ok(None) };
         let record = self.window.consumed(used);
         Ok(span.frame(record).map(|frame| (frame, self.parser.note(record, &span))))
+    }
+
+    /// Hands the next frames to `take`, as many as the buffer holds, at most [`BATCH`]; returns how many that were, 0 at the
+    /// end. A capture that may say something beside its frames gives one at a time.
+    ///
+    /// # Errors
+    /// As [`next_frame`](Self::next_frame).
+    pub fn next_batch(
+        &mut self,
+        take: &mut dyn FnMut(&[Frame<'_>], Option<Note<'_>>),
+    ) -> Result<usize, CaptureError> {
+        if self.peeked.is_some() || !matches!(self.parser, CaptureParser::Pcap(_)) {
+            let Some((frame, note)) = self.next_noted()? else { return Ok(0) };
+            take(&[frame], note);
+            return Ok(1);
+        }
+        let Some((first, used)) = self.advance()? else { return Ok(0) };
+        // Each with where its record begins, counted from the first.
+        let mut spans = [(first, 0); BATCH];
+        let (mut count, mut bytes) = (1, used);
+        for place in spans.iter_mut().skip(1) {
+            // What is no frame, or damage, is left for the next call.
+            let Ok(Step::Frame { frame, used }) = self.parser.step(self.window.unread()) else { break };
+            self.window.consume(used);
+            *place = (frame, bytes);
+            (count, bytes) = (count + 1, bytes + used);
+        }
+        let records = self.window.consumed(bytes);
+        let nothing = Frame { time: first.time, link: first.link, data: &[], wire_len: 0 };
+        let mut frames = [nothing; BATCH];
+        for (frame, (span, at)) in frames.iter_mut().zip(&spans).take(count) {
+            *frame = records.get(*at..).and_then(|record| span.frame(record)).unwrap_or(nothing);
+        }
+        take(frames.get(..count).unwrap_or_default(), None);
+        Ok(count)
     }
 
     /// Time of the frame that [`next_frame`](Self::next_frame) will give, for merging captures; `None` at the end.
@@ -248,6 +287,41 @@ mod tests {
     impl Drop for TempFile {
         fn drop(&mut self) {
             let _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    #[test]
+    fn batches_hold_the_frames_that_come_one_by_one_and_the_same_damage() {
+        let whole = sample(3000);
+        let mut damaged = whole.clone();
+        damaged.extend([0xff; 64]);
+        for file in [whole.clone(), whole[..whole.len() - 1].to_vec(), damaged, sample(0), sample(31)] {
+            let (expected, error) = read(file.clone());
+            let mut reader = input(file).unwrap().into_frames().unwrap();
+            // One was looked at before.
+            let peeked = reader.peek_time().unwrap();
+            assert_eq!(peeked.is_some(), expected > 0);
+            let (mut next, mut largest) = (0u32, 0);
+            let ended = loop {
+                let before = next;
+                let taken = reader.next_batch(&mut |frames, note| {
+                    assert!(note.is_none());
+                    largest = largest.max(frames.len());
+                    for frame in frames {
+                        assert_eq!(frame.time, Timestamp::from_secs_nanos(i64::from(next), 0));
+                        assert_eq!(frame.data, payload(next));
+                        next += 1;
+                    }
+                });
+                match taken {
+                    Ok(0) => break None,
+                    Ok(taken) => assert_eq!(taken, (next - before) as usize),
+                    Err(error) => break Some(error),
+                }
+            };
+            assert_eq!(next, expected);
+            assert_eq!(ended.map(|error| error.to_string()), error.map(|error| error.to_string()));
+            assert!(largest <= BATCH && (expected < 100 || largest == BATCH), "{largest}");
         }
     }
 

@@ -11,7 +11,7 @@ mod lines;
 
 pub use blocks::{Block, BlockReader};
 pub use found::{Found, Look, Positions, total_length};
-pub use frames::FrameReader;
+pub use frames::{BATCH, FrameReader};
 pub use input::{Input, Progress};
 pub use lines::{Line, LineReader, SkippedLines};
 

@@ -173,3 +173,81 @@ impl Behind {
         (*engines, self.worst)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use sonde_common::event::{AppProtocol, ConnectionEvent, Event, HostId, Names, Phase};
+    use sonde_common::live::{Gap, GapCause};
+    use sonde_common::net::{FiveTuple, Transport};
+    use sonde_common::process::Attribution;
+    use sonde_common::time::Timestamp;
+
+    use super::*;
+
+    const SEED: (u64, u64) = (1, 2);
+
+    /// Minute after minute, so many hosts call: each a beacon's destination, and one that nobody called before. Now and then a
+    /// host tells of more than connections.
+    fn story(hosts: u32, minutes: u32, mut tell: impl FnMut(&Observation<'_>)) {
+        let mut other = 0u32;
+        for minute in 0..minutes {
+            for host in 0..hosts {
+                let local = IpAddr::from(Ipv4Addr::from_bits(0x0a00_0000 + host));
+                let time =
+                    Timestamp::from_secs_nanos(1_700_000_000 + i64::from(minute) * 60, i64::from(host));
+                other = other.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                for (remote, name) in [(0xc633_6407, "c2.example.net"), (0x2000_0000 | other >> 4, "")] {
+                    let event = ConnectionEvent {
+                        tuple: FiveTuple {
+                            transport: Transport::Tcp,
+                            local: (local, 40_000).into(),
+                            remote: (Ipv4Addr::from_bits(remote), 443).into(),
+                        },
+                        start: time,
+                        process: None,
+                        program: None,
+                        attribution: Attribution::NONE,
+                        names: Names { sni: name, ..Names::default() },
+                        protocol: AppProtocol::Tls,
+                        ja4: None,
+                        phase: Phase::Opened,
+                    };
+                    let host = HostId::Address(local);
+                    tell(&Observation { time, host, event: Event::Connection(event) });
+                }
+                if (minute + host) % 97 == 0 {
+                    let until = time.plus_nanos(1);
+                    let gap = Gap { since: time, until, cause: GapCause::Suspended, lost: 0 };
+                    tell(&Observation { time, host: HostId::Address(local), event: Event::Gap(gap) });
+                }
+            }
+        }
+    }
+
+    /// What engines came to, and their worst.
+    fn came_to(engines: &Engines, worst: Option<Severity>) -> String {
+        format!("{:?} {:?} {worst:?} {:#?}", engines.len(), engines.counters(), engines.series())
+    }
+
+    #[test]
+    fn later_and_elsewhere_gives_what_at_once_gives() {
+        // With little memory hosts are forgotten, too: 400 of them do not fit.
+        for (hosts, minutes, memory) in [(1, 600, 8 << 20), (60, 300, 8 << 20), (400, 40, 8 << 20)] {
+            let (mut engines, mut worst) = (Engines::with_memory(memory, SEED), None);
+            story(hosts, minutes, |observation| {
+                engines.observe(observation, &mut |alert: Alert| worst = worst.max(Some(alert.severity)));
+            });
+            let expected = came_to(&engines, worst);
+            assert!(hosts == 400 || worst.is_some(), "something is found");
+            assert_eq!(engines.counters().hosts_evicted > 0, hosts == 400);
+            for threads in [1, 2] {
+                let mut behind = Behind::new(Engines::with_memory(memory, SEED), threads);
+                story(hosts, minutes, |observation| behind.observe(observation));
+                let (engines, worst) = behind.finish();
+                assert!(came_to(&engines, worst) == expected, "{hosts} hosts, {threads} threads");
+            }
+        }
+    }
+}

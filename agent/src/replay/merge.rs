@@ -24,16 +24,16 @@ const KEPT_OPEN: usize = 64;
 
 /// What takes the records, one at a time.
 pub(super) trait Take {
-    /// A frame, and what its capture says beside it.
-    fn frame(&mut self, frame: &Frame<'_>, note: Option<Note<'_>>);
+    /// Frames of one capture, at most [`BATCH`](crate::capture::BATCH), and what it says beside the first.
+    fn frames(&mut self, frames: &[Frame<'_>], note: Option<Note<'_>>);
     /// The next line of an event file.
     fn line(&mut self, lines: &mut EventLines) -> Result<bool, CaptureError>;
     /// The next row of the logs.
     fn row(&mut self, rows: &mut Rows) -> Result<bool, ReplayError>;
     /// Whether nobody wants more.
     fn is_done(&self) -> bool;
-    /// A record was taken.
-    fn progress(&mut self, positions: &Positions);
+    /// So many records were taken.
+    fn progress(&mut self, records: usize, positions: &Positions);
 }
 
 /// What is to be opened.
@@ -246,11 +246,17 @@ impl Merge {
     ) -> Result<(), ReplayError> {
         let Some(place) = self.sources.get_mut(index) else { return Ok(()) };
         while !take.is_done() {
-            take.progress(&self.positions);
+            let mut records = 1;
             let more = match place {
+                // Nothing else has its turn before the end.
+                Some(Source::Frames(reader)) if until.is_none() => {
+                    let taken = reader.next_batch(&mut |frames, note| take.frames(frames, note));
+                    records = *taken.as_ref().unwrap_or(&0);
+                    taken.map(|taken| taken > 0)
+                }
                 Some(Source::Frames(reader)) => match reader.next_noted() {
                     Ok(Some((frame, note))) => {
-                        take.frame(&frame, note);
+                        take.frames(&[frame], note);
                         Ok(true)
                     }
                     Ok(None) => Ok(false),
@@ -260,6 +266,7 @@ impl Merge {
                 Some(Source::Rows(rows)) => Ok(take.row(rows)?),
                 None => Ok(false),
             };
+            take.progress(records, &self.positions);
             match more {
                 Ok(true) => {}
                 ended => {

@@ -25,7 +25,7 @@ use sonde_common::assemble::AssembleCounters;
 use sonde_common::attribute::{AttributionCounters, Attributor, ProcessMap};
 use sonde_common::config::Config;
 use sonde_common::conntrack::local::Cidr;
-use sonde_common::conntrack::{TrackCounters, Tracker};
+use sonde_common::conntrack::{Ahead, TrackCounters, Tracker};
 use sonde_common::decode::packet::{self, Undecoded};
 use sonde_common::engine::EngineCounters;
 use sonde_common::event::Observation;
@@ -44,7 +44,7 @@ use self::merge::{Merge, Take};
 pub use self::shards::Findings;
 use self::shards::{Outcome, Shard, Wish};
 use self::spool::{BUCKETS, Rows, Spool};
-use crate::capture::{CaptureError, Found, Positions};
+use crate::capture::{BATCH, CaptureError, Found, Positions};
 use crate::events::EventsWriter;
 
 /// Records between two looks at the progress bar.
@@ -551,19 +551,29 @@ impl Stream<'_, '_> {
 }
 
 impl Take for Stream<'_, '_> {
-    fn frame(&mut self, frame: &Frame<'_>, note: Option<Note<'_>>) {
-        self.frames += 1;
-        match packet::decode(frame) {
-            Ok(packet) => {
-                let Self { tracker, attributor, shard, detect, events, tap, .. } = self;
-                attributor.packet(&packet, note);
-                tracker.packet(&packet, &mut |observation| {
-                    attributed(attributor, observation, &mut |observation| {
-                        tell(observation, events, tap, *detect, shard);
-                    });
-                });
+    fn frames(&mut self, frames: &[Frame<'_>], note: Option<Note<'_>>) {
+        self.frames += frames.len() as u64;
+        let Self { tracker, attributor, shard, detect, events, tap, undecoded, .. } = self;
+        // First all are decoded and looked up, then each is taken: see `Tracker::look_ahead`.
+        let mut packets = [None; BATCH];
+        for (place, frame) in packets.iter_mut().zip(frames) {
+            match packet::decode(frame) {
+                Ok(packet) => *place = Some((packet, Ahead::default())),
+                Err(cause) => undecoded.add(cause),
             }
-            Err(cause) => self.undecoded.add(cause),
+        }
+        if frames.len() > 1 {
+            for (packet, ahead) in packets.iter_mut().flatten() {
+                *ahead = tracker.look_ahead(packet);
+            }
+        }
+        for (packet, ahead) in packets.iter().take(frames.len()).flatten() {
+            attributor.packet(packet, note);
+            tracker.packet_at(packet, *ahead, &mut |observation| {
+                attributed(attributor, observation, &mut |observation| {
+                    tell(observation, events, tap, *detect, shard);
+                });
+            });
         }
         self.emit();
     }
@@ -599,9 +609,10 @@ impl Take for Stream<'_, '_> {
         self.stopped
     }
 
-    fn progress(&mut self, positions: &Positions) {
-        self.records += 1;
-        if self.records.is_multiple_of(RECORDS_PER_TICK) {
+    fn progress(&mut self, records: usize, positions: &Positions) {
+        let before = self.records / RECORDS_PER_TICK;
+        self.records += records as u64;
+        if self.records / RECORDS_PER_TICK > before {
             let events = self.shard.observations();
             (self.tick)(Position { bytes: positions.bytes(), records: self.records, events });
         }

@@ -1,5 +1,7 @@
 //! What fuzzing found: packets and times that no network sends, and what they must not do. One test a finding.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::decode::packet::Addr;
 
@@ -70,5 +72,75 @@ fn the_first_moment_after_the_last_does_not_overflow() {
         let closed = phases.iter().filter(|phase| matches!(phase, Phase::Closed(_))).count();
         let opened = phases.iter().filter(|phase| matches!(phase, Phase::Opened)).count();
         assert_eq!(opened, closed, "{phases:?}");
+    }
+}
+
+/// Packets of a few hosts that open, reuse, refuse and forget the same few connections over and over, hours apart.
+fn packets() -> impl Strategy<Value = Vec<Packet<'static>>> {
+    let header = prop_oneof![
+        (0u16..3, prop::sample::select(vec![443u16, 53, 50_000]), 0u32..4, any::<u8>()).prop_map(
+            |(port, service, sequence, flags)| Header::Tcp {
+                source_port: 50_000 + port,
+                destination_port: service,
+                sequence,
+                flags,
+            }
+        ),
+        (0u16..3, prop::sample::select(vec![443u16, 53, 50_000])).prop_map(|(port, service)| Header::Udp {
+            source_port: 50_000 + port,
+            destination_port: service
+        }),
+        (0u16..3, any::<bool>()).prop_map(|(id, reply)| Header::Echo { id, reply }),
+    ];
+    let steps =
+        prop_oneof![Just(1i64), Just(NANOS_PER_SEC), Just(40 * NANOS_PER_SEC), Just(9_000 * NANOS_PER_SEC)];
+    let packet = (steps, 1u8..3, 1u8..3, header, any::<bool>(), any::<bool>());
+    prop::collection::vec(packet, 1..120).prop_map(|packets| {
+        let mut time = START;
+        let build = |(step, host, peer, transport, reply, speaks): (i64, u8, u8, Header, bool, bool)| {
+            time = time.plus_nanos(step);
+            let (near, far) = (Addr::v4([10, 0, 0, host]), Addr::v4([198, 51, 100, peer]));
+            let (source, destination) = if reply { (far, near) } else { (near, far) };
+            let transport = match transport {
+                Header::Tcp { source_port, destination_port, sequence, flags } if reply => Header::Tcp {
+                    source_port: destination_port,
+                    destination_port: source_port,
+                    sequence,
+                    flags,
+                },
+                Header::Udp { source_port, destination_port } if reply => {
+                    Header::Udp { source_port: destination_port, destination_port: source_port }
+                }
+                transport => transport,
+            };
+            let payload: &[u8] = if speaks { b"words" } else { b"" };
+            Packet { time, source, destination, transport, payload, payload_len: if speaks { 5 } else { 0 } }
+        };
+        packets.into_iter().map(build).collect()
+    })
+}
+
+proptest! {
+    /// Also where the table is so small that connections are evicted between the look and the packet.
+    #[test]
+    fn what_was_looked_ahead_for_changes_nothing(
+        packets in packets(),
+        batch in 1usize..40,
+        memory in prop::sample::select(vec![0usize, 1 << 20]),
+    ) {
+        let told = |batch: usize| {
+            let mut tracker = Tracker::new(Locals::default(), memory);
+            let mut told = Vec::new();
+            let mut tell = |observation: &Observation<'_>| told.push(format!("{observation:?}"));
+            for packets in packets.chunks(batch) {
+                let ahead: Vec<_> = packets.iter().map(|packet| tracker.look_ahead(packet)).collect();
+                for (packet, ahead) in packets.iter().zip(ahead) {
+                    tracker.packet_at(packet, if batch == 1 { Ahead::default() } else { ahead }, &mut tell);
+                }
+            }
+            tracker.finish(&mut tell);
+            (told, tracker.counters())
+        };
+        prop_assert_eq!(told(batch), told(1));
     }
 }

@@ -88,6 +88,10 @@ pub struct TrackCounters {
     pub queries_evicted: u64,
 }
 
+/// Where a packet's connection was, some packets before its turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ahead(Option<u32>);
+
 /// Follows connections.
 #[derive(Debug)]
 pub struct Tracker {
@@ -206,9 +210,36 @@ impl Tracker {
             + self.assemblers.items.len() * size_of::<InitialAssembler>()
     }
 
+    /// Where the connection of a packet is, asked some packets before it is [taken](Self::packet_at): a processor fetches the
+    /// memory of several such questions at a time, but waits for each that stands between two packets. What has changed
+    /// meanwhile does no harm.
+    #[inline]
+    #[must_use]
+    pub fn look_ahead(&self, packet: &Packet<'_>) -> Ahead {
+        let (source_port, destination_port, transport) = match packet.transport {
+            Header::Tcp { source_port, destination_port, .. } => {
+                (source_port, destination_port, Transport::Tcp)
+            }
+            // What is said on DNS's port is seldom a connection.
+            Header::Udp { source_port, destination_port }
+                if source_port != DNS_PORT && destination_port != DNS_PORT =>
+            {
+                (source_port, destination_port, Transport::Udp)
+            }
+            _ => return Ahead::default(),
+        };
+        Ahead(self.table.find(&ends(packet, source_port, destination_port, transport)).map(|(at, _)| at))
+    }
+
     /// Takes one packet and hands what it tells to `sink`.
     #[inline]
     pub fn packet(&mut self, packet: &Packet<'_>, sink: &mut impl FnMut(&Observation<'_>)) {
+        self.packet_at(packet, Ahead::default(), sink);
+    }
+
+    /// As [`packet`](Self::packet), with what [`look_ahead`](Self::look_ahead) said of it.
+    #[inline]
+    pub fn packet_at(&mut self, packet: &Packet<'_>, ahead: Ahead, sink: &mut impl FnMut(&Observation<'_>)) {
         self.counters.packets += 1;
         let time = packet.time.nanos();
         if self.table.is_due(time) {
@@ -222,18 +253,18 @@ impl Tracker {
         match packet.transport {
             Header::Tcp { source_port, destination_port, sequence, flags } => {
                 let ends = ends(packet, source_port, destination_port, Transport::Tcp);
-                self.tcp(packet, &ends, sequence, flags, sink);
+                self.tcp(packet, &ends, ahead, (sequence, flags), sink);
             }
             Header::Udp { source_port, destination_port } => {
                 let ends = ends(packet, source_port, destination_port, Transport::Udp);
-                self.udp(packet, &ends, sink);
+                self.udp(packet, &ends, ahead, sink);
             }
             Header::Echo { id, reply } => {
                 // The identifier stands in for the asking side's port, so that each pinging process is a connection of its
                 // own, and two hosts that ping each other are not one.
                 let (source_port, destination_port) = if reply { (0, id) } else { (id, 0) };
                 let ends = ends(packet, source_port, destination_port, Transport::Icmp);
-                self.datagram(packet, &ends, reply, sink);
+                self.datagram(packet, &ends, ahead, reply, sink);
             }
             Header::Unreachable { protocol, source_port, destination, destination_port } => {
                 let transport = if protocol == 6 { Transport::Tcp } else { Transport::Udp };
@@ -366,14 +397,14 @@ impl Tracker {
         &mut self,
         packet: &Packet<'_>,
         ends: &Ends,
-        sequence: u32,
-        bits: u8,
+        ahead: Ahead,
+        (sequence, bits): (u32, u8),
         sink: &mut impl FnMut(&Observation<'_>),
     ) {
         let time = packet.time.nanos();
         let syn = bits & flags::SYN != 0;
         let ack = bits & flags::ACK != 0;
-        let (at, from_local) = match self.table.find(ends) {
+        let (at, from_local) = match self.table.find_from(ends, ahead.0) {
             Some((at, from_local)) if !syn || ack => (at, from_local),
             Some((at, from_local)) => match self.again(at, from_local, sequence, time, sink) {
                 Some(fresh) => fresh,
@@ -638,7 +669,13 @@ impl Tracker {
         }
     }
 
-    fn udp(&mut self, packet: &Packet<'_>, ends: &Ends, sink: &mut impl FnMut(&Observation<'_>)) {
+    fn udp(
+        &mut self,
+        packet: &Packet<'_>,
+        ends: &Ends,
+        ahead: Ahead,
+        sink: &mut impl FnMut(&Observation<'_>),
+    ) {
         let ports = [ends.source_port, ends.destination_port];
         // What is no DNS on its port is a connection like others: the port alone hides nothing.
         if ports.contains(&DNS_PORT) && self.dns(packet, packet.payload, sink) {
@@ -654,18 +691,19 @@ impl Tracker {
             self.counters.no_peer += 1;
             return;
         }
-        self.datagram(packet, ends, false, sink);
+        self.datagram(packet, ends, ahead, false, sink);
     }
 
     fn datagram(
         &mut self,
         packet: &Packet<'_>,
         ends: &Ends,
+        ahead: Ahead,
         reply: bool,
         sink: &mut impl FnMut(&Observation<'_>),
     ) {
         let time = packet.time.nanos();
-        let found = self.table.find(ends).or_else(|| self.find_unbound(ends));
+        let found = self.table.find_from(ends, ahead.0).or_else(|| self.find_unbound(ends));
         // The wheel is a little late: a pair that was silent too long is a new connection at once.
         let stale = found.filter(|&(at, _)| {
             self.table.get(at).is_some_and(|slot| {

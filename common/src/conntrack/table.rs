@@ -100,16 +100,41 @@ pub(super) struct Slot {
     pub(super) stream_base: u32,
     pub(super) label: u32,
     pub(super) stream: u32,
-    wheel_next: u32,
-    wheel_previous: u32,
-    wheel_slot: u16,
 }
+
+/// A slot's place in the wheel. Apart from the slots, so that the lists are walked and mended in near memory.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    next: u32,
+    previous: u32,
+    /// Position in the wheel, [`UNSCHEDULED`] without a timer.
+    position: u16,
+}
+
+const UNSCHEDULED: u16 = u16::MAX;
+const UNLINKED: Link = Link { next: NONE, previous: NONE, position: UNSCHEDULED };
 
 const _: () = assert!(size_of::<Slot>() == 128, "a slot is two cache lines");
 const _: () =
     assert!(std::mem::offset_of!(Slot, exchange_start) == 64, "what is looked at first fills the first");
 
 impl Slot {
+    /// Whether a packet with these ends comes from the local side; `None` if it is another connection's.
+    #[inline]
+    fn side_of(&self, ends: &Ends) -> Option<bool> {
+        if self.transport != ends.transport {
+            return None;
+        }
+        let local = (self.local, self.local_port);
+        let remote = (self.remote, self.remote_port);
+        let (source, destination) =
+            ((ends.source, ends.source_port), (ends.destination, ends.destination_port));
+        if (local, remote) == (source, destination) {
+            return Some(true);
+        }
+        ((local, remote) == (destination, source)).then_some(false)
+    }
+
     pub(super) const fn is(&self, mark: u16) -> bool {
         self.marks & mark != 0
     }
@@ -133,6 +158,8 @@ pub(super) struct Ends {
 #[derive(Debug)]
 pub(super) struct Table {
     slots: Vec<Slot>,
+    /// One for each slot.
+    links: Vec<Link>,
     free: Vec<u32>,
     index: HashTable<u32>,
     hasher: RandomState,
@@ -154,6 +181,7 @@ impl Table {
     pub(super) fn new(capacity: u32) -> Self {
         Self {
             slots: Vec::new(),
+            links: Vec::new(),
             free: Vec::new(),
             index: HashTable::new(),
             hasher: RandomState::default(),
@@ -190,23 +218,22 @@ impl Table {
 
     /// The slot of a packet's connection, and whether the packet comes from the local side.
     pub(super) fn find(&self, ends: &Ends) -> Option<(u32, bool)> {
-        let mut from_local = false;
+        let mut side = None;
         let found = self.index.find(Self::hash(&self.hasher, ends), |&at| {
-            let Some(slot) = self.slots.get(at as usize) else { return false };
-            if slot.transport != ends.transport {
-                return false;
-            }
-            from_local = slot.local == ends.source
-                && slot.local_port == ends.source_port
-                && slot.remote == ends.destination
-                && slot.remote_port == ends.destination_port;
-            from_local
-                || (slot.local == ends.destination
-                    && slot.local_port == ends.destination_port
-                    && slot.remote == ends.source
-                    && slot.remote_port == ends.source_port)
+            side = self.slots.get(at as usize).and_then(|slot| slot.side_of(ends));
+            side.is_some()
         });
-        found.map(|&at| (at, from_local))
+        found.copied().zip(side)
+    }
+
+    /// The same, where it may be known: a slot in use that has these ends is the one, as no two have the same.
+    #[inline]
+    pub(super) fn find_from(&self, ends: &Ends, ahead: Option<u32>) -> Option<(u32, bool)> {
+        let known = ahead.and_then(|at| {
+            let slot = self.slots.get(at as usize).filter(|slot| slot.state != State::Free)?;
+            Some((at, slot.side_of(ends)?))
+        });
+        known.or_else(|| self.find(ends))
     }
 
     /// A fresh slot for `ends.source` (local) → `ends.destination`, first seen at `time`. The caller has made room:
@@ -228,9 +255,6 @@ impl Table {
             stream_base: 0,
             label: NONE,
             stream: NONE,
-            wheel_next: NONE,
-            wheel_previous: NONE,
-            wheel_slot: u16::MAX,
             local_port: ends.source_port,
             remote_port: ends.destination_port,
             marks: 0,
@@ -245,6 +269,7 @@ impl Table {
         } else {
             let at = u32::try_from(self.slots.len()).unwrap_or(NONE);
             self.slots.push(slot);
+            self.links.push(UNLINKED);
             at
         };
         let hash = Self::hash(&self.hasher, ends);
@@ -308,7 +333,10 @@ impl Table {
 
     /// Memory held, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot>() + self.free.capacity() * 4 + self.index.capacity() * 5
+        self.slots.capacity() * size_of::<Slot>()
+            + self.links.capacity() * size_of::<Link>()
+            + self.free.capacity() * 4
+            + self.index.capacity() * 5
     }
 
     /// Puts a connection's timer at `deadline`, or at the end of the wheel if that comes first.
@@ -318,28 +346,26 @@ impl Table {
         let position = wheel_position(tick);
         let Some(head) = self.heads.get_mut(usize::from(position)) else { return };
         let next = std::mem::replace(head, at);
-        if let Some(slot) = self.slots.get_mut(at as usize) {
-            slot.wheel_next = next;
-            slot.wheel_previous = NONE;
-            slot.wheel_slot = position;
+        if let Some(link) = self.links.get_mut(at as usize) {
+            *link = Link { next, previous: NONE, position };
         }
-        if let Some(next) = self.slots.get_mut(next as usize) {
-            next.wheel_previous = at;
+        if let Some(next) = self.links.get_mut(next as usize) {
+            next.previous = at;
         }
     }
 
     fn unschedule(&mut self, at: u32) {
-        let Some(slot) = self.slots.get_mut(at as usize) else { return };
-        let (next, previous, position) = (slot.wheel_next, slot.wheel_previous, slot.wheel_slot);
-        if position == u16::MAX {
+        let Some(link) = self.links.get_mut(at as usize) else { return };
+        let Link { next, previous, position } = *link;
+        if position == UNSCHEDULED {
             return;
         }
-        slot.wheel_slot = u16::MAX;
-        if let Some(slot) = self.slots.get_mut(next as usize) {
-            slot.wheel_previous = previous;
+        link.position = UNSCHEDULED;
+        if let Some(link) = self.links.get_mut(next as usize) {
+            link.previous = previous;
         }
-        if let Some(slot) = self.slots.get_mut(previous as usize) {
-            slot.wheel_next = next;
+        if let Some(link) = self.links.get_mut(previous as usize) {
+            link.next = next;
         } else if let Some(head) = self.heads.get_mut(usize::from(position)) {
             *head = next;
         }
@@ -377,12 +403,9 @@ impl Table {
         self.turns = self.time_at(self.tick.saturating_add(1));
         let position = usize::from(wheel_position(self.tick));
         let mut at = self.heads.get_mut(position).map_or(NONE, |head| std::mem::replace(head, NONE));
-        while let Some(slot) = self.slots.get_mut(at as usize) {
+        while let Some(link) = self.links.get_mut(at as usize) {
             due.push(at);
-            at = slot.wheel_next;
-            slot.wheel_slot = u16::MAX;
-            slot.wheel_next = NONE;
-            slot.wheel_previous = NONE;
+            at = std::mem::replace(link, UNLINKED).next;
         }
         Some(self.time_at(self.tick))
     }
@@ -405,6 +428,7 @@ impl Table {
     /// Forgets all connections, and the time.
     pub(super) fn clear(&mut self) {
         self.slots.clear();
+        self.links.clear();
         self.free.clear();
         self.index.clear();
         self.heads = [NONE; WHEEL];

@@ -13,32 +13,34 @@ use crate::process::{Attribution, ProcessKey};
 use crate::program::Program;
 use crate::time::Timestamp;
 
-/// Observations kept at most. A capture of 200 hosts has some 80 of each then, enough that a host's tables are read from near
-/// memory, in 4 MB.
-const MAX_KEPT: usize = 16_384;
+/// Observations kept at most, in 2 MB: a capture of 200 hosts has some 40 of each then.
+const MAX_KEPT: usize = 8_192;
 /// Bytes of their texts at most, but for the last one's.
-const MAX_TEXT_BYTES: usize = 2 << 20;
+const MAX_TEXT_BYTES: usize = 1 << 20;
 /// Addresses of their answers at most, but for the last one's.
-const MAX_ADDRESSES: usize = 65_536;
-/// No observation.
-const NONE: u32 = u32::MAX;
+const MAX_ADDRESSES: usize = 32_768;
 
 /// Observations of many hosts, in the order of each.
 #[derive(Debug, Default)]
 pub struct Backlog {
+    /// Of each host by itself, by the host's place: what is read one after the other lies so.
+    queues: Vec<Queue>,
+    /// Hosts that have any, in the order of their first.
+    waiting: Vec<usize>,
+    kept: usize,
+    text_bytes: usize,
+    addresses: usize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
     kept: Vec<Kept>,
     texts: String,
     addresses: Vec<IpAddr>,
-    /// First and latest of each host, by the host's place.
-    queues: Vec<(u32, u32)>,
-    /// Hosts that have any, in the order of their first.
-    waiting: Vec<u32>,
 }
 
 #[derive(Debug)]
 struct Kept {
-    /// The next of the same host.
-    next: u32,
     time: Timestamp,
     start: Timestamp,
     process: Option<ProcessKey>,
@@ -79,32 +81,64 @@ impl Backlog {
     /// Whether it should be caught up with before more is kept.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.kept.len() >= MAX_KEPT
-            || self.texts.len() >= MAX_TEXT_BYTES
-            || self.addresses.len() >= MAX_ADDRESSES
+        self.kept >= MAX_KEPT || self.text_bytes >= MAX_TEXT_BYTES || self.addresses >= MAX_ADDRESSES
     }
 
     /// Whether nothing is kept.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.kept.is_empty()
+        self.kept == 0
     }
 
     /// Observations kept.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.kept.len()
+        self.kept
     }
 
     /// Keeps an observation of the host at a place. Returns whether it is of a kind that is kept.
     pub fn keep(&mut self, place: usize, observation: &Observation<'_>) -> bool {
+        if place >= self.queues.len() {
+            self.queues.resize_with(place + 1, Queue::default);
+        }
+        let Some(queue) = self.queues.get_mut(place) else { return false };
+        let (text_bytes, addresses) = (queue.texts.len(), queue.addresses.len());
+        let Some(kept) = queue.take(observation) else { return false };
+        if queue.kept.is_empty() {
+            self.waiting.push(place);
+        }
+        queue.kept.push(kept);
+        self.kept += 1;
+        self.text_bytes += queue.texts.len() - text_bytes;
+        self.addresses += queue.addresses.len() - addresses;
+        true
+    }
+
+    /// Hands out all that is kept, host by host, each to what takes the observations of its place; keeps it no more.
+    pub(super) fn drain<E>(&mut self, hosts: &mut [E], mut take: impl FnMut(&mut E, &Observation<'_>)) {
+        // What a host may go on to hold while it is empty: of all together no more than twice what is kept at most.
+        let most = 2 * MAX_KEPT / self.queues.len().max(1);
+        for place in self.waiting.drain(..) {
+            let Some(queue) = self.queues.get_mut(place) else { continue };
+            if let Some(host) = hosts.get_mut(place) {
+                for kept in &queue.kept {
+                    take(host, &kept.observation(&queue.texts, &queue.addresses));
+                }
+            }
+            queue.clear(most);
+        }
+        (self.kept, self.text_bytes, self.addresses) = (0, 0, 0);
+    }
+}
+
+impl Queue {
+    fn take(&mut self, observation: &Observation<'_>) -> Option<Kept> {
         let texts = self.texts.len();
-        let kept = match observation.event {
+        Some(match observation.event {
             Event::Connection(event) => {
                 let names = texts_of(&event.names);
                 names.iter().for_each(|text| self.texts.push_str(text));
                 Kept {
-                    next: NONE,
                     time: observation.time,
                     start: event.start,
                     process: event.process,
@@ -126,7 +160,6 @@ impl Backlog {
                 let addresses = (self.addresses.len(), query.addresses.len());
                 self.addresses.extend_from_slice(query.addresses);
                 Kept {
-                    next: NONE,
                     time: observation.time,
                     start: query.start,
                     process: query.process,
@@ -147,42 +180,18 @@ impl Backlog {
             | Event::Process(..)
             | Event::KnownDestination { .. }
             | Event::Resolvers(_)
-            | Event::Gap(_) => return false,
-        };
-        let at = u32::try_from(self.kept.len()).unwrap_or(NONE);
-        self.kept.push(kept);
-        self.enqueue(place, at);
-        true
+            | Event::Gap(_) => return None,
+        })
     }
 
-    fn enqueue(&mut self, place: usize, at: u32) {
-        if place >= self.queues.len() {
-            self.queues.resize(place + 1, (NONE, NONE));
-        }
-        let Some(queue) = self.queues.get_mut(place) else { return };
-        let latest = std::mem::replace(&mut queue.1, at);
-        if queue.0 == NONE {
-            queue.0 = at;
-            self.waiting.push(u32::try_from(place).unwrap_or(NONE));
-        } else if let Some(before) = self.kept.get_mut(latest as usize) {
-            before.next = at;
-        }
-    }
-
-    /// Hands out all that is kept, host by host, each to what takes the observations of its place; keeps it no more.
-    pub(super) fn drain<E>(&mut self, hosts: &mut [E], mut take: impl FnMut(&mut E, &Observation<'_>)) {
-        for place in std::mem::take(&mut self.waiting) {
-            let Some(queue) = self.queues.get_mut(place as usize) else { continue };
-            let (mut at, _) = std::mem::replace(queue, (NONE, NONE));
-            let Some(host) = hosts.get_mut(place as usize) else { continue };
-            while let Some(kept) = self.kept.get(at as usize) {
-                at = kept.next;
-                take(host, &kept.observation(&self.texts, &self.addresses));
-            }
-        }
+    /// Holds nothing, and room for no more than so many.
+    fn clear(&mut self, most: usize) {
         self.kept.clear();
         self.texts.clear();
         self.addresses.clear();
+        self.kept.shrink_to(most);
+        self.texts.shrink_to(most * (MAX_TEXT_BYTES / MAX_KEPT));
+        self.addresses.shrink_to(most * (MAX_ADDRESSES / MAX_KEPT));
     }
 }
 
