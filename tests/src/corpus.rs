@@ -18,8 +18,8 @@ use crate::capture::CaptureWriter;
 use crate::packet::{self, Addresses, IpFields, Link, Packet, SYN_OPTIONS, Tcp, Transport, Vlan, flags};
 use crate::payload::{self, Answer, CIPHERS_GO, ClientHello, Rcode, RecordType};
 use crate::rng::Rng;
-use crate::scenario::{DAY, synthetic_address};
-use crate::truth::{Beacon, Truth};
+use crate::scenario::{DAY, Options, synthetic_address};
+use crate::truth::{self, Beacon, Truth};
 
 /// Hosts of the network.
 const HOSTS: u32 = 200;
@@ -92,6 +92,8 @@ struct Flow {
     /// Where in the pool its bytes come from.
     pool_at: usize,
     identification: u16,
+    /// Its place in the truth, where connections are told of one by one.
+    told: usize,
 }
 
 /// A registered beacon and its place in the truth.
@@ -113,8 +115,10 @@ enum Due {
 }
 
 /// Writes exactly `packets` packets (none fewer: connections go on arriving until then).
-pub(crate) fn write<W: Write>(seed: u64, packets: u64, out: &mut CaptureWriter<W>) -> io::Result<Truth> {
-    let mut corpus = Corpus::new(seed, packets);
+pub(crate) fn write<W: Write>(options: &Options, out: &mut CaptureWriter<W>) -> io::Result<Truth> {
+    let packets = options.packets.unwrap_or(5_000_000);
+    let mut corpus = Corpus::new(options.seed, packets);
+    corpus.tells_flows = options.flows;
     while out.written().packets < packets {
         let Some(Reverse((time, due))) = corpus.queue.pop() else { break };
         let turn = match due {
@@ -143,6 +147,10 @@ struct Corpus {
     truth: Truth,
     /// Which names were used.
     named: Vec<bool>,
+    /// Whether the truth tells of each connection.
+    tells_flows: bool,
+    /// Which way the frame at hand goes.
+    up: bool,
     pool: Vec<u8>,
     frame: Vec<u8>,
     body: Vec<u8>,
@@ -194,6 +202,8 @@ impl Corpus {
             mean_arrival: SPAN.div_f64(float(connections)),
             truth,
             named: vec![false; usize::try_from(DESTINATIONS).unwrap_or(0) + BEACONS],
+            tells_flows: false,
+            up: true,
             pool,
             frame: Vec::with_capacity(2_048),
             body: Vec::with_capacity(2_048),
@@ -202,8 +212,20 @@ impl Corpus {
     }
 
     /// A connection's first packet comes a moment after its turn.
-    fn begin(&mut self, time: Timestamp, flow: Flow) {
+    fn begin(&mut self, time: Timestamp, mut flow: Flow) {
         self.truth.connections += 1;
+        if self.tells_flows {
+            flow.told = self.truth.flows.len();
+            let datagrams = matches!(flow.kind, Kind::Dns | Kind::Ntp | Kind::Quic);
+            self.truth.flows.push(truth::Flow {
+                client: flow.client,
+                server: flow.server,
+                transport: if datagrams { "udp" } else { "tcp" },
+                name: String::new(),
+                up: 0,
+                down: 0,
+            });
+        }
         let index = if let Some(index) = self.free.pop() {
             if let Some(slot) = self.flows.get_mut(index) {
                 *slot = flow;
@@ -236,6 +258,7 @@ impl Corpus {
             odd: rng.one_in(12),
             pool_at: rng.length(0, 1 << 16),
             identification: rng.u16(),
+            told: 0,
         }
     }
 
@@ -327,8 +350,12 @@ impl Corpus {
             Kind::Tls | Kind::Http | Kind::Beacon => self.stream(time, &mut flow, half),
         };
         out.write(time, &self.frame)?;
+        self.tell(&flow);
         if data && self.rng.one_in(200) && out.written().packets < packets {
             out.write(time, &self.frame)?;
+            if flow.kind == Kind::Quic {
+                self.tell(&flow);
+            }
         }
         if let Some(slot) = self.flows.get_mut(index) {
             *slot = flow;
@@ -338,6 +365,15 @@ impl Corpus {
             None => self.free.push(index),
         }
         Ok(())
+    }
+
+    /// Adds the frame that was written to what is told of its connection.
+    fn tell(&mut self, flow: &Flow) {
+        let Some(told) = self.truth.flows.get_mut(flow.told) else { return };
+        if self.up && !self.body.is_empty() && told.up == 0 && !matches!(flow.kind, Kind::Ntp | Kind::Fail) {
+            site_name(&mut told.name, flow.site);
+        }
+        *if self.up { &mut told.up } else { &mut told.down } += self.body.len() as u64;
     }
 
     fn use_name(&mut self, site: u32) {
@@ -386,6 +422,7 @@ impl Corpus {
         let addresses = Addresses::new(flow.client.ip(), flow.server.ip());
         let (addresses, link) =
             if up { (addresses, flow.link) } else { (addresses.reversed(), flow.link.reversed()) };
+        self.up = up;
         let ip = IpFields { identification: flow.identification, ..IpFields::default() };
         Packet { link, addresses, ip, transport, payload: &self.body }.write(&mut self.frame);
     }

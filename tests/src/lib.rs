@@ -42,5 +42,6 @@ pub mod tmux;
 pub mod truth;
 pub mod wire;
 pub mod words;
+pub mod work;
 
 pub use scenario::{scenario, scenario_with_truth};

@@ -70,6 +70,8 @@ pub struct Options {
     pub packets: Option<u64>,
     /// `destinations`: how many (default 1,000,000).
     pub destinations: Option<u64>,
+    /// `corpus`: tell of each connection in the truth.
+    pub flows: bool,
 }
 
 impl Default for Options {
@@ -81,6 +83,7 @@ impl Default for Options {
             span: None,
             packets: None,
             destinations: None,
+            flows: false,
         }
     }
 }
@@ -125,7 +128,7 @@ pub fn generate<W: Write>(name: &str, options: &Options, out: W) -> io::Result<T
     let unknown = || io::Error::new(io::ErrorKind::InvalidInput, format!("no scenario named {name:?}"));
     let mut out = CaptureWriter::new(out, options.format, LinkType::Ethernet, options.snaplen)?;
     let mut truth = match name {
-        "corpus" => corpus::write(options.seed, options.packets.unwrap_or(5_000_000), &mut out)?,
+        "corpus" => corpus::write(options, &mut out)?,
         "destinations" => flood(options, &mut out)?,
         _ => {
             let mut script = Script::new(options);

@@ -1,7 +1,7 @@
 //! What a generated capture holds, so that a test can compare what Sonde found with what is there.
 
 use std::io::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// One beacon of a capture.
@@ -27,11 +27,30 @@ pub struct Beacon {
     pub callbacks: u64,
 }
 
+/// One connection, or pair of datagrams, of a capture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flow {
+    /// Who began it.
+    pub client: SocketAddr,
+    /// With whom.
+    pub server: SocketAddr,
+    /// `tcp` or `udp`.
+    pub transport: &'static str,
+    /// Name that the client asked for, of its server or of a resolver; empty if it came to none.
+    pub name: String,
+    /// Payload bytes that the client sent: of TCP each once, of UDP as often as they are in the capture.
+    pub up: u64,
+    /// … and the server.
+    pub down: u64,
+}
+
 /// What a capture holds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Truth {
     /// Its beacons, one entry for each host and destination.
     pub beacons: Vec<Beacon>,
+    /// Its connections one by one, where [asked for](crate::scenario::Options::flows).
+    pub flows: Vec<Flow>,
     /// Connections (or pairs of datagrams) begun.
     pub connections: u64,
     /// Different names in questions and hellos.

@@ -88,6 +88,7 @@ fn main() -> anyhow::Result<()> {
         span: arguments.hours,
         packets: arguments.packets,
         destinations: arguments.destinations,
+        flows: false,
     };
     let truth =
         write_capture(scenario, &options, path).with_context(|| format!("writing {}", path.display()))?;
@@ -95,7 +96,7 @@ fn main() -> anyhow::Result<()> {
         let out = File::create(path).with_context(|| format!("creating {}", path.display()))?;
         truth.write_csv(BufWriter::new(out)).with_context(|| format!("writing {}", path.display()))?;
     }
-    let Truth { packets, wire_bytes, connections, names, beacons } = truth;
+    let Truth { packets, wire_bytes, connections, names, beacons, .. } = truth;
     let beacons = beacons.len();
     writeln!(
         io::stderr(),
