@@ -47,7 +47,7 @@ enum Seat {
     /// When it is taken, and their alerts come in the order of time.
     Now(Box<Engines>),
     /// Some time later, which takes less time.
-    Later(Behind),
+    Later(Box<Behind>),
 }
 
 /// What is wanted beside the final state of the findings.
@@ -110,7 +110,7 @@ impl Shard {
     /// Lets the engines stay behind, on one of so many threads, unless the alerts are wanted as they come.
     pub(super) fn behind(mut self, threads: usize) -> Self {
         self.seat = match self.seat {
-            Seat::Now(engines) if !self.stream => Seat::Later(Behind::new(*engines, threads)),
+            Seat::Now(engines) if !self.stream => Seat::Later(Box::new(Behind::new(*engines, threads))),
             seat => seat,
         };
         self

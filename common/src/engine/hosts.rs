@@ -257,7 +257,7 @@ impl Engines {
         let scored = |engine: &Engine| {
             engine.beacons.iter().filter(|(_, series, label)| is_listed(series, label)).count() as u64
         };
-        self.engines.iter().map(|engine| scored(engine)).sum()
+        self.engines.iter().map(scored).sum()
     }
 
     /// A row for each series that was evaluated at least once, highest score first.
