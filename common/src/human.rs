@@ -2,6 +2,8 @@
 //!
 //! A minus or a value that is no number never reaches a reader: it is shown as `-`.
 
+use crate::time::{NANOS_PER_SEC, Timestamp};
+
 /// Shown where nothing is known.
 pub const UNKNOWN: &str = "-";
 
@@ -49,6 +51,16 @@ pub fn span(secs: u64) -> String {
         _ => (secs / 86_400, "d", secs % 86_400 / 3_600, "h"),
     };
     if rest == 0 { format!("{whole} {unit}") } else { format!("{whole} {unit} {rest} {rest_unit}") }
+}
+
+/// How long before `now` something was.
+#[must_use]
+pub fn ago(now: Timestamp, then: Timestamp) -> String {
+    match u64::try_from(now.since(then) / NANOS_PER_SEC) {
+        Ok(0) => "just now".to_owned(),
+        Ok(secs) => format!("{} ago", span(secs)),
+        Err(_) => "in the future: the clock was set".to_owned(),
+    }
 }
 
 /// A count in full, its thousands apart: `1,234,567`.

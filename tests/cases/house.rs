@@ -76,6 +76,14 @@ fn impurities(source: &str) -> Vec<(usize, String)> {
     found.into_iter().collect()
 }
 
+/// Lines of the agent outside its commands that lean on them. Samples of alerts are tests' own.
+fn leans_on_commands(source: &str) -> Vec<usize> {
+    let code = code_only(source);
+    let named = code.match_indices("crate::cli");
+    let named = named.filter(|(at, _)| !code[*at..].starts_with("crate::cli::output::samples"));
+    named.map(|(at, _)| line_of(&code, at)).collect()
+}
+
 /// Whether a Rust file says at its top what it is for.
 fn has_header(source: &str) -> bool {
     source
@@ -194,6 +202,17 @@ fn common_does_not_touch_the_machine() {
 }
 
 #[test]
+fn nothing_leans_on_the_commands() {
+    let found: Vec<_> = rust_files()
+        .filter(|(name, _)| name.starts_with("agent/src/") && !name.starts_with("agent/src/cli/"))
+        .flat_map(|(name, source)| {
+            leans_on_commands(&source).into_iter().map(move |line| format!("{name}:{line}"))
+        })
+        .collect();
+    assert_none(&found, "commands lean on the rest of the agent, never the reverse:");
+}
+
+#[test]
 fn every_rust_file_says_what_it_is_for() {
     let found: Vec<_> =
         rust_files().filter(|(_, source)| !has_header(source)).map(|(name, _)| name).collect();
@@ -280,6 +299,13 @@ fn planted_impurities_are_found_and_tests_are_let_be() {
         "use std::fmt;\n#[cfg(test)]\nmod tests {\n    use std::fs;\n    fn f() {}\n}\nuse std::thread;\n";
     assert_eq!(found(tested), ["7 std::thread"]);
     assert_eq!(found("#[cfg(test)]\nmod tests;\nfn f() { std::fs::read(a); }"), ["3 std::fs"]);
+}
+
+#[test]
+fn a_planted_use_of_a_command_is_found() {
+    let planted =
+        "//! See crate::cli.\nuse crate::cli::output::samples;\nfn f() {\n    crate::cli::status::ago();\n}";
+    assert_eq!(leans_on_commands(planted), [4]);
 }
 
 #[test]

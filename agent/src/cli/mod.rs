@@ -26,8 +26,6 @@ mod suggest;
 mod tasks;
 mod top;
 
-pub(crate) use sinks::lines as sink_lines;
-
 use clap::{FromArgMatches as _, Parser, Subcommand};
 
 use crate::exit::Exit;

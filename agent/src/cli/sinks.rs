@@ -8,7 +8,6 @@ use std::time::Duration;
 use sonde_common::alert::Severity;
 use sonde_common::config::{Config, SinkName, SinkSettings};
 use sonde_common::encode::native::ECS_VERSION;
-use sonde_common::human;
 use sonde_common::record::{Kind, Record};
 use sonde_common::text::escape;
 use sonde_common::time::Timestamp;
@@ -17,13 +16,13 @@ use super::explain::TextOrJson;
 use super::failure::{Failure, written};
 use super::output::{Format, Output, Style};
 use super::source::{Sensor, unexpected};
-use super::{complain, settings, status};
+use super::{complain, settings};
 use crate::control::client::{self, ClientError};
 use crate::exit::Exit;
 use crate::live::command::{Answer, Request};
 use crate::live::host::HostFacts;
 use crate::platform;
-use crate::sink::health::{Circuit, SinkHealth};
+use crate::sink::health::SinkHealth;
 use crate::sink::own::OwnSockets;
 use crate::sink::{self, Delivery, Outcome};
 
@@ -123,7 +122,7 @@ fn listed(config: &Config, running: Option<&(BTreeMap<String, SinkHealth>, Times
         ));
         match running.and_then(|(sinks, now)| Some((sinks.get(name.as_str())?, *now))) {
             Some((health, now)) => {
-                for line in lines(health, now) {
+                for line in health.lines(now) {
                     out.push_str(&format!("  {}\n", escape(&line)));
                 }
             }
@@ -141,47 +140,6 @@ fn listed(config: &Config, running: Option<&(BTreeMap<String, SinkHealth>, Times
         }
     }
     out
-}
-
-/// How a sink is, in lines for people.
-pub(crate) fn lines(health: &SinkHealth, now: Timestamp) -> Vec<String> {
-    let n = human::count;
-    let counts = &health.counts;
-    let mut lines = vec![format!(
-        "{} told: {} acknowledged, {} wait ({} of {}), {} dead, {} dropped",
-        n(counts.emitted),
-        n(counts.acknowledged),
-        n(counts.spooled),
-        human::bytes(health.spool_bytes),
-        human::bytes(health.spool_limit_bytes),
-        n(counts.dead),
-        n(counts.dropped_in_all())
-    )];
-    if !counts.dropped.is_empty() {
-        let causes = counts.dropped.iter().map(|(cause, count)| format!("{} {}", n(*count), cause.as_str()));
-        lines.push(format!("dropped: {}", causes.collect::<Vec<_>>().join(", ")));
-    }
-    let last = health.last_acknowledged.map_or("nothing yet".to_owned(), |last| status::ago(now, last));
-    let circuit = match health.circuit {
-        Circuit::Closed if health.failures > 0 => {
-            format!("{} attempts failed", n(u64::from(health.failures)))
-        }
-        Circuit::Closed => "delivers".to_owned(),
-        Circuit::Open => format!("does not deliver: {} attempts failed", n(u64::from(health.failures))),
-    };
-    lines.push(format!("{circuit}; last acknowledgement: {last}"));
-    if let Some(error) = &health.last_error {
-        lines.push(format!("last error, {}: {}", status::ago(now, error.time), error.reason));
-    }
-    if health.deferred > 0 {
-        lines.push(format!("{} turned away for now while others were taken", n(health.deferred)));
-    }
-    if !health.lasts {
-        lines.push("what waits is in memory alone (state.dir)".to_owned());
-    }
-    lines.extend(health.disk.iter().map(|disk| format!("the disk of its spool fails: {disk}")));
-    lines.extend(health.problems.iter().map(|problem| format!("at its opening: {problem}")));
-    lines
 }
 
 impl Test {
@@ -267,6 +225,7 @@ fn test_record(name: &SinkName, now: Timestamp) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::health::Circuit;
     use crate::sink::spool::{Cause, Counts};
 
     fn config() -> Config {

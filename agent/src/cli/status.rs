@@ -2,9 +2,9 @@
 
 use std::io;
 
-use sonde_common::human;
+use sonde_common::human::{self, ago};
 use sonde_common::text::escape;
-use sonde_common::time::{NANOS_PER_SEC, Timestamp};
+use sonde_common::time::NANOS_PER_SEC;
 
 use super::explain::TextOrJson;
 use super::failure::{Failure, written};
@@ -12,7 +12,7 @@ use super::output::{Format, Output, Style, paragraph};
 use super::source::{Sensor, unexpected};
 use crate::exit::Exit;
 use crate::live::command::{Answer, Request};
-use crate::live::health::{Health, PartState, Role, Verdict};
+use crate::live::health::{Health, PartState, Verdict};
 
 /// Arguments of `sonde status`.
 #[derive(Debug, clap::Args)]
@@ -57,17 +57,13 @@ pub(super) fn text(health: &Health, style: Style) -> String {
     }
     out.push_str("\nParts\n");
     for part in &health.parts {
-        let role = match part.role {
-            Role::Connections => "connections",
-            Role::Packets => "packets",
-            Role::Aid => "aid",
+        let mark = match &part.state {
+            PartState::Active => "+",
+            PartState::Degraded { .. } => "~",
+            PartState::Lost { .. } => "-",
+            PartState::Unused => " ",
         };
-        let (mark, state) = match &part.state {
-            PartState::Active => ("+", "works".to_owned()),
-            PartState::Degraded { reason } => ("~", format!("works, degraded: {reason}")),
-            PartState::Lost { reason, .. } => ("-", format!("lost: {reason}")),
-            PartState::Unused => (" ", "not in use".to_owned()),
-        };
+        let (role, state) = (part.role.as_str(), part.state.told());
         fold(&mut out, &format!("  {mark} {role:<12} "), &format!("{}: {state}", part.name), style);
         if let PartState::Lost { remedy, .. } = &part.state
             && !remedy.is_empty()
@@ -129,7 +125,7 @@ pub(super) fn text(health: &Health, style: Style) -> String {
     if !health.sinks.is_empty() {
         out.push_str("\nSinks\n");
         for (name, sink) in &health.sinks {
-            for (at, line) in super::sinks::lines(sink, health.now).iter().enumerate() {
+            for (at, line) in sink.lines(health.now).iter().enumerate() {
                 let head = if at == 0 { name.as_str() } else { "" };
                 fold(&mut out, &format!("  {:<12} ", escape(head)), line, style);
             }
@@ -294,15 +290,6 @@ pub(super) fn headline(health: &Health) -> String {
     format!("Sonde {version} on {host}, for {}, pid {}: {verdict}", human::span(secs), health.pid)
 }
 
-/// How long ago something was.
-pub(super) fn ago(now: Timestamp, then: Timestamp) -> String {
-    match u64::try_from(now.since(then) / NANOS_PER_SEC) {
-        Ok(0) => "just now".to_owned(),
-        Ok(secs) => format!("{} ago", human::span(secs)),
-        Err(_) => "in the future: the clock was set".to_owned(),
-    }
-}
-
 /// A head, and a text that is folded behind it.
 fn fold(out: &mut String, head: &str, text: &str, style: Style) {
     let indent = head.chars().count();
@@ -321,8 +308,10 @@ fn fold(out: &mut String, head: &str, text: &str, style: Style) {
 #[cfg(test)]
 mod tests {
     use sonde_common::live::{Gap, GapCause, Unavailable};
+    use sonde_common::time::Timestamp;
 
     use super::*;
+    use crate::live::health::Role;
 
     #[test]
     fn a_loss_is_named_with_its_reason_and_its_remedy() {

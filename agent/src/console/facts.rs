@@ -5,7 +5,7 @@ use sonde_common::time::NANOS_PER_SEC;
 use sonde_page::live::{Panel, Reason, Rule, Sensor};
 
 use crate::live::command::{Entry, Glance};
-use crate::live::health::{Health, PartState, Role};
+use crate::live::health::{Health, PartState};
 
 /// All that the page says of the sensor itself.
 pub(super) fn sensor(glance: &Glance) -> Sensor {
@@ -51,20 +51,8 @@ fn panel(title: &str, rows: Vec<(&str, String)>) -> Panel {
 }
 
 fn parts(health: &Health) -> Panel {
-    let rows = health.parts.iter().map(|part| {
-        let role = match part.role {
-            Role::Connections => "connections",
-            Role::Packets => "packets",
-            Role::Aid => "aid",
-        };
-        let state = match &part.state {
-            PartState::Active => "works".to_owned(),
-            PartState::Degraded { reason } => format!("works, degraded: {reason}"),
-            PartState::Lost { reason, .. } => format!("lost: {reason}"),
-            PartState::Unused => "not in use".to_owned(),
-        };
-        (role, format!("{}: {state}", part.name))
-    });
+    let rows =
+        health.parts.iter().map(|part| (part.role.as_str(), format!("{}: {}", part.name, part.state.told())));
     panel("Made of", rows.collect())
 }
 
@@ -183,7 +171,7 @@ fn costs(health: &Health) -> Panel {
 fn sinks(health: &Health) -> Panel {
     let mut rows = Vec::new();
     for (name, sink) in &health.sinks {
-        for (at, line) in crate::cli::sink_lines(sink, health.now).into_iter().enumerate() {
+        for (at, line) in sink.lines(health.now).into_iter().enumerate() {
             rows.push((if at == 0 { name.as_str() } else { "" }, line));
         }
     }

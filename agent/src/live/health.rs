@@ -117,6 +117,18 @@ pub enum Role {
     Aid,
 }
 
+impl Role {
+    /// Lower-case name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Packets => "packets",
+            Self::Aid => "aid",
+        }
+    }
+}
+
 /// Whether a part works.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -137,6 +149,19 @@ pub enum PartState {
     },
     /// It is not wanted, or not needed beside a better one.
     Unused,
+}
+
+impl PartState {
+    /// In words, as terminal and page tell of it.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self {
+            Self::Active => "works".to_owned(),
+            Self::Degraded { reason } => format!("works, degraded: {reason}"),
+            Self::Lost { reason, .. } => format!("lost: {reason}"),
+            Self::Unused => "not in use".to_owned(),
+        }
+    }
 }
 
 /// What the sensor counted since it began.

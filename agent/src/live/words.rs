@@ -10,7 +10,7 @@ use sonde_common::record::{Kind, Record};
 use sonde_common::time::{NANOS_PER_SEC, Timestamp};
 
 use super::command::{Answer, Entry, Request};
-use super::health::{Health, PartState, Role, Verdict};
+use super::health::{Health, PartState, Verdict};
 use crate::sink::shipper::Outbox;
 
 /// Seconds between two words on health.
@@ -161,12 +161,13 @@ fn told(health: &Health, sequence: u64) -> record::Health {
             PartState::Lost { reason, remedy } => (record::PartState::Lost, reason.clone(), remedy.clone()),
             PartState::Active | PartState::Unused => return None,
         };
-        let role = match part.role {
-            Role::Connections => "connections",
-            Role::Packets => "packets",
-            Role::Aid => "aid",
-        };
-        Some(record::Part { role: role.to_owned(), name: part.name.clone(), state, reason, remedy })
+        Some(record::Part {
+            role: part.role.as_str().to_owned(),
+            name: part.name.clone(),
+            state,
+            reason,
+            remedy,
+        })
     };
     let gaps = health.gaps.count.iter().map(|(cause, count)| {
         let secs = health.gaps.secs.get(cause).copied().unwrap_or(0);

@@ -51,6 +51,49 @@ impl SinkHealth {
         let memory = (!self.lasts).then(|| "what waits is in memory alone".to_owned());
         away.into_iter().chain(disk).chain(dropped).chain(memory)
     }
+
+    /// How a sink is, in lines for people.
+    #[must_use]
+    pub fn lines(&self, now: Timestamp) -> Vec<String> {
+        let n = human::count;
+        let counts = &self.counts;
+        let mut lines = vec![format!(
+            "{} told: {} acknowledged, {} wait ({} of {}), {} dead, {} dropped",
+            n(counts.emitted),
+            n(counts.acknowledged),
+            n(counts.spooled),
+            human::bytes(self.spool_bytes),
+            human::bytes(self.spool_limit_bytes),
+            n(counts.dead),
+            n(counts.dropped_in_all())
+        )];
+        if !counts.dropped.is_empty() {
+            let causes =
+                counts.dropped.iter().map(|(cause, count)| format!("{} {}", n(*count), cause.as_str()));
+            lines.push(format!("dropped: {}", causes.collect::<Vec<_>>().join(", ")));
+        }
+        let last = self.last_acknowledged.map_or("nothing yet".to_owned(), |last| human::ago(now, last));
+        let circuit = match self.circuit {
+            Circuit::Closed if self.failures > 0 => {
+                format!("{} attempts failed", n(u64::from(self.failures)))
+            }
+            Circuit::Closed => "delivers".to_owned(),
+            Circuit::Open => format!("does not deliver: {} attempts failed", n(u64::from(self.failures))),
+        };
+        lines.push(format!("{circuit}; last acknowledgement: {last}"));
+        if let Some(error) = &self.last_error {
+            lines.push(format!("last error, {}: {}", human::ago(now, error.time), error.reason));
+        }
+        if self.deferred > 0 {
+            lines.push(format!("{} turned away for now while others were taken", n(self.deferred)));
+        }
+        if !self.lasts {
+            lines.push("what waits is in memory alone (state.dir)".to_owned());
+        }
+        lines.extend(self.disk.iter().map(|disk| format!("the disk of its spool fails: {disk}")));
+        lines.extend(self.problems.iter().map(|problem| format!("at its opening: {problem}")));
+        lines
+    }
 }
 
 /// Something that went wrong.

@@ -1,5 +1,6 @@
 //! A live sensor under test: started with files of its own, read while it runs, stopped in every way there is.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -29,6 +30,8 @@ pub struct Sensor {
     /// The program that asks it, and where.
     sonde: PathBuf,
     socket: PathBuf,
+    /// Whether it was killed on purpose.
+    killed: Cell<bool>,
 }
 
 impl Sensor {
@@ -64,6 +67,7 @@ impl Sensor {
             events,
             sonde: crate::program::sonde(),
             socket: folder.join("control"),
+            killed: Cell::new(false),
         };
         if sensor.wait_for_log(RUNNING, PATIENCE) { Ok(sensor) } else { Err(sensor.end_of_log()) }
     }
@@ -142,6 +146,7 @@ impl Sensor {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
+        self.killed.set(self.killed.get() || signal == Signal::KILL);
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, signal);
         }
@@ -159,8 +164,11 @@ impl Sensor {
             }
             thread::sleep(Duration::from_millis(10));
         };
-        // Built in front of the account, or ended in another way than by coming to its end.
-        let Some(line) = line else { return };
+        let Some(line) = line else {
+            // One that was killed could not say; any other that does not has skipped it, or ended in a way of its own.
+            assert!(self.killed.get(), "it ended without its account:\n{}", self.end_of_log());
+            return;
+        };
         let text = line.find('{').zip(line.rfind('}')).and_then(|(from, to)| line.get(from..=to));
         let account: Value = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         for name in ["records", "observations"] {
