@@ -126,7 +126,7 @@ impl Lift {
     }
 
     fn done(self) -> Result<Exit, Failure> {
-        show(&entries(self.sensor.ask(Request::Unallow { entry: self.entry })?)?, self.format)
+        show(&entries(self.sensor.ask(Request::unallow(self.entry))?)?, self.format)
     }
 }
 

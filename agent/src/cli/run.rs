@@ -153,7 +153,7 @@ impl Arguments {
         flow.own().set_sockets(own);
         if let Some(console) = &console {
             flow.keep_activity();
-            health.active(Role::Aid, "console");
+            health.active(Role::Aid, console::PART);
             tell(console, config.state.dir.get().map(Path::new));
         }
         let feeds = FeedReader::start(config.feeds.clone(), feeds_to)

@@ -51,13 +51,19 @@ pub(super) struct Section {
 #[error("{0}")]
 pub(super) struct Silent(&'static str);
 
+const TOO_LATE: Silent = Silent("the sensor does not answer in time; its log may say why");
+
 /// Looks at the sensor.
 #[derive(Debug)]
 pub(super) struct Board {
     commander: Commander,
     /// Rung when an alert is emitted or somebody begins to watch.
     bell: Arc<Notify>,
-    seen: tokio::sync::Mutex<Option<Arc<Seen>>>,
+    seen: Mutex<Option<Arc<Seen>>>,
+    /// Held while the sensor is asked; what is known already is had without it.
+    looking: tokio::sync::Mutex<()>,
+    /// When the sensor last did not answer, and why.
+    silent: Mutex<Option<(Instant, Silent)>>,
     news: watch::Sender<Option<Arc<str>>>,
     watching: AtomicUsize,
     /// Time that looking and rendering took since the latest look, in microseconds.
@@ -79,7 +85,9 @@ impl Board {
         Self {
             commander,
             bell,
-            seen: tokio::sync::Mutex::default(),
+            seen: Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
+            silent: Mutex::default(),
             news: watch::Sender::new(None),
             watching: AtomicUsize::new(0),
             spent: AtomicU64::new(0),
@@ -109,31 +117,56 @@ impl Board {
         }
     }
 
-    /// What there is to see, no older than this.
+    /// What there is to see, no older than this. Nobody waits longer than one look may take: who waited for another's gets its
+    /// answer, also that there is none.
     pub(super) async fn look(&self, age: Duration) -> Result<Arc<Seen>, Silent> {
-        let mut held = self.seen.lock().await;
-        if let Some(seen) = held.as_ref().filter(|seen| seen.at.elapsed() < age) {
+        let began = Instant::now();
+        if let Some(seen) = self.held().filter(|seen| seen.at.elapsed() < age) {
+            return Ok(seen);
+        }
+        let Ok(looking) = timeout(PATIENCE, self.looking.lock()).await else { return Err(TOO_LATE) };
+        let before = self.held();
+        if let Some(seen) = before.as_ref().filter(|seen| seen.at.elapsed() < age) {
             return Ok(Arc::clone(seen));
         }
-        let since = held.as_ref().map(|seen| seen.glance.stamp);
+        let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, why)) = silent.filter(|(at, _)| *at > began) {
+            return Err(why);
+        }
+        let looked = self.ask(before.as_deref()).await;
+        match &looked {
+            Ok(seen) => *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(seen)),
+            Err(why) => {
+                let silent = Some((Instant::now(), why.clone()));
+                *self.silent.lock().unwrap_or_else(PoisonError::into_inner) = silent;
+            }
+        }
+        drop(looking);
+        looked
+    }
+
+    fn held(&self) -> Option<Arc<Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks the sensor's thread.
+    async fn ask(&self, before: Option<&Seen>) -> Result<Arc<Seen>, Silent> {
         let (reply, answer) = oneshot::channel();
-        let look = Look { since, most: MAX_FINDINGS, reply };
+        let look = Look { since: before.map(|seen| seen.glance.stamp), most: MAX_FINDINGS, reply };
         self.commander.send(Command::Look(look)).map_err(|_| Silent("the sensor is busy or stopping"))?;
         let mut glance = match timeout(PATIENCE, answer).await {
             Ok(Ok(glance)) => *glance,
             Ok(Err(_)) => return Err(Silent("the sensor is stopping")),
-            Err(_) => return Err(Silent("the sensor does not answer in time; its log may say why")),
+            Err(_) => return Err(TOO_LATE),
         };
         let began = Instant::now();
         if glance.findings.is_none() {
             // Nothing changed in them.
-            glance.findings = held.as_ref().and_then(|seen| seen.glance.findings.clone());
+            glance.findings = before.and_then(|seen| seen.glance.findings.clone());
         }
         let sensor = facts::sensor(&glance);
         let took = glance.took;
         let seen = Arc::new(Seen { glance, sensor, at: Instant::now(), rendered: Mutex::default() });
-        *held = Some(Arc::clone(&seen));
-        drop(held);
         self.spend(took + began.elapsed());
         Ok(seen)
     }

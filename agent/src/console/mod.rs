@@ -15,11 +15,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
+use sonde_common::live::Unavailable;
 use tokio::sync::{Notify, oneshot};
 
 pub use self::gate::Token;
-use crate::live::command::Commander;
+use crate::live::command::{Command, Commander, NotTaken};
 
 /// Where it listens if nothing is said: any free port.
 pub const DEFAULT: &str = "127.0.0.1:0";
@@ -140,11 +142,11 @@ pub fn start(address: SocketAddr, commander: Commander) -> Result<Console, Conso
     let bell = Arc::new(Notify::new());
     let (quit, quits) = oneshot::channel();
     let (started, starts) = std::sync::mpsc::sync_channel(1);
-    let desk = routes::Desk::new(address, token.clone(), commander, Arc::clone(&bell));
+    let desk = routes::Desk::new(address, token.clone(), commander.clone(), Arc::clone(&bell));
     let thread = std::thread::Builder::new().name("sonde-console".to_owned()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
-            Ok(runtime) => runtime.block_on(run(listener, desk, started, quits)),
+            Ok(runtime) => mourned(&commander, || runtime.block_on(run(listener, desk, started, quits))),
             Err(error) => drop(started.send(Err(error))),
         }
     })?;
@@ -155,25 +157,58 @@ pub fn start(address: SocketAddr, commander: Commander) -> Result<Console, Conso
     }
 }
 
+/// What the console is called in health.
+pub const PART: &str = "console";
+/// How long the end of the console may wait for room among the sensor's commands, in all.
+const MOURN: Duration = Duration::from_secs(10);
+
+/// Does the console's work; if that ends in another way than by being told to, health says so.
+fn mourned(commander: &Commander, work: impl FnOnce() -> Result<(), String>) {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    let Err(reason) = outcome.unwrap_or_else(|panic| Err(told(&*panic))) else { return };
+    let remedy = "restart the sensor; this is a fault of Sonde's, and its log has more".to_owned();
+    let lost = Unavailable { what: PART.to_owned(), reason, remedy };
+    let began = Instant::now();
+    while commander.send(Command::Ended(lost.clone())) == Err(NotTaken::Busy) && began.elapsed() < MOURN {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// What a panic said.
+fn told(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("its thread failed: {}", text.unwrap_or_else(|| "it did not say why".to_owned()))
+}
+
 async fn run(
     listener: std::net::TcpListener,
     desk: routes::Desk,
     started: std::sync::mpsc::SyncSender<io::Result<()>>,
     quits: oneshot::Receiver<()>,
-) {
+) -> Result<(), String> {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
-        Err(error) => return drop(started.send(Err(error))),
+        Err(error) => {
+            // Whoever started it hears of it there.
+            drop(started.send(Err(error)));
+            return Ok(());
+        }
     };
     let _ = started.send(Ok(()));
     let desk = Arc::new(desk);
-    let pace = tokio::spawn(board::pace(Arc::clone(&desk.board)));
-    tokio::select! {
+    let mut pace = tokio::spawn(board::pace(Arc::clone(&desk.board)));
+    let ended = tokio::select! {
         // Sent or dropped, both mean the end.
-        _ = quits => {}
-        () = serve::serve(listener, desk) => {}
-    }
+        _ = quits => Ok(()),
+        () = serve::serve(listener, desk) => Err("it accepts no connections any more".to_owned()),
+        ended = &mut pace => Err(match ended.map_err(tokio::task::JoinError::try_into_panic) {
+            Err(Ok(panic)) => told(&*panic),
+            _ => "it does not look at the sensor any more".to_owned(),
+        }),
+    };
     pace.abort();
+    ended
 }
 
 impl Console {

@@ -21,7 +21,7 @@ use super::Refused;
 use super::board::Board;
 use super::gate::{self, Own, Token};
 use super::serve::Places;
-use crate::live::command::{self, Answer, Command, Commander, RefusalCode, Reply, Wish};
+use crate::live::command::{self, Answer, Asker, Command, Commander, RefusalCode, Reply, Wish};
 use crate::platform::local_socket::own_uid;
 
 /// Bytes of what is sent to us.
@@ -239,6 +239,7 @@ impl Desk {
         if !is_json {
             return said(StatusCode::UNSUPPORTED_MEDIA_TYPE, "what is asked for is JSON");
         }
+        let by = named(request.extensions().get::<SocketAddr>());
         let body = request.into_body();
         let too_large = || {
             Refused::count(&self.refused.size);
@@ -255,12 +256,12 @@ impl Desk {
                 return said(StatusCode::REQUEST_TIMEOUT, "it did not come in time");
             }
         };
-        let request = if allows { allow(&bytes) } else { lift(&bytes) };
+        let request = if allows { allow(&bytes, &by) } else { lift(&bytes, &by) };
         let request = match request {
             Ok(request) => request,
             Err(why) => return said(StatusCode::BAD_REQUEST, why),
         };
-        tracing::info!(by = BY, request = ?request, "known-good entries are changed");
+        tracing::info!(by, request = ?request, "known-good entries are changed");
         let (reply, answer) = Reply::channel();
         if let Err(error) = self.commander.send(Command::Ask(Box::new(request), reply)) {
             return said(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
@@ -285,10 +286,12 @@ impl Desk {
     }
 }
 
-/// Who makes entries here, as lists and audit records name it.
-const BY: &str = "console";
+/// Who makes and lifts entries here, as lists and audit records name it: whoever has the token, at that end of a connection.
+fn named(peer: Option<&SocketAddr>) -> String {
+    peer.map_or_else(|| "console".to_owned(), |peer| format!("console, from {peer}"))
+}
 
-fn allow(bytes: &[u8]) -> Result<command::Request, String> {
+fn allow(bytes: &[u8], by: &str) -> Result<command::Request, String> {
     let Allow { finding, reason, days } =
         serde_json::from_slice(bytes).map_err(|error| format!("not a wish: {error}"))?;
     let reason = reason.trim();
@@ -302,16 +305,16 @@ fn allow(bytes: &[u8]) -> Result<command::Request, String> {
         finding: Some(finding),
         reason: reason.to_owned(),
         expires_secs: (days > 0).then_some(days * 86_400),
-        by: BY.to_owned(),
+        by: by.to_owned(),
         by_uid: own_uid(),
         ..Wish::default()
     }))
 }
 
-fn lift(bytes: &[u8]) -> Result<command::Request, String> {
+fn lift(bytes: &[u8], by: &str) -> Result<command::Request, String> {
     let Lift { entry } = serde_json::from_slice(bytes).map_err(|error| format!("not a wish: {error}"))?;
     let entry = entry.parse().map_err(|_| "an entry has a number".to_owned())?;
-    Ok(command::Request::Unallow { entry })
+    Ok(command::Request::Unallow { entry, by: Asker { name: by.to_owned(), uid: own_uid() } })
 }
 
 const fn code(code: RefusalCode) -> StatusCode {

@@ -124,9 +124,12 @@ pub(super) async fn serve(listener: TcpListener, desk: Arc<Desk>) {
 
 async fn connection(stream: TcpStream, id: u64, proven: Arc<AtomicBool>, desk: Arc<Desk>) {
     let _ = stream.set_nodelay(true);
+    let peer = stream.peer_addr().ok();
     let service = {
         let (desk, proven) = (Arc::clone(&desk), Arc::clone(&proven));
-        service_fn(move |request| {
+        service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            // Who changes something is told of.
+            peer.and_then(|peer| request.extensions_mut().insert(peer));
             let (desk, proven) = (Arc::clone(&desk), Arc::clone(&proven));
             async move { Ok::<_, std::convert::Infallible>(desk.answer(request, &proven).await) }
         })

@@ -253,6 +253,7 @@ fn what_is_too_large_or_no_request_is_refused() {
 #[test]
 fn allowing_and_lifting_go_to_the_sensor_and_say_who() {
     let open = Open::new();
+    let open_port = open.console().address().port();
     let made = open.post("/allow", r#"{"finding":"abcd","reason":" ours ","days":30}"#);
     assert!(status(&made) == "200" && made.contains(&u64::MAX.to_string()), "{made}");
     let lifted = open.post("/lift", r#"{"entry":"5"}"#);
@@ -272,11 +273,12 @@ fn allowing_and_lifting_go_to_the_sensor_and_say_who() {
     let form = format!("{token}Content-Type: text/plain\r\nContent-Length: 13\r\n\r\n{{\"entry\":\"5\"}}");
     assert_eq!(status(&open.ask("POST /lift", &form)), "415");
     let (asked, _) = open.close();
-    let [Request::Allow(wish), Request::Unallow { entry: 5 }] = &asked[..] else { panic!("{asked:?}") };
-    assert_eq!(
-        (wish.by.as_str(), wish.reason.as_str(), wish.expires_secs),
-        ("console", "ours", Some(30 * 86_400))
-    );
+    let [Request::Allow(wish), Request::Unallow { entry: 5, by }] = &asked[..] else { panic!("{asked:?}") };
+    assert_eq!((wish.reason.as_str(), wish.expires_secs), ("ours", Some(30 * 86_400)));
+    for name in [&wish.by, &by.name] {
+        let port = name.strip_prefix("console, from 127.0.0.1:").unwrap_or_else(|| panic!("{name}"));
+        assert!(port.parse::<u16>().is_ok_and(|port| port != open_port), "{name}: the peer's end");
+    }
 }
 
 #[test]
@@ -373,5 +375,41 @@ fn a_thousand_slow_connections_shut_nobody_out() {
         let _ = stream.read_to_end(&mut all);
     }
     assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+    open.close();
+}
+
+#[test]
+fn a_console_that_ends_by_itself_is_lost_in_health() {
+    let (commander, commands) = command::channel();
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    mourned(&commander, || panic!("out of {}", "luck"));
+    std::panic::set_hook(hook);
+    mourned(&commander, || Err("it accepts no connections any more".to_owned()));
+    mourned(&commander, || Ok(()));
+    let mut reasons = Vec::new();
+    while let Ok(Command::Ended(lost)) = commands.try_recv() {
+        assert!(lost.what == PART && !lost.remedy.is_empty(), "{lost:?}");
+        reasons.push(lost.reason);
+    }
+    assert_eq!(reasons, ["its thread failed: out of luck", "it accepts no connections any more"]);
+}
+
+#[test]
+fn a_sensor_that_does_not_answer_keeps_everyone_waiting_once() {
+    let (commander, _commands) = command::channel();
+    let open = Open {
+        console: Some(start(address(DEFAULT).unwrap(), commander.clone()).unwrap()),
+        commander,
+        thread: std::thread::spawn(|| (Vec::new(), 0)),
+    };
+    let (began, token) = (Instant::now(), open.authorized());
+    std::thread::scope(|scope| {
+        let ask = || scope.spawn(|| status(&open.ask("GET /section/overview", &token)).to_owned());
+        let all: Vec<_> = (0..4).map(|_| ask()).collect();
+        assert!(all.into_iter().all(|one| one.join().unwrap() == "503"));
+    });
+    let waited = began.elapsed();
+    assert!(waited < Duration::from_secs(9), "one after the other they waited {waited:?}");
     open.close();
 }

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::protocol::{Asked, Head, MAX_REQUEST_BYTES};
-use crate::live::command::{Answer, Command, Commander, Refusal, RefusalCode, Reply, Request};
+use crate::live::command::{Answer, Asker, Command, Commander, Refusal, RefusalCode, Reply, Request};
 use crate::platform::local_socket::{Accepting, Peer, Stream, describe};
 
 /// Connections at a time.
@@ -115,8 +115,10 @@ async fn ask(text: &[u8], peer: &Peer, access: Access, commander: &Commander) ->
         };
         return refuse(RefusalCode::Denied, message);
     }
-    if let Request::Allow(wish) = &mut request {
-        (wish.by, wish.by_uid) = (describe(peer), peer.uid);
+    match &mut request {
+        Request::Allow(wish) => (wish.by, wish.by_uid) = (describe(peer), peer.uid),
+        Request::Unallow { by, .. } => *by = Asker { name: describe(peer), uid: peer.uid },
+        _ => {}
     }
     if request.changes() {
         tracing::info!(by = %describe(peer), request = ?request, "known-good entries are changed");

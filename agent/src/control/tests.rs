@@ -29,7 +29,8 @@ fn pretend(commands: Receiver<Command>) -> JoinHandle<Vec<Request>> {
                 | Command::Reload(_)
                 | Command::ReloadFailed(_)
                 | Command::Feeds(_)
-                | Command::Hints(_) => {}
+                | Command::Hints(_)
+                | Command::Ended(_) => {}
                 Command::Ask(request, reply) => {
                     if matches!(*request, Request::Alerts { .. }) {
                         // Never answered.
@@ -112,7 +113,7 @@ fn every_question_has_its_answer() {
     let explained = ask(path, Request::Explain { id: "abcd".into() });
     assert!(matches!(explained, Ok(Answer::Finding(alert)) if *alert == samples::implant()));
     assert!(matches!(ask(path, Request::Allowed), Ok(Answer::Allowed(entries)) if entries.is_empty()));
-    let refused = ask(path, Request::Unallow { entry: 5 }).unwrap_err();
+    let refused = ask(path, Request::unallow(5)).unwrap_err();
     assert!(matches!(&refused, ClientError::Refused(why) if why.code == RefusalCode::NotFound), "{refused}");
     desk.close();
 }
@@ -221,7 +222,7 @@ fn a_second_sensor_is_refused_and_an_absent_one_is_named() {
 fn only_owners_change_and_only_the_group_reads() {
     let access = Access { own_uid: 500, group: Some(7) };
     let peer = |uid, group| Peer { uid, groups: vec![100, group], pid: None };
-    let (read, change) = (Request::Status, Request::Unallow { entry: 1 });
+    let (read, change) = (Request::Status, Request::unallow(1));
     for (who, may_read, may_change) in [
         (peer(0, 0), true, true),
         (peer(500, 0), true, true),

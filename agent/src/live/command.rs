@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sonde_common::activity::Activity;
 use sonde_common::alert::{Alert, Severity};
 use sonde_common::config::Config;
+use sonde_common::live::Unavailable;
 use tokio::sync::oneshot;
 
 use super::feeds::News;
@@ -34,6 +35,8 @@ pub enum Command {
     Feeds(Box<News>),
     /// Weigh these hints of a fleet from now on; or say why there are no new ones.
     Hints(Box<super::hints::News>),
+    /// Go on without a part that has a thread of its own: it ended, and why.
+    Ended(Unavailable),
     /// Save the state, say what is left to say, and end.
     Stop,
 }
@@ -108,12 +111,30 @@ pub enum Request {
     Unallow {
         /// Its number.
         entry: u64,
+        /// Who asks. It never comes over the socket: whoever takes the request fills it in.
+        #[serde(skip)]
+        by: Asker,
     },
     /// The known-good entries.
     Allowed,
 }
 
+/// Who asks for a change, as lists and audit records name them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asker {
+    /// In words.
+    pub name: String,
+    /// The account, by number.
+    pub uid: u32,
+}
+
 impl Request {
+    /// A wish to lift an entry; who wishes is filled in by who takes it.
+    #[must_use]
+    pub fn unallow(entry: u64) -> Self {
+        Self::Unallow { entry, by: Asker::default() }
+    }
+
     /// Whether it changes what the sensor tells: only root and the sensor's own account may.
     #[must_use]
     pub const fn changes(&self) -> bool {

@@ -42,7 +42,7 @@ pub fn answer(
             };
         }
         Request::Allow(wish) => allow(engine, wish, now),
-        Request::Unallow { entry } => unallow(engine, *entry, sink),
+        Request::Unallow { entry, .. } => unallow(engine, *entry, sink),
         Request::Allowed => Ok(engine.allowed().iter().map(known_good::entry).collect()),
     };
     allowed.map_or_else(Answer::Refused, Answer::Allowed)
@@ -206,8 +206,8 @@ mod tests {
         let made = ask(&Request::Allow(wish.clone())).unwrap();
         assert_eq!((made.len(), made[0].by.as_str()), (1, "alice"));
         assert_eq!(ask(&Request::Allowed), Ok(made.clone()));
-        assert_eq!(ask(&Request::Unallow { entry: made[0].entry }), Ok(made));
-        assert_eq!(ask(&Request::Unallow { entry: 1 }), Err(RefusalCode::NotFound));
+        assert_eq!(ask(&Request::unallow(made[0].entry)), Ok(made));
+        assert_eq!(ask(&Request::unallow(1)), Err(RefusalCode::NotFound));
         assert_eq!(ask(&Request::Allowed), Ok(Vec::new()));
         let bad = [
             Wish { program: Some("agent".into()), ..wish.clone() },

@@ -204,6 +204,10 @@ impl Sensor {
                 }
                 Ok(Command::Feeds(news)) => self.take_feeds(&news),
                 Ok(Command::Hints(news)) => self.take_hints(*news),
+                Ok(Command::Ended(lost)) => {
+                    error!(part = lost.what, reason = lost.reason, "it ended; the sensor goes on without it");
+                    self.health.lost(Role::Aid, &lost);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let now = Instant::now();

@@ -65,7 +65,10 @@ impl Words {
                     self.outbox.audit(now, Some(by), deed);
                 }
             }
-            Request::Unallow { entry } => self.outbox.audit(now, None, Deed::Lifted { entry: *entry }),
+            Request::Unallow { entry, by } => {
+                let by = By { uid: by.uid, name: by.name.clone() };
+                self.outbox.audit(now, Some(by), Deed::Lifted { entry: *entry });
+            }
             _ => {}
         }
     }
