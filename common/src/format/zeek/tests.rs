@@ -671,7 +671,7 @@ proptest! {
         let ts = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
         let bytes = orig.to_string();
         let columns = with(&CONN, &[("ts", &ts), ("orig_bytes", &bytes)]);
-        let object = JSON_CONN.replace("1672843056.913119,", &format!("{ts},")).replace(":1030", &format!(":{bytes}"));
+        let object = JSON_CONN.replace("1672843056.913119,", &format!("{ts},")).replace("\"orig_bytes\":1030", &format!("\"orig_bytes\":{bytes}"));
         prop_assert_eq!(json(&object), tsv(&log("conn", &columns)));
         let columns = with(&SSL, &[("ts", &ts), ("server_name", &sni)]);
         let object = format!("{{\"_path\":\"ssl\",\"ts\":{ts},\"uid\":\"CExample1\",\"id\":{{\"orig_h\":\"10.0.0.5\"}},\"server_name\":{},\"ja4\":\"{}\"}}", serde_json::to_string(&sni).unwrap(), SSL[9].1);
